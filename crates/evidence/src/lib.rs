@@ -1,0 +1,41 @@
+//! What was seen on a host: the [`Case`].
+//!
+//! A case holds raw evidence only: sockets (grouped while they streamed by, so a million sockets are a few
+//! groups), settings, counters, conntrack, owners, and [`Gap`]s: what could *not* be seen. Nothing in it is
+//! a conclusion; rules and budgets are recomputed from it each time, on any machine.
+//!
+//! This crate does no I/O and reads no clock. It refuses to judge: a rule is the business of `diagnose`.
+//!
+//! ```
+//! use evidence::Case;
+//! let case = Case::default();
+//! let again = Case::from_bytes(&case.to_bytes()).unwrap();
+//! assert_eq!(case, again);
+//! ```
+//!
+//! Invariants: a socket is counted in exactly one group or listener; every process index in a namespace
+//! points into its `processes`; a namespace that was only partly seen has a gap that says so.
+
+mod case;
+mod conntrack;
+mod counters;
+mod coverage;
+mod endpoint;
+mod namespace;
+mod ports;
+mod settings;
+mod sockets;
+mod tally;
+mod waiting;
+
+pub use case::{Case, CaseError, Host, MAX_CASE_BYTES, SCHEMA, Slab};
+pub use conntrack::Conntrack;
+pub use counters::Counters;
+pub use coverage::{Gap, Unseen};
+pub use endpoint::{Endpoint, NotAnEndpoint};
+pub use namespace::{Namespace, Process};
+pub use ports::{Halves, PortRange, PortSet, PortUse};
+pub use settings::Settings;
+pub use sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
+pub use tally::{MAX_GROUPS, MAX_LIVE, SocketSeen, Tally, TallyOptions};
+pub use waiting::{Countdown, IDLE_EDGES_S, Idle, Waiting};

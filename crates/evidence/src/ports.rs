@@ -1,0 +1,202 @@
+//! Local ports: the range the kernel chooses from, sets of ports, and how many of them a destination holds.
+
+use serde::{Deserialize, Serialize};
+use tcp::profile::linux;
+
+/// `net.ipv4.ip_local_port_range`: first and last port, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+impl Default for PortRange {
+    fn default() -> Self {
+        let (first, last) = linux::LOCAL_PORT_RANGE.value;
+        Self { first, last }
+    }
+}
+
+impl PortRange {
+    /// Reads what the kernel prints: two numbers with white space between.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut ports = text.split_whitespace().map(|port| port.parse::<u16>().ok());
+        let (first, last) = (ports.next()??, ports.next()??);
+        (ports.next().is_none() && first <= last).then_some(Self { first, last })
+    }
+
+    /// True if the port lies in the range.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// How many ports the range has.
+    pub fn ports(self) -> u32 {
+        u32::from(self.last) - u32::from(self.first) + 1
+    }
+
+    /// True if connect() tries this port in its first pass: it has the parity of the first port
+    /// (net/ipv4/inet_hashtables.c `__inet_hash_connect()`).
+    pub const fn is_preferred(self, port: u16) -> bool {
+        (port ^ self.first) & 1 == 0
+    }
+
+    /// The ports of the range that connect() may choose, by half, when `excluded` are left out.
+    pub fn halves_without(self, excluded: &PortSet) -> Halves {
+        let mut halves = Halves::default();
+        for port in self.first..=self.last {
+            if !excluded.contains(port) {
+                halves.add(self.is_preferred(port));
+            }
+        }
+        halves
+    }
+}
+
+/// A set of ports, one bit each.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PortSet {
+    bits: Box<[u64; 1024]>,
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self { bits: Box::new([0; 1024]) }
+    }
+}
+
+impl std::fmt::Debug for PortSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl PortSet {
+    /// Reads the kernel's list: `8080,9000-9100`, or nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut set = Self::default();
+        for part in text.trim().split(',').filter(|part| !part.is_empty()) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            for port in first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()? {
+                set.insert(port);
+            }
+        }
+        Some(set)
+    }
+
+    /// Adds a port.
+    pub fn insert(&mut self, port: u16) {
+        self.bits[usize::from(port >> 6)] |= 1 << (port & 63);
+    }
+
+    /// True if the port is in the set.
+    #[inline]
+    pub fn contains(&self, port: u16) -> bool {
+        self.bits[usize::from(port >> 6)] >> (port & 63) & 1 == 1
+    }
+
+    /// How many ports are in the set.
+    pub fn len(&self) -> u32 {
+        self.bits.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// True if no port is.
+    pub fn is_empty(&self) -> bool {
+        self.bits.iter().all(|word| *word == 0)
+    }
+
+    /// The ports in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..=u16::MAX).filter(|port| self.contains(*port))
+    }
+}
+
+impl Extend<u16> for PortSet {
+    fn extend<I: IntoIterator<Item = u16>>(&mut self, ports: I) {
+        ports.into_iter().for_each(|port| self.insert(port));
+    }
+}
+
+/// A number of ports, split by the half of the range they lie in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Halves {
+    /// Ports that connect() tries first: the parity of the range's first port.
+    pub preferred: u32,
+    /// The other half, which connect() tries only when the first has no port left, and bind() first.
+    pub other: u32,
+}
+
+impl Halves {
+    /// Counts one more port.
+    #[inline]
+    pub fn add(&mut self, preferred: bool) {
+        let half = if preferred { &mut self.preferred } else { &mut self.other };
+        *half = half.saturating_add(1);
+    }
+
+    /// Both halves together.
+    pub fn total(self) -> u32 {
+        self.preferred.saturating_add(self.other)
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Local ports of the range that connections to one destination hold, by what holds them.
+/// Reserved ports and ports outside the range are not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortUse {
+    /// By sockets in TIME-WAIT.
+    #[serde(skip_serializing_if = "Halves::is_zero")]
+    pub time_wait: Halves,
+    /// By established connections.
+    #[serde(skip_serializing_if = "Halves::is_zero")]
+    pub established: Halves,
+    /// By sockets in any other state.
+    #[serde(skip_serializing_if = "Halves::is_zero")]
+    pub other: Halves,
+}
+
+impl PortUse {
+    /// All ports held, by half.
+    pub fn taken(&self) -> Halves {
+        let sum = |half: fn(&Halves) -> u32| {
+            [&self.time_wait, &self.established, &self.other].map(half).iter().fold(0, |a: u32, b| a.saturating_add(*b))
+        };
+        Halves { preferred: sum(|h| h.preferred), other: sum(|h| h.other) }
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_two_numbers_in_order() {
+        assert_eq!(PortRange::parse("32768\t60999").unwrap().ports(), 28_232);
+        for text in ["", "1", "2 1", "1 2 3", "-1 5", "1 65536"] {
+            assert_eq!(PortRange::parse(text), None, "{text}");
+        }
+        assert_eq!(PortRange { first: 0, last: u16::MAX }.ports(), 65_536);
+    }
+
+    #[test]
+    fn reserved_ports_leave_the_halves() {
+        let reserved = PortSet::parse("1000,1002-1004\n").unwrap();
+        let halves = PortRange { first: 1000, last: 1009 }.halves_without(&reserved);
+        assert_eq!((halves.preferred, halves.other), (2, 4));
+        assert_eq!(PortSet::parse(""), Some(PortSet::default()));
+        assert_eq!(PortSet::parse("80-"), None);
+        assert_eq!(PortSet::parse("9-1").unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,78 @@
+//! Sysctl settings as the kernel prints them, with typed getters. A setting that is absent was probed for
+//! and does not exist in that kernel: no version is ever compared.
+
+use crate::{PortRange, PortSet};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tcp::profile::linux;
+
+/// Settings of one network namespace by their full name: `net.ipv4.tcp_tw_reuse` -> `2`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Settings {
+    /// Raw values, white space at the ends removed.
+    pub values: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The raw text of a setting.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// A setting that is one whole number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.trim().parse().ok()
+    }
+
+    /// The local ports that the kernel chooses from; the kernel's default if it could not be read.
+    pub fn local_port_range(&self) -> PortRange {
+        self.text("net.ipv4.ip_local_port_range").and_then(PortRange::parse).unwrap_or_default()
+    }
+
+    /// Ports that are never chosen automatically.
+    pub fn reserved_ports(&self) -> PortSet {
+        self.text("net.ipv4.ip_local_reserved_ports").and_then(PortSet::parse).unwrap_or_default()
+    }
+
+    /// How long TIME-WAIT lasts here: 60 s, or what a vendor's `tcp_tw_timeout` says.
+    pub fn time_wait(&self) -> Duration {
+        self.number("net.ipv4.tcp_tw_timeout")
+            .filter(|seconds| *seconds > 0)
+            .map_or(linux::TIME_WAIT.value, Duration::from_secs)
+    }
+
+    /// `tcp_fin_timeout`.
+    pub fn fin_timeout(&self) -> Duration {
+        self.number("net.ipv4.tcp_fin_timeout").map_or(linux::FIN_TIMEOUT.value, Duration::from_secs)
+    }
+
+    /// How old a TIME-WAIT must be for `tcp_tw_reuse`.
+    pub fn tw_reuse_delay(&self) -> Duration {
+        self.number("net.ipv4.tcp_tw_reuse_delay").map_or(linux::TW_REUSE_DELAY.value, Duration::from_millis)
+    }
+
+    /// True if timestamps are on, which `tcp_tw_reuse` needs; they are unless the setting says 0.
+    pub fn timestamps(&self) -> bool {
+        self.number("net.ipv4.tcp_timestamps") != Some(0)
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Settings {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(settings: I) -> Self {
+        Self { values: settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendors_time_wait_length_replaces_the_constant() {
+        let of = |value: &str| Settings::from_iter([("net.ipv4.tcp_tw_timeout", value)]).time_wait().as_secs();
+        assert_eq!((of("5"), of("0"), of("junk")), (5, 60, 60));
+        assert_eq!(Settings::default().time_wait().as_secs(), 60);
+    }
+}

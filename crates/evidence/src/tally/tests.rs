@@ -1,0 +1,140 @@
+use super::*;
+use std::net::Ipv4Addr;
+
+const RANGE: PortRange = PortRange { first: 1_000, last: 1_009 };
+
+fn ip(last: u8) -> u128 {
+    Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped().to_bits()
+}
+
+fn socket(state: State, local_port: u16, remote_port: u16) -> SocketSeen {
+    SocketSeen {
+        state,
+        mini: state == State::TimeWait,
+        local: ip(1),
+        local_port,
+        remote: ip(2),
+        remote_port,
+        left_ms: 59_500,
+        retransmits: 0,
+        receive_queue: 0,
+        send_queue: 0,
+        uid: 33,
+        inode: if state == State::TimeWait { 0 } else { u32::from(local_port) },
+        cookie: u64::from(local_port),
+    }
+}
+
+fn tally() -> Tally {
+    Tally::new(TallyOptions { range: RANGE, ..TallyOptions::default() })
+}
+
+#[test]
+fn a_thousand_sockets_to_one_destination_are_one_group() {
+    let mut tally = tally();
+    for port in 1_000..1_010 {
+        tally.add(&socket(State::TimeWait, port, 80));
+    }
+    let sockets = tally.finish();
+    assert_eq!(sockets.groups.len(), 1);
+    let group = &sockets.groups[0];
+    assert_eq!((group.role, group.local.to_string(), group.remote.to_string()), (
+        Role::Client,
+        "10.0.0.1".to_owned(),
+        "10.0.0.2:80".to_owned()
+    ));
+    assert_eq!(group.ports.time_wait, Halves { preferred: 5, other: 5 });
+    assert_eq!(group.time_wait.total(), 10);
+}
+
+#[test]
+fn a_listener_decides_which_end_this_host_is() {
+    let mut tally = tally();
+    tally.add_listener(&socket(State::Listen, 1_004, 0), Some(false));
+    tally.add(&socket(State::TimeWait, 1_004, 40_000));
+    tally.add(&socket(State::TimeWait, 1_004, 40_001));
+    tally.add(&socket(State::TimeWait, 1_005, 80));
+    // The server is gone: a port outside the range that a port inside it talks to.
+    tally.add(&socket(State::TimeWait, 80, 1_005));
+    let sockets = tally.finish();
+    let groups: Vec<_> = sockets
+        .groups
+        .iter()
+        .map(|group| (group.role, group.local.to_string(), group.remote.to_string()))
+        .collect();
+    assert_eq!(groups, [
+        (Role::Server, "10.0.0.1:1004".to_owned(), "10.0.0.2".to_owned()),
+        (Role::Client, "10.0.0.1".to_owned(), "10.0.0.2:80".to_owned()),
+        (Role::Server, "10.0.0.1:80".to_owned(), "10.0.0.2".to_owned()),
+    ]);
+    assert_eq!(sockets.groups[0].ports, crate::PortUse::default());
+    assert_eq!(sockets.bound.listening, Halves { preferred: 1, other: 0 });
+}
+
+#[test]
+fn owners_come_from_inode_then_cookie_then_listener() {
+    let mut options = TallyOptions { range: RANGE, ..TallyOptions::default() };
+    options.owners_by_cookie.insert(1_001, 0);
+    let mut tally = Tally::new(options);
+    tally.add_listener(&socket(State::Listen, 80, 0), None);
+    tally.add(&socket(State::Established, 1_000, 80));
+    tally.add(&socket(State::TimeWait, 1_001, 80));
+    tally.add(&socket(State::TimeWait, 1_002, 80));
+    tally.add(&socket(State::TimeWait, 80, 1_000));
+    tally.add(&socket(State::Established, 1_003, 81));
+    tally.attribute(|inode| [(80, 1), (1_000, 0)].into_iter().find(|(i, _)| *i == inode).map(|(_, p)| p));
+    let sockets = tally.finish();
+    let owners = |index: usize| -> Vec<_> {
+        sockets.groups[index].owners.iter().map(|o| (o.process, o.uid, o.known_by)).collect()
+    };
+    assert_eq!(owners(0), [(Some(0), None, KnownBy::Cookie), (Some(0), None, KnownBy::Inode)]);
+    assert_eq!(sockets.groups[0].unowned(State::TimeWait), 1);
+    assert_eq!(owners(1), [(Some(1), None, KnownBy::Listener)]);
+    assert_eq!(owners(2), [(None, Some(33), KnownBy::Uid)]);
+    assert_eq!(sockets.listeners[0].process, Some(1));
+}
+
+#[test]
+fn a_peer_for_every_socket_is_folded_and_nothing_is_lost() {
+    let mut tally = tally();
+    let sockets = MAX_GROUPS as u64 + 50_000;
+    for number in 0..sockets {
+        let mut socket = socket(State::TimeWait, 1_001, 80);
+        socket.remote = u128::from(number) << 8;
+        socket.remote_port = 80 + u16::try_from(number % 7_000).unwrap();
+        tally.add(&socket);
+    }
+    let result = tally.finish();
+    assert!(result.groups.len() <= MAX_GROUPS + MAX_FOLDED_GROUPS + 2, "{}", result.groups.len());
+    assert_eq!(result.folded, 50_000);
+    assert_eq!(result.groups.iter().map(|group| group.states.total()).sum::<u64>(), sockets);
+    assert_eq!(result.by_state.total(), sockets);
+}
+
+#[test]
+fn a_close_wait_socket_with_only_the_fin_to_read_has_nothing_unread() {
+    let mut tally = tally();
+    for receive_queue in [1, 3] {
+        tally.add(&SocketSeen { receive_queue, ..socket(State::CloseWait, 80, 1_000) });
+    }
+    tally.add_idle(&socket(State::CloseWait, 80, 1_000), 61_000);
+    let sockets = tally.finish();
+    let waiting = sockets.groups[0].waiting_in(State::CloseWait).unwrap();
+    assert_eq!((waiting.sockets, waiting.unread, waiting.orphans), (2, 1, 0));
+    assert_eq!(waiting.idle.at_least(60), 1);
+}
+
+#[test]
+fn bound_ports_are_counted_once() {
+    let mut tally = tally();
+    tally.add_listener(&socket(State::Listen, 1_002, 0), None);
+    tally.add_idle_bound(1_002);
+    tally.add_idle_bound(1_003);
+    tally.add_named_port(1_003);
+    tally.add_named_port(2_000);
+    let bound = tally.finish().bound;
+    assert_eq!(bound.listening.total(), 1);
+    assert_eq!(bound.idle.unwrap().total(), 2);
+    assert_eq!(bound.named.unwrap().total(), 1);
+    assert_eq!(bound.all, Halves { preferred: 1, other: 1 });
+}

@@ -1,0 +1,17 @@
+//! The words of TCP closing, and the one home of kernel constants.
+//!
+//! This crate has no I/O, no clock and no allocation: it says what a [`State`] is called and what kernels
+//! are known to do ([`profile`]). Names are those of RFC 9293; where Linux has its own (a mini-socket, a
+//! time-wait bucket), Linux's.
+//!
+//! ```
+//! use tcp::State;
+//! assert_eq!(State::TimeWait.to_string(), "TIME-WAIT");
+//! assert_eq!("FIN-WAIT-2".parse(), Ok(State::FinWait2));
+//! ```
+#![no_std]
+
+pub mod profile;
+mod state;
+
+pub use state::{State, UnknownState};

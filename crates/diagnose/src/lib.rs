@@ -1,1 +1,61 @@
-//! .
+//! Rules: from a [`Case`](evidence::Case) to findings, each with remedies in the right order and what not to do.
+//!
+//! Everything here is a function of the case: no I/O, no clock. The same case gives the same diagnosis on
+//! any machine. What a rule would need and the case lacks is an [`Unknown`], never silence.
+//!
+//! ```
+//! let diagnosis = diagnose::diagnose(&evidence::Case::default());
+//! assert!(diagnosis.findings.is_empty());
+//! ```
+//!
+//! Invariants: findings are sorted, worst first, and in the same order each time; every finding names its
+//! rule by the name in the registry; no rule reads a setting or counter by kernel version.
+
+mod budget;
+mod finding;
+mod look;
+mod registry;
+mod rules;
+
+pub use budget::{Budget, BudgetOwner, budgets};
+pub use finding::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown};
+pub use look::Look;
+pub use registry::{Rule, Verdict, rule, rules};
+
+use evidence::Case;
+
+/// What follows from a case.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diagnosis {
+    /// Budgets of ephemeral ports, the fullest first.
+    pub budgets: Vec<Budget>,
+    /// What is wrong, worst first.
+    pub findings: Vec<Finding>,
+    /// Rules that could not be decided, by rule.
+    pub unknown: Vec<Unknown>,
+}
+
+/// Applies every rule to every namespace of a case.
+pub fn diagnose(case: &Case) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    for namespace in &case.namespaces {
+        let look = Look::new(case, namespace);
+        for rule in rules() {
+            match rule.check(&look) {
+                Verdict::Quiet => {}
+                Verdict::Found(findings) => diagnosis.findings.extend(findings),
+                Verdict::Unknown { because, how_to_see } => {
+                    let unknown = Unknown { rule: rule.name(), because, how_to_see };
+                    if !diagnosis.unknown.contains(&unknown) {
+                        diagnosis.unknown.push(unknown);
+                    }
+                }
+            }
+        }
+        diagnosis.budgets.extend(look.budgets);
+    }
+    // Stable: equal findings keep the order of the registry and the namespaces.
+    diagnosis.findings.sort_by_key(|finding| std::cmp::Reverse((finding.severity, finding.confidence)));
+    diagnosis.budgets.sort_by(Budget::fullest_first);
+    diagnosis
+}

@@ -1,0 +1,148 @@
+//! What rules say: findings, their evidence, and what to do.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// How bad it is. The exit code is 1 from [`Severity::Warning`] on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; hurts nobody now.
+    Note,
+    /// Hurts, or soon will.
+    Warning,
+    /// Connections fail now.
+    Error,
+}
+
+/// How sure a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// The evidence fits this and other causes.
+    Possible,
+    /// Other causes are rare.
+    Likely,
+    /// Nothing else gives this evidence.
+    Certain,
+}
+
+/// A rule that fired.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// The rule's name; `lastack explain NAME` is its page.
+    pub rule: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// One sentence with the numbers that matter and their bounds.
+    pub claim: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// What was seen, and where.
+    pub evidence: Vec<Evidence>,
+    /// What to do, in the order to try it.
+    pub remedies: Vec<Remedy>,
+    /// What is often advised and wrong here.
+    pub avoid: Vec<Avoid>,
+    /// The command to run next, to see it with one's own eyes or to prove it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What a finding is about; what does not apply is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Subject {
+    /// Network namespace.
+    pub netns: String,
+    /// Source address of the connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Destination address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Listening address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// Process name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// Process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+}
+
+/// One thing that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// Where: `sock_diag`, `TcpExtTCPTimeWaitOverflow`, `net.ipv4.tcp_tw_reuse`, `conntrack`.
+    pub source: String,
+    /// What: `rose by 200 in 1.0 s`.
+    pub says: String,
+}
+
+/// Whether a remedy may be carried out by a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Applicability {
+    /// Can be applied and taken back, and cannot break what works.
+    Safe,
+    /// Can be applied and taken back, but must be chosen by name: it has a price.
+    Unsafe,
+    /// For a person: it changes a program or a design.
+    DisplayOnly,
+}
+
+/// Something that helps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Remedy {
+    /// Kebab-case name, unique within the rule.
+    pub name: &'static str,
+    /// What to do, as one imperative sentence.
+    pub summary: String,
+    /// Whether a program may do it.
+    pub applicability: Applicability,
+    /// What can go wrong.
+    pub risk: String,
+    /// What changes exactly; empty for advice.
+    pub changes: Vec<Change>,
+    /// What it will do to the numbers of the claim.
+    pub expected: String,
+    /// Counters and measures that must not rise after the change.
+    pub guards: Vec<String>,
+}
+
+/// One change with its inverse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Change {
+    /// What is changed: a setting's name.
+    pub setting: String,
+    /// Its value now: going back to it is the inverse.
+    pub from: String,
+    /// Its value after.
+    pub to: String,
+}
+
+/// Something that does not help, though it is often advised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Avoid {
+    /// What: `lower tcp_fin_timeout`.
+    pub what: String,
+    /// Why not, as one clause.
+    pub because: String,
+}
+
+/// A rule that could not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Unknown {
+    /// The rule.
+    pub rule: &'static str,
+    /// What is missing.
+    pub because: String,
+    /// How to see it.
+    pub how_to_see: String,
+}

@@ -85,6 +85,12 @@ pub struct Evidence {
     pub says: String,
 }
 
+impl Evidence {
+    pub(crate) fn new(source: impl Into<String>, says: impl Into<String>) -> Self {
+        Self { source: source.into(), says: says.into() }
+    }
+}
+
 /// Whether a remedy may be carried out by a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -116,6 +122,42 @@ pub struct Remedy {
     pub guards: Vec<String>,
 }
 
+impl Remedy {
+    /// Advice for a person.
+    pub(crate) fn advice(
+        name: &'static str,
+        summary: impl Into<String>,
+        risk: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            name,
+            summary: summary.into(),
+            applicability: Applicability::DisplayOnly,
+            risk: risk.into(),
+            changes: Vec::new(),
+            expected: expected.into(),
+            guards: Vec::new(),
+        }
+    }
+
+    /// The same advice as something a program may do. Without a change (the setting could not be read, so
+    /// there is no inverse) it stays advice.
+    pub(crate) fn carried_out(
+        mut self,
+        applicability: Applicability,
+        changes: impl IntoIterator<Item = Change>,
+        guards: &[&str],
+    ) -> Self {
+        self.changes = changes.into_iter().collect();
+        if !self.changes.is_empty() {
+            self.applicability = applicability;
+            self.guards = guards.iter().map(|guard| (*guard).to_owned()).collect();
+        }
+        self
+    }
+}
+
 /// One change with its inverse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
@@ -134,6 +176,12 @@ pub struct Avoid {
     pub what: String,
     /// Why not, as one clause.
     pub because: String,
+}
+
+impl Avoid {
+    pub(crate) fn new(what: impl Into<String>, because: impl Into<String>) -> Self {
+        Self { what: what.into(), because: because.into() }
+    }
 }
 
 /// A rule that could not be decided.

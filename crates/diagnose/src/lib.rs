@@ -16,6 +16,7 @@ mod finding;
 mod look;
 mod registry;
 mod rules;
+mod wording;
 
 pub use budget::{Budget, BudgetOwner, budgets};
 pub use finding::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown};

@@ -1,7 +1,9 @@
 //! What a rule looks at: one namespace of a case, with what every rule derives from it derived once.
 
-use crate::Budget;
-use evidence::{Case, Namespace};
+use crate::wording::{length, shell_word};
+use crate::{Budget, Change, Evidence, Finding, Subject, Verdict};
+use evidence::{Case, Gap, Namespace, Process, Unseen};
+use std::time::Duration;
 
 /// One namespace of a case, prepared for the rules.
 pub struct Look<'a> {
@@ -17,5 +19,133 @@ impl<'a> Look<'a> {
     /// Prepares a namespace.
     pub fn new(case: &'a Case, namespace: &'a Namespace) -> Self {
         Self { case, namespace, budgets: crate::budgets(namespace) }
+    }
+
+    /// The gap of this kind that concerns this namespace, if there is one.
+    pub(crate) fn gap(&self, unseen: Unseen) -> Option<&'a Gap> {
+        self.case.gaps.iter().find(|gap| {
+            gap.unseen == unseen && gap.netns.as_ref().is_none_or(|netns| *netns == self.namespace.name)
+        })
+    }
+
+    /// What a rule says that found nothing: quiet, or unknown if it was looking without one of these.
+    pub(crate) fn quiet_unless_unseen(&self, needed: &[Unseen]) -> Verdict {
+        match needed.iter().find_map(|unseen| self.gap(*unseen)) {
+            Some(gap) => {
+                Verdict::Unknown { because: gap.because.clone(), how_to_see: gap.how_to_see.clone() }
+            }
+            None => Verdict::Quiet,
+        }
+    }
+
+    /// The findings; without any, what [`Look::quiet_unless_unseen`] says.
+    pub(crate) fn found_or(&self, findings: Vec<Finding>, needed: &[Unseen]) -> Verdict {
+        if findings.is_empty() { self.quiet_unless_unseen(needed) } else { Verdict::Found(findings) }
+    }
+
+    /// Why rises of counters are not known, if they are not. Every rule that needs rises says it in the same
+    /// words, so that a report can say it once.
+    pub(crate) fn unwatched(&self) -> Option<Verdict> {
+        let counters = &self.namespace.counters;
+        if counters.watched() {
+            None
+        } else if counters.interval_ms == 0 && !counters.end.is_empty() {
+            Some(Verdict::Unknown {
+                because: "counters were read once; rises need a look with a length".to_owned(),
+                how_to_see: "lastack doctor --for 10s".to_owned(),
+            })
+        } else {
+            Some(match self.quiet_unless_unseen(&[Unseen::Counters]) {
+                Verdict::Quiet => Verdict::Unknown {
+                    because: "the case holds no counters of this namespace".to_owned(),
+                    how_to_see: "lastack doctor --for 10s".to_owned(),
+                },
+                unknown => unknown,
+            })
+        }
+    }
+
+    /// How much a counter rose; 0 for one this kernel does not have.
+    pub(crate) fn rise(&self, counter: &str) -> u64 {
+        self.namespace.counters.rise(counter).unwrap_or(0)
+    }
+
+    /// The length of the look.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_millis(self.namespace.counters.interval_ms)
+    }
+
+    /// A counter and its rise as evidence.
+    pub(crate) fn risen(&self, counter: &str) -> Evidence {
+        let rise = crate::wording::count(self.rise(counter));
+        Evidence::new(counter, format!("rose by {rise} in {}", length(self.interval())))
+    }
+
+    /// A setting and its value as evidence, if it is there.
+    pub(crate) fn set(&self, setting: &str) -> Option<Evidence> {
+        self.namespace.settings.text(setting).map(|value| Evidence::new(setting, format!("is {value}")))
+    }
+
+    /// A change of a setting, with what it is now as its inverse; none if that could not be read, or if it
+    /// would change nothing.
+    pub(crate) fn change(&self, setting: &str, to: impl ToString) -> Option<Change> {
+        let (from, to) = (self.namespace.settings.text(setting)?.to_owned(), to.to_string());
+        (from != to).then(|| Change { setting: setting.to_owned(), from, to })
+    }
+
+    /// The process with this index.
+    pub(crate) fn process(&self, index: u32) -> Option<&'a Process> {
+        self.namespace.processes.get(index as usize)
+    }
+
+    /// A subject in this namespace.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { netns: self.namespace.name.clone(), ..Subject::default() }
+    }
+
+    /// A command as it must be typed to run in this namespace. (`nsenter` and not `ip netns exec` for
+    /// processes: a container's namespace has no name.)
+    pub(crate) fn command(&self, command: &str) -> String {
+        let name = self.namespace.name.as_str();
+        match name.strip_prefix("pid:") {
+            _ if name == "host" || name.is_empty() => command.to_owned(),
+            Some(pid) => format!("nsenter --net --target {} {command}", shell_word(pid)),
+            None if name.contains('/') => format!("nsenter --net={} {command}", shell_word(name)),
+            None => format!("ip netns exec {} {command}", shell_word(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_runs_in_the_namespace_it_is_about() {
+        let case = Case::default();
+        let command = |name: &str| {
+            let namespace = Namespace { name: name.into(), ..Namespace::default() };
+            Look::new(&case, &namespace).command("ss -t")
+        };
+        assert_eq!(command("host"), "ss -t");
+        assert_eq!(command("blue"), "ip netns exec blue ss -t");
+        assert_eq!(command("pid:12"), "nsenter --net --target 12 ss -t");
+        assert_eq!(command("/run/x/net"), "nsenter --net=/run/x/net ss -t");
+        assert_eq!(command("$(x)"), "ip netns exec '$(x)' ss -t");
+    }
+
+    #[test]
+    fn a_gap_of_another_namespace_is_not_ours() {
+        let gap = |netns: Option<&str>| Gap {
+            unseen: Unseen::Ages,
+            netns: netns.map(str::to_owned),
+            because: "permission denied".into(),
+            how_to_see: "run as root".into(),
+        };
+        for (netns, ours) in [(None, true), (Some("blue"), true), (Some("red"), false)] {
+            let case = Case { gaps: vec![gap(netns)], ..Case::default() };
+            let namespace = Namespace { name: "blue".into(), ..Namespace::default() };
+            assert_eq!(Look::new(&case, &namespace).gap(Unseen::Ages).is_some(), ours, "{netns:?}");
+        }
     }
 }

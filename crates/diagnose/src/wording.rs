@@ -1,0 +1,111 @@
+//! How numbers and commands are written in what rules say, so that all rules write them alike.
+
+use std::time::Duration;
+
+/// A count with its thousands apart: `28,232`.
+pub(crate) fn count(number: impl Into<u64>) -> String {
+    let digits = number.into().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count with its noun: `1 socket`, `28,232 sockets`.
+pub(crate) fn counted(number: impl Into<u64>, one: &str, many: &str) -> String {
+    let number = number.into();
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// A part of a whole in percent: `34 %`, `0.4 %`, and `0 %` of nothing.
+pub(crate) fn percent(part: impl Into<u64>, whole: impl Into<u64>) -> String {
+    let percent = share(part, whole) * 100.0;
+    // The last percent is the one that matters: 99.6 % full is not full.
+    if percent > 0.0 && percent < 9.95 || percent > 99.0 && percent < 100.0 {
+        format!("{:.1} %", (percent * 10.0).floor() / 10.0)
+    } else {
+        format!("{:.0} %", percent.floor())
+    }
+}
+
+/// A part of a whole, 0 to 1; 0 of nothing.
+pub(crate) fn share(part: impl Into<u64>, whole: impl Into<u64>) -> f64 {
+    let whole = whole.into();
+    if whole == 0 { 0.0 } else { part.into() as f64 / whole as f64 }
+}
+
+/// A length of time in the one or two units that matter, rounded down: `850 ms`, `9.5 s`, `75 s`, `12 min`,
+/// `3 h 20 min`, `2 d 4 h`.
+pub(crate) fn length(time: Duration) -> String {
+    let (milliseconds, seconds) = (time.as_millis(), time.as_secs());
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    let with = |big: u64, unit: &str, small: u64, small_unit: &str| {
+        if small == 0 { format!("{big} {unit}") } else { format!("{big} {unit} {small} {small_unit}") }
+    };
+    if milliseconds < 1_000 {
+        format!("{milliseconds} ms")
+    } else if seconds < 10 && milliseconds % 1_000 >= 100 {
+        format!("{}.{} s", seconds, milliseconds % 1_000 / 100)
+    } else if seconds < 120 {
+        format!("{seconds} s")
+    } else if hours < 2 {
+        format!("{minutes} min")
+    } else if days < 2 {
+        with(hours, "h", minutes % 60, "min")
+    } else {
+        with(days, "d", hours % 24, "h")
+    }
+}
+
+/// A text as one word of a shell command.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:+@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        let written: Vec<_> = [0_u32, 999, 1_000, 28_232, 1_000_000].map(count).into();
+        assert_eq!(written, ["0", "999", "1,000", "28,232", "1,000,000"]);
+        assert_eq!(counted(1_u32, "socket", "sockets"), "1 socket");
+        assert_eq!(counted(1_001_u32, "socket", "sockets"), "1,001 sockets");
+    }
+
+    #[test]
+    fn a_nearly_full_table_is_not_called_full() {
+        let of = |part: u64, whole: u64| percent(part, whole);
+        assert_eq!((of(999, 1_000).as_str(), of(9_999, 10_000).as_str()), ("99.9 %", "99.9 %"));
+        assert_eq!((of(1, 1).as_str(), of(34, 100).as_str(), of(0, 5).as_str()), ("100 %", "34 %", "0 %"));
+        assert_eq!((of(3, 0).as_str(), of(4, 1_000).as_str()), ("0 %", "0.4 %"));
+        assert_eq!(of(99_999_999, 100_000_000), "99.9 %");
+    }
+
+    #[test]
+    fn lengths_are_rounded_down() {
+        let of = |ms: u64| length(Duration::from_millis(ms));
+        let written: Vec<_> = [0, 850, 9_599, 9_050, 75_999, 119_999, 120_000, 7_199_000].map(of).into();
+        assert_eq!(written, ["0 ms", "850 ms", "9.5 s", "9 s", "75 s", "119 s", "2 min", "119 min"]);
+        let written: Vec<_> = [7_200_000, 12_000_000, 172_800_000, 187_200_000].map(of).into();
+        assert_eq!(written, ["2 h", "3 h 20 min", "2 d", "2 d 4 h"]);
+    }
+
+    #[test]
+    fn a_namespace_name_cannot_leave_its_word() {
+        assert_eq!(shell_word("web-1"), "web-1");
+        assert_eq!(shell_word("a b; reboot"), "'a b; reboot'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

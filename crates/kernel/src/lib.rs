@@ -1,1 +1,11 @@
-//! .
+//! Reads a Linux network stack without changing it.
+//!
+//! [`look`] makes a [`Case`](evidence::Case): the sockets of one or more network namespaces, grouped while they
+//! stream by, their owners, settings, counters over the look, conntrack and slabs. What cannot be read becomes
+//! a [`Gap`](evidence::Gap), not an error; only a namespace that cannot be found or entered is one.
+//!
+//! This crate is the only one that reads the host. It writes nothing, sends no packet, and asks the kernel by
+//! probing: does this setting, counter or request exist?
+
+pub mod netlink;
+pub mod sock_diag;

@@ -1,0 +1,64 @@
+//! Programs that the tests run beside ours, and how a machine gets them.
+
+use super::step::Outcome;
+use std::process::{Command, Stdio};
+
+/// A program, the Debian package it is in, and what the tests do with it.
+const PROGRAMS: [(&str, &str, &str); 6] = [
+    ("ss", "iproute2", "counts are compared with its counts"),
+    ("ip", "iproute2", "sets up network namespaces"),
+    ("nft", "nftables", "turns connection tracking on, and drops segments"),
+    ("unshare", "util-linux", "makes network namespaces"),
+    ("nsenter", "util-linux", "enters network namespaces"),
+    ("sysctl", "procps", "settings are compared with what it prints"),
+];
+
+/// Installs what is missing if this is root on Debian and it may; says in one line what stays missing.
+pub(super) fn ensure(may_install: bool) -> anyhow::Result<Outcome> {
+    let mut missing = missing();
+    if missing.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    let root = rustix::process::geteuid().is_root();
+    if may_install && root && found("apt-get") {
+        let mut packages: Vec<_> = missing.iter().map(|(_, package, _)| *package).collect();
+        packages.dedup();
+        println!("installing {}", packages.join(", "));
+        // The lists of a fresh image are often empty or old: fetch them if the first try fails.
+        if !apt(&["install"], &packages)? && apt(&["update"], &[])? {
+            apt(&["install"], &packages)?;
+        }
+        missing = self::missing();
+    }
+    if missing.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    let list: Vec<_> = missing
+        .iter()
+        .map(|(program, package, why)| format!("{program} (package {package}; {why})"))
+        .collect();
+    Ok(Outcome::Skipped(format!("not installed: {}", list.join(", "))))
+}
+
+fn missing() -> Vec<(&'static str, &'static str, &'static str)> {
+    PROGRAMS.into_iter().filter(|(program, ..)| !found(program)).collect()
+}
+
+/// True if the program is in `PATH`, or where Debian keeps root's programs.
+fn found(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory| directory.join(program).is_file())
+}
+
+fn apt(arguments: &[&str], packages: &[&str]) -> anyhow::Result<bool> {
+    let status = Command::new("apt-get")
+        .args(["-q", "-y", "--no-install-recommends"])
+        .args(arguments)
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()?;
+    Ok(status.success())
+}

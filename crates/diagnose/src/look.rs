@@ -103,16 +103,20 @@ impl<'a> Look<'a> {
         Subject { netns: self.namespace.name.clone(), ..Subject::default() }
     }
 
-    /// A command as it must be typed to run in this namespace. (`nsenter` and not `ip netns exec` for
-    /// processes: a container's namespace has no name.)
+    /// A command as it must be typed to run in this namespace.
     pub(crate) fn command(&self, command: &str) -> String {
-        let name = self.namespace.name.as_str();
-        match name.strip_prefix("pid:") {
-            _ if name == "host" || name.is_empty() => command.to_owned(),
-            Some(pid) => format!("nsenter --net --target {} {command}", shell_word(pid)),
-            None if name.contains('/') => format!("nsenter --net={} {command}", shell_word(name)),
-            None => format!("ip netns exec {} {command}", shell_word(name)),
-        }
+        in_namespace(&self.namespace.name, command)
+    }
+}
+
+/// A command as it must be typed on the host to run in a namespace of this name. (`nsenter` and not
+/// `ip netns exec` for processes: a container's namespace has no name.)
+pub fn in_namespace(name: &str, command: &str) -> String {
+    match name.strip_prefix("pid:") {
+        _ if name == "host" || name.is_empty() => command.to_owned(),
+        Some(pid) => format!("nsenter --net --target {} {command}", shell_word(pid)),
+        None if name.contains('/') => format!("nsenter --net={} {command}", shell_word(name)),
+        None => format!("ip netns exec {} {command}", shell_word(name)),
     }
 }
 

@@ -1,8 +1,41 @@
 //! Budgets of ephemeral ports: how many local ports connections to one destination may use, how many are
 //! taken and by what, and when none will be left.
+//!
+//! `connect()` needs a local port that no socket with the same source, destination and destination port
+//! holds. So the budget is one per (source address, destination address and port), and a connection to
+//! another destination takes nothing from it, with one exception: a port that `bind()` chose is passed over by
+//! `connect()` for *every* destination (`__inet_hash_connect()` in net/ipv4/inet\_hashtables.c: a bucket with
+//! `fastreuse >= 0`).
 
-use evidence::{KnownBy, Namespace};
+mod forecast;
+
+use crate::Evidence;
+use crate::wording::{count, counted, length};
+use evidence::{Group, Halves, KnownBy, Namespace, PortUse, Role};
+use forecast::Forecast;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::time::Duration;
+use tcp::profile::linux;
+
+/// The rate is the mean over so many seconds: long enough to hide a single burst, short enough to be "now".
+const RATE_S: u32 = 10;
+
+/// The peak is the fullest of so many seconds.
+const PEAK_S: usize = 60;
+
+/// From here on (in percent of the first half) connections may have gone to the other half because the first
+/// was full; below, `connect()` had no reason to.
+const NEARLY_FULL_PERCENT: u64 = 95;
+
+/// Past the knee: less than one in so many ports of the first half is free, so that nearly every `connect()`
+/// walks the half in vain.
+const KNEE_ONE_IN: u64 = 50;
+
+/// Fewer ports in the other half prove nothing: they are left over from a moment when the first was full.
+const BOUND_NOISE: u32 = 10;
 
 /// The ports from one source address to one destination address and port.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +48,8 @@ pub struct Budget {
     pub destination: String,
     /// Ports that automatic choice may use: the range without reserved ports.
     pub ports: u32,
-    /// Of them, taken for this destination, whatever by: `time_wait + established + other + bound`.
+    /// Of them, taken for this destination, whatever by: `time_wait + established + other + bound +
+    /// bound_likely`, never more than `ports`.
     pub taken: u32,
     /// Taken by TIME-WAIT.
     pub time_wait: u32,
@@ -23,15 +57,34 @@ pub struct Budget {
     pub established: u32,
     /// Taken by sockets in other states.
     pub other: u32,
-    /// Taken for every destination by ports that bind() holds.
+    /// Taken for every destination by ports that `bind()` is seen to hold, without those in the numbers above.
     pub bound: u32,
+    /// The same, but inferred: ports of connections to *other* destinations that lie where only `bind()` looks
+    /// first.
+    pub bound_likely: u32,
+    /// Of `time_wait`: ports that `connect()` takes all the same, by `tcp_tw_reuse`. They do not block.
+    pub reusable: u32,
+    /// What `tcp_tw_reuse` does for this destination.
+    pub reuse: Reuse,
     /// Ports of the range that are reserved, and so not in `ports`.
     pub reserved: u32,
-    /// Closes a second, over the last seconds.
+    /// True if the half of the range that `connect()` looks at first is used up, so that every `connect()`
+    /// walks it in vain ([`linux::CONNECT_PAST_KNEE_US`]).
+    pub past_knee: bool,
+    /// Closes a second: the mean over the last `rate_over_s` full seconds.
     pub closes_per_second: f64,
-    /// Seconds until no port is left at this rate; none if that will not happen.
+    /// How many seconds the rate is the mean of: 10, or the time since the first close if that is less; 0
+    /// without a close.
+    pub rate_over_s: u32,
+    /// The most closes in one second of the last minute.
+    pub peak_per_second: u32,
+    /// How long ago that second was; none without a close.
+    pub peak_seconds_ago: Option<u32>,
+    /// Closes in each second, the latest first; seconds before the oldest close are left out.
+    pub closes: Vec<u32>,
+    /// Seconds until no port is left at this rate; 0 if none is left now, none if that will not happen.
     pub seconds_left: Option<f64>,
-    /// Who opens these connections.
+    /// Who opens these connections, the largest part first, as far as it is known.
     pub owners: Vec<BudgetOwner>,
 }
 
@@ -44,18 +97,422 @@ pub struct BudgetOwner {
     pub pid: u32,
     /// Its part of the sockets, 0 to 1.
     pub share: f64,
-    /// How it is known.
+    /// How it is known; the way that most of its sockets are known by.
     pub known_by: KnownBy,
 }
 
+/// What `tcp_tw_reuse` does for one destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reuse {
+    /// Nothing: it is 0 or could not be read.
+    #[default]
+    Off,
+    /// Nothing: it is 2, and neither end is a loopback address.
+    LoopbackOnly,
+    /// Nothing: `tcp_timestamps` is 0.
+    NoTimestamps,
+    /// Nothing, as the ports tell: `connect()` went on to the other half although the first held nothing but
+    /// old TIME-WAIT sockets. The peer has no timestamps.
+    WithoutEffect,
+    /// It lets `connect()` take ports whose TIME-WAIT is older than the delay.
+    Works,
+}
+
 impl Budget {
-    /// Order of display.
-    pub(crate) fn fullest_first(&self, _other: &Self) -> Ordering {
-        Ordering::Equal
+    /// Order of display: what runs out first, then what is fullest. Equal ones keep their order.
+    pub(crate) fn fullest_first(&self, other: &Self) -> Ordering {
+        let seconds = |budget: &Self| budget.seconds_left.unwrap_or(f64::INFINITY);
+        let share = |budget: &Self| f64::from(budget.blocked()) / f64::from(budget.ports.max(1));
+        seconds(self).total_cmp(&seconds(other)).then_with(|| share(other).total_cmp(&share(self)))
+    }
+
+    /// Ports that a new connection to this destination cannot have.
+    pub fn blocked(&self) -> u32 {
+        self.taken.saturating_sub(self.reusable)
+    }
+
+    /// Ports that a new connection to this destination can have.
+    pub fn left(&self) -> u32 {
+        self.ports.saturating_sub(self.blocked())
+    }
+
+    /// Who opens these connections: `curl (pid 812)`, `php-fpm (24 processes)`, the largest part first.
+    pub(crate) fn opened_by(&self) -> Option<String> {
+        opened_by(&self.owners)
+    }
+}
+
+/// Names at most three programs, the largest part first.
+pub(crate) fn opened_by(owners: &[BudgetOwner]) -> Option<String> {
+    let mut programs: Vec<(&str, u32, u32, f64)> = Vec::new();
+    for owner in owners {
+        match programs.iter_mut().find(|program| program.0 == owner.process) {
+            Some(program) => {
+                program.2 += u32::from(program.1 != owner.pid);
+                program.3 += owner.share;
+            }
+            None => programs.push((&owner.process, owner.pid, 1, owner.share)),
+        }
+    }
+    programs.sort_by(|a, b| b.3.total_cmp(&a.3));
+    let named: Vec<String> = programs
+        .iter()
+        .take(3)
+        .map(|(name, pid, processes, _)| match processes {
+            1 => format!("{name} (pid {pid})"),
+            _ => format!("{name} ({processes} processes)"),
+        })
+        .collect();
+    match (named.is_empty(), programs.len().saturating_sub(named.len())) {
+        (true, _) => None,
+        (_, 0) => Some(named.join(", ")),
+        (_, more) => Some(format!("{} and {}", named.join(", "), counted(more as u64, "more", "more"))),
     }
 }
 
 /// The budgets of a namespace, the fullest first.
-pub fn budgets(_namespace: &Namespace) -> Vec<Budget> {
-    Vec::new()
+pub fn budgets(namespace: &Namespace) -> Vec<Budget> {
+    let pool = Pool::new(namespace);
+    let destinations: Vec<(&Group, IpAddr, IpAddr, Seen)> = namespace
+        .sockets
+        .groups
+        .iter()
+        .filter(|group| group.role == Role::Client && group.remote.port.is_some())
+        .filter_map(|group| {
+            let seen = Seen::new(group, &pool);
+            Some((group, group.local.address?, group.remote.address?, seen))
+        })
+        .collect();
+    let inferred = destinations.iter().fold(Inferred::default(), |sum, (_, _, _, seen)| Inferred {
+        live: sum.live.saturating_add(seen.inferred.live),
+        time_wait: sum.time_wait.saturating_add(seen.inferred.time_wait),
+    });
+    // Live connections on named ports were counted for certain.
+    let inferred_live = inferred.live.saturating_sub(pool.named.other);
+    let inferred = inferred_live.saturating_add(inferred.time_wait);
+    let mut budgets: Vec<Budget> = destinations
+        .into_iter()
+        .map(|(group, source, destination, seen)| {
+            pool.budget(namespace, group, (source, destination), seen, inferred)
+        })
+        .collect();
+    // Stable, so that the same case always gives the same order.
+    budgets.sort_by(Budget::fullest_first);
+    budgets
 }
+
+/// What all budgets of a namespace share.
+struct Pool {
+    /// Ports that automatic choice may use.
+    allowed: Halves,
+    /// Ports of the range that are reserved.
+    reserved: u32,
+    /// Of the allowed, those that `bind()` holds.
+    bound: Halves,
+    /// Of the bound, those of connections whose process named the port.
+    named: Halves,
+    /// The first half without what `bind()` holds there: what `connect()` has before it must go on.
+    first: u32,
+    time_wait: Duration,
+    reuse_setting: u64,
+    reuse_delay: f64,
+    timestamps: bool,
+    /// True if a TIME-WAIT was reused during the look, by whomever.
+    recycles: bool,
+}
+
+impl Pool {
+    fn new(namespace: &Namespace) -> Self {
+        let settings = &namespace.settings;
+        let range = settings.local_port_range();
+        let allowed = range.halves_without(&settings.reserved_ports());
+        let within = |halves: Halves| Halves {
+            preferred: halves.preferred.min(allowed.preferred),
+            other: halves.other.min(allowed.other),
+        };
+        let bound = within(namespace.sockets.bound.all);
+        let time_wait = settings.time_wait();
+        Self {
+            allowed,
+            reserved: range.ports().saturating_sub(allowed.total()),
+            bound,
+            named: within(namespace.sockets.bound.named.unwrap_or_default()),
+            first: allowed.preferred - bound.preferred,
+            time_wait,
+            reuse_setting: settings.number("net.ipv4.tcp_tw_reuse").unwrap_or(0),
+            reuse_delay: settings.tw_reuse_delay().min(time_wait).as_secs_f64(),
+            timestamps: settings.timestamps(),
+            recycles: namespace.counters.rise("TcpExtTWRecycled").is_some_and(|rise| rise > 0),
+        }
+    }
+
+    fn reuse(&self, ends: (IpAddr, IpAddr), seen: &Seen, ports: &PortUse) -> Reuse {
+        // net/ipv4/tcp_ipv4.c tcp_twsk_unique(): either end of the old connection.
+        let loopback = ends.0.is_loopback() || ends.1.is_loopback();
+        match self.reuse_setting {
+            0 => Reuse::Off,
+            setting if setting == linux::TW_REUSE_LOOPBACK.value && !loopback => Reuse::LoopbackOnly,
+            _ if !self.timestamps => Reuse::NoTimestamps,
+            _ if self.reuse_fails(seen, ports) => Reuse::WithoutEffect,
+            _ => Reuse::Works,
+        }
+    }
+
+    /// True if connections went to the other half although hardly a port of the first was out of reach for
+    /// a working `tcp_tw_reuse`: live ones and those closed within the delay left more than half of it.
+    fn reuse_fails(&self, seen: &Seen, ports: &PortUse) -> bool {
+        let live = ports.established.preferred.saturating_add(ports.other.preferred);
+        let young = f64::from(seen.peak) * self.reuse_delay.max(1.0);
+        !self.recycles
+            && seen.first_nearly_full
+            && ports.time_wait.other >= (self.allowed.other / 20).max(BOUND_NOISE)
+            && young + f64::from(live) < f64::from(self.first) / 2.0
+    }
+
+    fn budget(
+        &self,
+        namespace: &Namespace,
+        group: &Group,
+        ends: (IpAddr, IpAddr),
+        seen: Seen,
+        inferred: u32,
+    ) -> Budget {
+        let ports = self.allowed.total();
+        let own = &group.ports;
+        let reuse = self.reuse(ends, &seen, own);
+        let time_wait = own.time_wait.total().min(ports);
+        let established = own.established.total().min(ports);
+        let other = own.other.total().min(ports);
+        // A named port of this very destination is in the numbers above already. Which of the named ports
+        // are its own is not known: at most as many as it has live connections in that half.
+        let live = |half: fn(&Halves) -> u32| half(&own.established).saturating_add(half(&own.other));
+        let own_named = Halves {
+            preferred: self.named.preferred.min(live(|halves| halves.preferred)),
+            other: self.named.other.min(live(|halves| halves.other)),
+        };
+        let bound_first = self.bound.preferred.saturating_sub(own_named.preferred);
+        let bound_other = self.bound.other.saturating_sub(own_named.other);
+        let bound = bound_first + bound_other;
+        let bound_likely = inferred
+            .saturating_sub(seen.inferred.total())
+            .min(self.allowed.other.saturating_sub(bound_other));
+        let sum = [time_wait, established, other, bound, bound_likely].map(u64::from).iter().sum::<u64>();
+        let taken = u32::try_from(sum).unwrap_or(u32::MAX).min(ports);
+
+        let window = if reuse == Reuse::Works { self.reuse_delay } else { self.time_wait.as_secs_f64() };
+        // The countdown has the TIME-WAIT sockets on ports outside the range, too. Which they are is not
+        // known, so that each second gets its part.
+        let counted = group.time_wait.total();
+        let scale = if counted > time_wait { f64::from(time_wait) / f64::from(counted) } else { 1.0 };
+        let stays = taken - time_wait.min(taken) + time_wait.saturating_sub(counted);
+        let forecast = Forecast {
+            room: f64::from(ports.saturating_sub(stays)),
+            closes: &seen.closes,
+            overdue: group.time_wait.overdue(),
+            scale,
+            window,
+            rate: seen.rate * scale,
+        };
+        let reusable = if reuse == Reuse::Works {
+            // Rounded so that a port is called reusable only if it is.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to u32::MAX")]
+            let young = forecast.blocked_now().ceil() as u32;
+            counted.min(time_wait).saturating_sub(young)
+        } else {
+            0
+        };
+        let blocked_first = {
+            let young = if reuse == Reuse::Works { time_wait - reusable } else { u32::MAX };
+            live(|halves| halves.preferred).saturating_add(own.time_wait.preferred.min(young))
+        };
+        let first = self.allowed.preferred.saturating_sub(bound_first);
+        let free_first = u64::from(first.saturating_sub(blocked_first));
+        let mut budget = Budget {
+            netns: namespace.name.clone(),
+            source: ends.0.to_string(),
+            destination: group.remote.to_string(),
+            ports,
+            taken,
+            time_wait,
+            established,
+            other,
+            bound,
+            bound_likely,
+            reusable,
+            reuse,
+            reserved: self.reserved,
+            past_knee: ports > 0 && free_first * KNEE_ONE_IN < u64::from(first).max(1),
+            closes_per_second: seen.rate,
+            rate_over_s: seen.rate_over_s,
+            peak_per_second: seen.peak,
+            peak_seconds_ago: seen.peak_seconds_ago,
+            closes: Vec::new(),
+            seconds_left: None,
+            owners: owners(namespace, group),
+        };
+        budget.seconds_left = if budget.left() == 0 { Some(0.0) } else { forecast.seconds_left() };
+        budget.closes = seen.closes;
+        budget
+            .closes
+            .truncate(budget.closes.iter().rposition(|closes| *closes > 0).map_or(0, |last| last + 1));
+        budget.closes.shrink_to_fit();
+        budget
+    }
+}
+
+/// Ports of one destination that `bind()` seems to have chosen.
+#[derive(Clone, Copy, Default)]
+struct Inferred {
+    live: u32,
+    time_wait: u32,
+}
+
+impl Inferred {
+    fn total(self) -> u32 {
+        self.live.saturating_add(self.time_wait)
+    }
+}
+
+/// What one group tells before the others are known.
+struct Seen {
+    /// Closes per second, the latest first, for the length of TIME-WAIT; empty without a close.
+    closes: Vec<u32>,
+    rate: f64,
+    rate_over_s: u32,
+    peak: u32,
+    peak_seconds_ago: Option<u32>,
+    first_nearly_full: bool,
+    inferred: Inferred,
+}
+
+impl Seen {
+    fn new(group: &Group, pool: &Pool) -> Self {
+        let taken = u64::from(group.ports.taken().preferred);
+        let first_nearly_full = taken * 100 >= u64::from(pool.first) * NEARLY_FULL_PERCENT;
+        let mut seen = Self {
+            closes: Vec::new(),
+            rate: 0.0,
+            rate_over_s: 0,
+            peak: 0,
+            peak_seconds_ago: None,
+            first_nearly_full,
+            inferred: Inferred::default(),
+        };
+        if !group.time_wait.is_empty() {
+            seen.closes = group.time_wait.closes_by_age(pool.time_wait);
+            let (rate, over) = rate(&seen.closes, group.time_wait.overdue() > 0);
+            (seen.rate, seen.rate_over_s) = (rate, over);
+            for (age, closes) in (0..).zip(seen.closes.iter().take(PEAK_S)) {
+                if *closes > seen.peak {
+                    (seen.peak, seen.peak_seconds_ago) = (*closes, Some(age));
+                }
+            }
+        }
+        if !first_nearly_full {
+            seen.inferred = inferred(&group.ports, &seen.closes);
+        }
+        seen
+    }
+}
+
+/// `connect()` looks at the half of the first port's parity first, `bind()` to port 0 at the other. Ports of
+/// the other half, taken while the first has room, were chosen by `bind()` before `connect()`.
+///
+/// Unless the first half was full once and has emptied since. Then what is left in the other half is older
+/// than what came later: the latest TIME-WAIT sockets must be in the first half, and of live connections,
+/// which end in any order, not many more can be left in the other half than in the first.
+fn inferred(ports: &PortUse, closes: &[u32]) -> Inferred {
+    let live = |half: fn(&Halves) -> u32| half(&ports.established).saturating_add(half(&ports.other));
+    let (first, other) = (live(|halves| halves.preferred), live(|halves| halves.other));
+    let latest = closes.iter().take(RATE_S as usize).fold(0_u32, |sum, closes| sum.saturating_add(*closes));
+    Inferred {
+        live: if other >= BOUND_NOISE && other / 2 > first { other } else { 0 },
+        time_wait: if ports.time_wait.other >= BOUND_NOISE && latest > ports.time_wait.preferred {
+            ports.time_wait.other
+        } else {
+            0
+        },
+    }
+}
+
+/// Closes a second over the last [`RATE_S`] seconds, or since the first close, and over how many seconds.
+fn rate(closes: &[u32], older: bool) -> (f64, u32) {
+    let since_first = (1..).zip(closes).filter(|(_, closes)| **closes > 0).map(|(seconds, _)| seconds).last();
+    let span: u32 = if older { RATE_S } else { since_first.unwrap_or(0).min(RATE_S) };
+    if span == 0 {
+        return (0.0, 0);
+    }
+    let sum: u64 = closes.iter().take(span as usize).map(|closes| u64::from(*closes)).sum();
+    (sum as f64 / f64::from(span), span)
+}
+
+fn owners(namespace: &Namespace, group: &Group) -> Vec<BudgetOwner> {
+    let all = group.states.total().max(1) as f64;
+    // Parts of one process that are known in different ways are one part.
+    let mut parts: Vec<(u32, u64, u64, KnownBy)> = Vec::new();
+    for owner in &group.owners {
+        let (Some(process), sockets) = (owner.process, owner.states.total()) else {
+            continue;
+        };
+        match parts.iter_mut().find(|part| part.0 == process) {
+            Some(part) => {
+                part.1 += sockets;
+                if sockets > part.2 {
+                    (part.2, part.3) = (sockets, owner.known_by);
+                }
+            }
+            None => parts.push((process, sockets, sockets, owner.known_by)),
+        }
+    }
+    parts.sort_by_key(|part| std::cmp::Reverse(part.1));
+    let named = parts.into_iter().filter_map(|(process, sockets, _, known_by)| {
+        let process = namespace.processes.get(process as usize)?;
+        let share = (sockets as f64 / all).min(1.0);
+        Some(BudgetOwner { process: process.name.clone(), pid: process.pid, share, known_by })
+    });
+    named.collect()
+}
+
+/// Says so if stray segments restarted TIME-WAIT timers, which makes old closes look new: whoever uses a rate
+/// that was read from timers adds this to its evidence.
+pub(crate) fn restarted_timers(namespace: &Namespace) -> Option<Evidence> {
+    let counters = &namespace.counters;
+    for counter in ["TcpExtPAWSTimewait", "TcpExtTCPACKSkippedTimeWait"] {
+        if let Some(rise) = counters.rise(counter).filter(|rise| *rise > 0) {
+            let says = format!(
+                "rose by {}: stray segments restart TIME-WAIT timers, so a part of these closes is older than \
+                 it looks and the true rate lower",
+                count(rise)
+            );
+            return Some(Evidence::new(counter, says));
+        }
+    }
+    // Counted when a mini-socket is made (before 5.19: when it ends, which in a steady load is as often).
+    let made = counters.rise("TcpExtTW")?;
+    let interval = Duration::from_millis(counters.interval_ms);
+    let seconds = usize::try_from(interval.as_secs()).ok().filter(|seconds| *seconds > 0)?;
+    let length_s = namespace.settings.time_wait();
+    let seen: u64 = (namespace.sockets.groups.iter())
+        .filter(|group| !group.time_wait.is_empty())
+        .map(|group| {
+            group.time_wait.closes_by_age(length_s).iter().take(seconds).copied().map(u64::from).sum::<u64>()
+        })
+        .sum();
+    (seen > made.saturating_mul(2).saturating_add(RESTART_NOISE)).then(|| {
+        let says = format!(
+            "rose by {} in {}, but {} TIME-WAIT timers say that they were started then: stray segments \
+             restart them, so the true rate is lower",
+            count(made),
+            length(interval),
+            count(seen)
+        );
+        Evidence::new("TcpExtTW", says)
+    })
+}
+
+/// Counters and sockets are not read at the same instant: this many sockets more prove nothing.
+const RESTART_NOISE: u64 = 100;
+
+#[cfg(test)]
+mod tests;

@@ -14,13 +14,14 @@
 mod budget;
 mod finding;
 mod look;
+mod place;
 mod registry;
 mod rules;
 mod wording;
 
-pub use budget::{Budget, BudgetOwner, budgets};
+pub use budget::{Budget, BudgetOwner, Reuse, budgets};
 pub use finding::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown};
-pub use look::Look;
+pub use look::{Look, in_namespace};
 pub use registry::{Rule, Verdict, rule, rules};
 
 use evidence::Case;

@@ -114,7 +114,9 @@ fn check_rule(name: &str) {
         let case = read(&file);
         let found = findings(rule, &case);
         assert!(!found.is_empty(), "{}: must fire {name}", file.display());
-        found.iter().for_each(|finding| check_finding(rule, &case, finding));
+        for finding in &found {
+            check_finding(rule, &case, finding);
+        }
         // The same case gives the same words, also after it went through a file.
         let again = Case::from_bytes(&case.to_bytes()).unwrap();
         assert_eq!(findings(rule, &again), found);

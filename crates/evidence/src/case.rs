@@ -76,13 +76,17 @@ pub enum CaseError {
     #[error("not a lastack case: {0}; make one with `lastack doctor --save FILE`")]
     NotACase(String),
     /// From a newer lastack.
-    #[error("written in version {found} of the case format, this lastack reads up to {SCHEMA_VERSION}: use a newer lastack")]
+    #[error(
+        "written in version {found} of the case format, this lastack reads up to {SCHEMA_VERSION}: use a newer lastack"
+    )]
     Newer {
         /// The file's version.
         found: u32,
     },
     /// Ends too early.
-    #[error("truncated: the file ends in the middle of the case (after {bytes} bytes of text); copy it again")]
+    #[error(
+        "truncated: the file ends in the middle of the case (after {bytes} bytes of text); copy it again"
+    )]
     Truncated {
         /// How much text could be read.
         bytes: usize,
@@ -147,7 +151,7 @@ impl Case {
 
     fn from_json(text: &[u8]) -> Result<Self, CaseError> {
         let schema = serde_json::from_slice::<SchemaOnly>(text).map_err(|error| {
-            if error.is_eof() && text.iter().any(|byte| *byte == b'{') {
+            if error.is_eof() && text.contains(&b'{') {
                 CaseError::Truncated { bytes: text.len() }
             } else if error.is_data() {
                 CaseError::NotACase("it has no \"schema\"".to_owned())
@@ -180,7 +184,8 @@ impl Case {
             let sockets = &namespace.sockets;
             let owners = sockets.groups.iter().flat_map(|group| &group.owners).map(|owner| owner.process);
             let listeners = sockets.listeners.iter().map(|listener| listener.process);
-            if let Some(wrong) = owners.chain(listeners).flatten().find(|index| *index as usize >= processes) {
+            if let Some(wrong) = owners.chain(listeners).flatten().find(|index| *index as usize >= processes)
+            {
                 let name: String = namespace.name.chars().take(60).flat_map(char::escape_default).collect();
                 return Err(CaseError::Contradiction(format!(
                     "namespace {name} names process {wrong} of {processes}"

@@ -142,6 +142,7 @@ impl Halves {
         self.preferred.saturating_add(self.other)
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(crate) fn is_zero(&self) -> bool {
         *self == Self::default()
     }
@@ -167,7 +168,10 @@ impl PortUse {
     /// All ports held, by half.
     pub fn taken(&self) -> Halves {
         let sum = |half: fn(&Halves) -> u32| {
-            [&self.time_wait, &self.established, &self.other].map(half).iter().fold(0, |a: u32, b| a.saturating_add(*b))
+            [&self.time_wait, &self.established, &self.other]
+                .map(half)
+                .iter()
+                .fold(0, |a: u32, b| a.saturating_add(*b))
         };
         Halves { preferred: sum(|h| h.preferred), other: sum(|h| h.other) }
     }

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn a_vendors_time_wait_length_replaces_the_constant() {
-        let of = |value: &str| Settings::from_iter([("net.ipv4.tcp_tw_timeout", value)]).time_wait().as_secs();
+        let of =
+            |value: &str| Settings::from_iter([("net.ipv4.tcp_tw_timeout", value)]).time_wait().as_secs();
         assert_eq!((of("5"), of("0"), of("junk")), (5, 60, 60));
         assert_eq!(Settings::default().time_wait().as_secs(), 60);
     }

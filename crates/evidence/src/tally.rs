@@ -283,12 +283,14 @@ impl Tally {
                 && let Some(port) = group.local.port
                 && let Some(process) = listener_process(&self.listeners, group.local.address, port)
             {
-                for state in [State::TimeWait, State::FinWait1, State::FinWait2, State::Closing, State::LastAck] {
+                for state in
+                    [State::TimeWait, State::FinWait1, State::FinWait2, State::Closing, State::LastAck]
+                {
                     let unowned = group.unowned(state);
-                    if unowned > 0 {
-                        owner(group, Some(process), None, KnownBy::Listener)
-                            .into_iter()
-                            .for_each(|owner| owner.states.add(state, unowned));
+                    if unowned > 0
+                        && let Some(owner) = owner(group, Some(process), None, KnownBy::Listener)
+                    {
+                        owner.states.add(state, unowned);
                     }
                 }
             }
@@ -300,7 +302,9 @@ impl Tally {
         let range = self.options.range;
         let within = |ports: &PortSet| {
             let mut halves = Halves::default();
-            for port in ports.iter().filter(|port| range.contains(*port) && !self.options.reserved.contains(*port)) {
+            for port in
+                ports.iter().filter(|port| range.contains(*port) && !self.options.reserved.contains(*port))
+            {
                 halves.add(range.is_preferred(port));
             }
             halves

@@ -56,7 +56,9 @@ impl Countdown {
             }
             let few: Vec<u16> = seconds[..usize::from(*used)].to_vec();
             self.left = Left::Many(Vec::new());
-            few.into_iter().for_each(|second| self.add_seconds(u32::from(second), 1));
+            for second in few {
+                self.add_seconds(u32::from(second), 1);
+            }
         }
         if let Left::Many(counts) = &mut self.left {
             let second = second as usize;

@@ -73,13 +73,19 @@ pub mod linux {
         Constant { value: 8, kernel: "2.6.32 to 7.3", source: "net/ipv4/tcp_timer.c tcp_orphan_retries()" };
 
     /// Memory of one TIME-WAIT (or FIN-WAIT-2) mini-socket, in bytes of slab.
-    pub const TIME_WAIT_BYTES: Constant<u64> =
-        Constant { value: 256, kernel: "6.18", source: "measured: slab tw_sock_TCP, 248 bytes in a slot of 256" };
+    pub const TIME_WAIT_BYTES: Constant<u64> = Constant {
+        value: 256,
+        kernel: "6.18",
+        source: "measured: slab tw_sock_TCP, 248 bytes in a slot of 256",
+    };
 
     /// Memory that a local port in use pins besides, in bytes of slab: one pair of bind buckets per local
     /// (address, port). Paid once by a listener's port, once per port by a client's.
-    pub const BIND_BUCKETS_BYTES: Constant<u64> =
-        Constant { value: 256, kernel: "6.18", source: "measured: slabs tcp_bind_bucket 128 + tcp_bind2_bucket 128" };
+    pub const BIND_BUCKETS_BYTES: Constant<u64> = Constant {
+        value: 256,
+        kernel: "6.18",
+        source: "measured: slabs tcp_bind_bucket 128 + tcp_bind2_bucket 128",
+    };
 
     /// Memory of one established socket with its file, in bytes of slab.
     pub const ESTABLISHED_BYTES: Constant<u64> = Constant {
@@ -111,13 +117,61 @@ pub mod linux {
         source: "net/netfilter/nf_conntrack_proto_tcp.c tcp_timeouts[]",
     };
 
+    /// What the settings of closing are where nobody changed them, as the kernel prints them: every default
+    /// that one of these kernels has. Settings whose default follows from the machine's memory
+    /// (`tcp_max_tw_buckets`, `tcp_max_orphans`) are not in it.
+    pub const DEFAULT_SETTINGS: Constant<&[(&str, &[&str])]> = Constant {
+        value: &[
+            ("net.core.somaxconn", &["4096", "128"]),
+            ("net.ipv4.ip_local_port_range", &["32768\t60999", "32768\t61000"]),
+            ("net.ipv4.ip_local_port_step_width", &["0"]),
+            ("net.ipv4.ip_local_reserved_ports", &[""]),
+            ("net.ipv4.ip_autobind_reuse", &["0"]),
+            ("net.ipv4.tcp_abort_on_overflow", &["0"]),
+            ("net.ipv4.tcp_fin_timeout", &["60"]),
+            ("net.ipv4.tcp_invalid_ratelimit", &["500"]),
+            ("net.ipv4.tcp_migrate_req", &["0"]),
+            ("net.ipv4.tcp_orphan_retries", &["0"]),
+            ("net.ipv4.tcp_retries2", &["15"]),
+            ("net.ipv4.tcp_rfc1337", &["0"]),
+            ("net.ipv4.tcp_syn_retries", &["6"]),
+            ("net.ipv4.tcp_synack_retries", &["5"]),
+            ("net.ipv4.tcp_syncookies", &["1"]),
+            ("net.ipv4.tcp_timestamps", &["1"]),
+            ("net.ipv4.tcp_tw_recycle", &["0"]),
+            ("net.ipv4.tcp_tw_reuse", &["2", "0"]),
+            ("net.ipv4.tcp_tw_reuse_delay", &["1000"]),
+            ("net.ipv4.tcp_tw_timeout", &["60"]),
+            ("net.netfilter.nf_conntrack_tcp_be_liberal", &["0"]),
+            ("net.netfilter.nf_conntrack_tcp_loose", &["1"]),
+            ("net.netfilter.nf_conntrack_tcp_timeout_close_wait", &["60"]),
+            ("net.netfilter.nf_conntrack_tcp_timeout_time_wait", &["120"]),
+        ],
+        kernel: "3.10 to 7.3; read on 6.18 in a new network namespace",
+        source: "net/ipv4/tcp_ipv4.c tcp_sk_init(), net/ipv4/af_inet.c inet_init_net(), \
+                 include/linux/socket.h SOMAXCONN (128 before 5.4), net/netfilter/nf_conntrack_proto_tcp.c; \
+                 tcp_tw_reuse 0 before 4.18, tcp_tw_timeout: Alibaba Cloud Linux",
+    };
+
+    /// Default of `net.core.somaxconn`, the cap of every listener's backlog.
+    pub const SOMAXCONN: Constant<u64> = Constant {
+        value: 4_096,
+        kernel: "5.4 to 7.3 (128 before)",
+        source: "include/linux/socket.h SOMAXCONN",
+    };
+
     /// How long an orphan FIN-WAIT-2 lives for a given `net.ipv4.tcp_fin_timeout`.
     ///
     /// Up to [`TIME_WAIT`] it is the setting. Above, the socket stays full for `setting - 60 s` and becomes a
     /// mini-socket for as long again, so that 61 to 89 s *shorten* it: net/ipv4/tcp.c `tcp_close()` and
     /// `tcp_fin_time()`, measured on 6.18 (61 gives 2 s, 65 gives 10 s, 90 gives 60 s).
     pub const fn orphan_fin_wait_2_lifetime(fin_timeout: Duration) -> Duration {
-        match fin_timeout.checked_sub(TIME_WAIT.value) {
+        orphan_fin_wait_2_lifetime_for(fin_timeout, TIME_WAIT.value)
+    }
+
+    /// The same where a vendor's `tcp_tw_timeout` replaces the length of TIME-WAIT.
+    pub const fn orphan_fin_wait_2_lifetime_for(fin_timeout: Duration, time_wait: Duration) -> Duration {
+        match fin_timeout.checked_sub(time_wait) {
             Some(beyond) if !beyond.is_zero() => beyond.saturating_mul(2),
             _ => fin_timeout,
         }
@@ -126,13 +180,24 @@ pub mod linux {
 
 #[cfg(test)]
 mod tests {
-    use super::linux::orphan_fin_wait_2_lifetime;
+    use super::linux::{orphan_fin_wait_2_lifetime, orphan_fin_wait_2_lifetime_for};
     use core::time::Duration;
 
     #[test]
     fn fin_timeout_just_above_sixty_shortens_fin_wait_2() {
         for (setting, lifetime) in [(2, 2), (60, 60), (61, 2), (65, 10), (90, 60), (120, 120), (130, 140)] {
-            assert_eq!(orphan_fin_wait_2_lifetime(Duration::from_secs(setting)), Duration::from_secs(lifetime));
+            assert_eq!(
+                orphan_fin_wait_2_lifetime(Duration::from_secs(setting)),
+                Duration::from_secs(lifetime)
+            );
         }
+    }
+    #[test]
+    fn a_vendors_time_wait_moves_where_that_begins() {
+        let lifetime = |setting, time_wait| {
+            orphan_fin_wait_2_lifetime_for(Duration::from_secs(setting), Duration::from_secs(time_wait))
+                .as_secs()
+        };
+        assert_eq!((lifetime(5, 5), lifetime(20, 5), lifetime(60, 30)), (5, 30, 60));
     }
 }

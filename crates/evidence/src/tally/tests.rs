@@ -38,11 +38,10 @@ fn a_thousand_sockets_to_one_destination_are_one_group() {
     let sockets = tally.finish();
     assert_eq!(sockets.groups.len(), 1);
     let group = &sockets.groups[0];
-    assert_eq!((group.role, group.local.to_string(), group.remote.to_string()), (
-        Role::Client,
-        "10.0.0.1".to_owned(),
-        "10.0.0.2:80".to_owned()
-    ));
+    assert_eq!(
+        (group.role, group.local.to_string(), group.remote.to_string()),
+        (Role::Client, "10.0.0.1".to_owned(), "10.0.0.2:80".to_owned())
+    );
     assert_eq!(group.ports.time_wait, Halves { preferred: 5, other: 5 });
     assert_eq!(group.time_wait.total(), 10);
 }
@@ -62,11 +61,14 @@ fn a_listener_decides_which_end_this_host_is() {
         .iter()
         .map(|group| (group.role, group.local.to_string(), group.remote.to_string()))
         .collect();
-    assert_eq!(groups, [
-        (Role::Server, "10.0.0.1:1004".to_owned(), "10.0.0.2".to_owned()),
-        (Role::Client, "10.0.0.1".to_owned(), "10.0.0.2:80".to_owned()),
-        (Role::Server, "10.0.0.1:80".to_owned(), "10.0.0.2".to_owned()),
-    ]);
+    assert_eq!(
+        groups,
+        [
+            (Role::Server, "10.0.0.1:1004".to_owned(), "10.0.0.2".to_owned()),
+            (Role::Client, "10.0.0.1".to_owned(), "10.0.0.2:80".to_owned()),
+            (Role::Server, "10.0.0.1:80".to_owned(), "10.0.0.2".to_owned()),
+        ]
+    );
     assert_eq!(sockets.groups[0].ports, crate::PortUse::default());
     assert_eq!(sockets.bound.listening, Halves { preferred: 1, other: 0 });
 }

@@ -2,8 +2,11 @@
 
 use crate::wording::{length, shell_word};
 use crate::{Budget, Change, Evidence, Finding, Subject, Verdict};
-use evidence::{Case, Gap, Namespace, Process, Unseen};
+use evidence::{Case, Gap, Group, Namespace, Process, Unseen};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use tcp::State;
 
 /// One namespace of a case, prepared for the rules.
 pub struct Look<'a> {
@@ -88,6 +91,7 @@ impl<'a> Look<'a> {
 
     /// A change of a setting, with what it is now as its inverse; none if that could not be read, or if it
     /// would change nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "a number or a text, as it comes")]
     pub(crate) fn change(&self, setting: &str, to: impl ToString) -> Option<Change> {
         let (from, to) = (self.namespace.settings.text(setting)?.to_owned(), to.to_string());
         (from != to).then(|| Change { setting: setting.to_owned(), from, to })
@@ -96,6 +100,24 @@ impl<'a> Look<'a> {
     /// The process with this index.
     pub(crate) fn process(&self, index: u32) -> Option<&'a Process> {
         self.namespace.processes.get(index as usize)
+    }
+
+    /// The process that holds most of these groups' sockets in one of these states, and how many.
+    pub(crate) fn holder<'g>(
+        &self,
+        groups: impl IntoIterator<Item = &'g Group>,
+        states: &[State],
+    ) -> Option<(&'a Process, u32)> {
+        let mut held = BTreeMap::<u32, u32>::new();
+        for owner in groups.into_iter().flat_map(|group| &group.owners) {
+            let sockets = states.iter().fold(0_u32, |sum, state| sum.saturating_add(owner.states.of(*state)));
+            if let (Some(process), 1..) = (owner.process, sockets) {
+                let held = held.entry(process).or_default();
+                *held = held.saturating_add(sockets);
+            }
+        }
+        let (index, sockets) = held.into_iter().max_by_key(|(index, held)| (*held, Reverse(*index)))?;
+        Some((self.process(index)?, sockets))
     }
 
     /// A subject in this namespace.

@@ -76,27 +76,32 @@ impl Countdown {
 
     /// True if there are no sockets.
     pub fn is_empty(&self) -> bool {
-        self.overdue == 0 && self.by_second().is_empty()
+        self.overdue == 0
+            && match &self.left {
+                Left::Few { used, .. } => *used == 0,
+                Left::Many(counts) => counts.iter().all(|count| *count == 0),
+            }
     }
 
     /// How many sockets, overdue ones included.
     pub fn total(&self) -> u32 {
-        let left = self.by_second().values().fold(0_u32, |sum, count| sum.saturating_add(*count));
-        left.saturating_add(self.overdue)
+        self.counts().fold(self.overdue, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// Whole seconds left with their sockets, in no order; a second may come more than once.
+    fn counts(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let (few, many): (&[u16], &[u32]) = match &self.left {
+            Left::Few { used, seconds } => (&seconds[..usize::from(*used)], &[]),
+            Left::Many(counts) => (&[], counts),
+        };
+        few.iter().map(|second| (u32::from(*second), 1)).chain((0..).zip(many.iter().copied()))
     }
 
     /// Sockets by whole seconds left (59 stands for 59.000 to 59.999 s).
     pub fn by_second(&self) -> BTreeMap<u32, u32> {
         let mut map = BTreeMap::new();
-        match &self.left {
-            Left::Few { used, seconds } => {
-                for second in &seconds[..usize::from(*used)] {
-                    *map.entry(u32::from(*second)).or_default() += 1;
-                }
-            }
-            Left::Many(counts) => {
-                map.extend((0..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0));
-            }
+        for (second, count) in self.counts().filter(|(_, count)| *count > 0) {
+            *map.entry(second).or_default() += count;
         }
         map
     }
@@ -106,7 +111,7 @@ impl Countdown {
     pub fn closes_by_age(&self, length: Duration) -> Vec<u32> {
         let seconds = u32::try_from(length.as_secs()).unwrap_or(LONGEST_S).clamp(1, LONGEST_S);
         let mut closes = vec![0_u32; seconds as usize];
-        for (left, count) in self.by_second() {
+        for (left, count) in self.counts() {
             // A timer that was just set says exactly `length`: that belongs to the latest second.
             let age = (seconds - 1).saturating_sub(left) as usize;
             closes[age] = closes[age].saturating_add(count);

@@ -174,32 +174,28 @@ pub(crate) fn opened_by(owners: &[BudgetOwner]) -> Option<String> {
 /// The budgets of a namespace, the fullest first.
 pub fn budgets(namespace: &Namespace) -> Vec<Budget> {
     let pool = Pool::new(namespace);
-    let destinations: Vec<(&Group, IpAddr, IpAddr, Seen)> = namespace
-        .sockets
-        .groups
-        .iter()
-        .filter(|group| group.role == Role::Client && group.remote.port.is_some())
-        .filter_map(|group| {
-            let seen = Seen::new(group, &pool);
-            Some((group, group.local.address?, group.remote.address?, seen))
-        })
-        .collect();
-    let inferred = destinations.iter().fold(Inferred::default(), |sum, (_, _, _, seen)| Inferred {
-        live: sum.live.saturating_add(seen.inferred.live),
-        time_wait: sum.time_wait.saturating_add(seen.inferred.time_wait),
-    });
+    let destinations = || namespace.sockets.groups.iter().filter_map(|group| Some((group, ends(group)?)));
+    let inferred =
+        destinations().map(|(group, _)| pool.inferred(group)).fold(Inferred::default(), |sum, one| {
+            Inferred {
+                live: sum.live.saturating_add(one.live),
+                time_wait: sum.time_wait.saturating_add(one.time_wait),
+            }
+        });
     // Live connections on named ports were counted for certain.
     let inferred_live = inferred.live.saturating_sub(pool.named.other);
     let inferred = inferred_live.saturating_add(inferred.time_wait);
-    let mut budgets: Vec<Budget> = destinations
-        .into_iter()
-        .map(|(group, source, destination, seen)| {
-            pool.budget(namespace, group, (source, destination), seen, inferred)
-        })
-        .collect();
+    let mut budgets: Vec<Budget> =
+        destinations().map(|(group, ends)| pool.budget(namespace, group, ends, inferred)).collect();
     // Stable, so that the same case always gives the same order.
     budgets.sort_by(Budget::fullest_first);
     budgets
+}
+
+/// Source and destination of a group that has one of each.
+fn ends(group: &Group) -> Option<(IpAddr, IpAddr)> {
+    let client = group.role == Role::Client && group.remote.port.is_some();
+    client.then_some((group.local.address?, group.remote.address?))
 }
 
 /// What all budgets of a namespace share.
@@ -265,19 +261,45 @@ impl Pool {
         let live = ports.established.preferred.saturating_add(ports.other.preferred);
         let young = f64::from(seen.peak) * self.reuse_delay.max(1.0);
         !self.recycles
-            && seen.first_nearly_full
+            && self.first_nearly_full(ports)
             && ports.time_wait.other >= (self.allowed.other / 20).max(BOUND_NOISE)
             && young + f64::from(live) < f64::from(self.first) / 2.0
     }
 
-    fn budget(
-        &self,
-        namespace: &Namespace,
-        group: &Group,
-        ends: (IpAddr, IpAddr),
-        seen: Seen,
-        inferred: u32,
-    ) -> Budget {
+    /// True if hardly a port is left in the half that `connect()` looks at first.
+    fn first_nearly_full(&self, ports: &PortUse) -> bool {
+        u64::from(ports.taken().preferred) * 100 >= u64::from(self.first) * NEARLY_FULL_PERCENT
+    }
+
+    /// Ports of one destination that `bind()` seems to have chosen.
+    ///
+    /// `connect()` looks at the half of the first port's parity first, `bind()` to port 0 at the other. Ports
+    /// of the other half, taken while the first has room, were chosen by `bind()` before `connect()`.
+    ///
+    /// Unless the first half was full once and has emptied since. Then what is left in the other half is
+    /// older than what came later: the latest TIME-WAIT sockets must be in the first half, and of live
+    /// connections, which end in any order, not many more can be left in the other half than in the first.
+    fn inferred(&self, group: &Group) -> Inferred {
+        let ports = &group.ports;
+        let live = |half: fn(&Halves) -> u32| half(&ports.established).saturating_add(half(&ports.other));
+        let (first, other) = (live(|halves| halves.preferred), live(|halves| halves.other));
+        let time_wait = ports.time_wait;
+        if other.max(time_wait.other) < BOUND_NOISE || self.first_nearly_full(ports) {
+            return Inferred::default();
+        }
+        let latest = || {
+            let closes = group.time_wait.closes_by_age(self.time_wait);
+            closes.iter().take(RATE_S as usize).map(|closes| u64::from(*closes)).sum::<u64>()
+        };
+        let bound_closed = time_wait.other >= BOUND_NOISE && latest() > u64::from(time_wait.preferred);
+        Inferred {
+            live: if other >= BOUND_NOISE && other / 2 > first { other } else { 0 },
+            time_wait: if bound_closed { time_wait.other } else { 0 },
+        }
+    }
+
+    fn budget(&self, namespace: &Namespace, group: &Group, ends: (IpAddr, IpAddr), inferred: u32) -> Budget {
+        let seen = Seen::new(group, self.time_wait);
         let ports = self.allowed.total();
         let own = &group.ports;
         let reuse = self.reuse(ends, &seen, own);
@@ -295,7 +317,7 @@ impl Pool {
         let bound_other = self.bound.other.saturating_sub(own_named.other);
         let bound = bound_first + bound_other;
         let bound_likely = inferred
-            .saturating_sub(seen.inferred.total())
+            .saturating_sub(self.inferred(group).total())
             .min(self.allowed.other.saturating_sub(bound_other));
         let sum = [time_wait, established, other, bound, bound_likely].map(u64::from).iter().sum::<u64>();
         let taken = u32::try_from(sum).unwrap_or(u32::MAX).min(ports);
@@ -374,65 +396,30 @@ impl Inferred {
     }
 }
 
-/// What one group tells before the others are known.
+/// The closes of one group.
+#[derive(Default)]
 struct Seen {
-    /// Closes per second, the latest first, for the length of TIME-WAIT; empty without a close.
+    /// Closes per second, the latest first, for the length of TIME-WAIT; empty without a TIME-WAIT.
     closes: Vec<u32>,
     rate: f64,
     rate_over_s: u32,
     peak: u32,
     peak_seconds_ago: Option<u32>,
-    first_nearly_full: bool,
-    inferred: Inferred,
 }
 
 impl Seen {
-    fn new(group: &Group, pool: &Pool) -> Self {
-        let taken = u64::from(group.ports.taken().preferred);
-        let first_nearly_full = taken * 100 >= u64::from(pool.first) * NEARLY_FULL_PERCENT;
-        let mut seen = Self {
-            closes: Vec::new(),
-            rate: 0.0,
-            rate_over_s: 0,
-            peak: 0,
-            peak_seconds_ago: None,
-            first_nearly_full,
-            inferred: Inferred::default(),
-        };
+    fn new(group: &Group, time_wait: Duration) -> Self {
+        let mut seen = Self::default();
         if !group.time_wait.is_empty() {
-            seen.closes = group.time_wait.closes_by_age(pool.time_wait);
-            let (rate, over) = rate(&seen.closes, group.time_wait.overdue() > 0);
-            (seen.rate, seen.rate_over_s) = (rate, over);
+            seen.closes = group.time_wait.closes_by_age(time_wait);
+            (seen.rate, seen.rate_over_s) = rate(&seen.closes, group.time_wait.overdue() > 0);
             for (age, closes) in (0..).zip(seen.closes.iter().take(PEAK_S)) {
                 if *closes > seen.peak {
                     (seen.peak, seen.peak_seconds_ago) = (*closes, Some(age));
                 }
             }
         }
-        if !first_nearly_full {
-            seen.inferred = inferred(&group.ports, &seen.closes);
-        }
         seen
-    }
-}
-
-/// `connect()` looks at the half of the first port's parity first, `bind()` to port 0 at the other. Ports of
-/// the other half, taken while the first has room, were chosen by `bind()` before `connect()`.
-///
-/// Unless the first half was full once and has emptied since. Then what is left in the other half is older
-/// than what came later: the latest TIME-WAIT sockets must be in the first half, and of live connections,
-/// which end in any order, not many more can be left in the other half than in the first.
-fn inferred(ports: &PortUse, closes: &[u32]) -> Inferred {
-    let live = |half: fn(&Halves) -> u32| half(&ports.established).saturating_add(half(&ports.other));
-    let (first, other) = (live(|halves| halves.preferred), live(|halves| halves.other));
-    let latest = closes.iter().take(RATE_S as usize).fold(0_u32, |sum, closes| sum.saturating_add(*closes));
-    Inferred {
-        live: if other >= BOUND_NOISE && other / 2 > first { other } else { 0 },
-        time_wait: if ports.time_wait.other >= BOUND_NOISE && latest > ports.time_wait.preferred {
-            ports.time_wait.other
-        } else {
-            0
-        },
     }
 }
 

@@ -1,1 +1,35 @@
-fn main(){}
+//! `lastack`: shows how TCP connections end on a machine, and what is wrong with that.
+//!
+//! Wiring only: arguments, files, exit codes and the terminal. What is read is the business of `kernel`, what
+//! it means of `diagnose`, and how it is said of `report`.
+
+mod arguments;
+mod case_file;
+mod completions;
+mod doctor;
+mod explain;
+mod look_length;
+mod man;
+mod progress;
+mod screen;
+
+use arguments::{Arguments, Command};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// How a command ended: 0, or 1 if something is wrong.
+type Outcome = anyhow::Result<ExitCode>;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return arguments::explain(&error),
+    };
+    let outcome = match &arguments.command {
+        Command::Doctor(options) => doctor::run(options),
+        Command::Explain(options) => explain::run(options),
+        Command::Completions(options) => completions::run(options),
+        Command::Man(options) => man::run(options),
+    };
+    outcome.unwrap_or_else(|error| screen::fail(&format!("{error:#}")))
+}

@@ -1,0 +1,213 @@
+//! What can be typed.
+
+use crate::look_length;
+use crate::screen;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Shows how TCP connections end on a machine, and what is wrong with that
+#[derive(Debug, Parser)]
+#[command(name = "lastack", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Doctor(Doctor),
+    Explain(Explain),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Says what is wrong with how connections end on this host, and what to do
+///
+/// Reads the sockets, settings and counters of the kernel; changes nothing. Without privilege it runs as well and
+/// says what it could not see.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct Doctor {
+    /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
+    #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
+    pub(crate) netns: Vec<String>,
+    /// Look at every network namespace of the host
+    #[arg(long)]
+    pub(crate) all_netns: bool,
+    /// Look for so long: 500ms, 10s, 2m; 0 is one glance, which sees no counter move
+    #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = look_length::parse)]
+    pub(crate) length: Duration,
+    /// Save what was seen, to be opened with --case on any machine
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) save: Option<PathBuf>,
+    /// Open a saved case instead of looking; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["netns", "all_netns", "length", "save"])]
+    pub(crate) case: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Explains a rule, or lists the rules
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The rule; all are listed without it
+    #[arg(value_name = "RULE", value_parser = rule_names(), hide_possible_values = true)]
+    pub(crate) rule: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Prints completions for a shell
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Prints the manual page (`lastack man | man -l -`)
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What the exit code says; part of the help and of the manual page.
+pub(crate) const EXIT_STATUS: &str = "\
+Exit status: 0 nothing is wrong, 1 something is (a warning or an error), 2 it could not be told.";
+
+fn rule_names() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(diagnose::rules().iter().map(diagnose::Rule::name))
+}
+
+/// Help and version go to stdout; anything else that clap has to say becomes one line.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Nothing to say if the reader of the help is gone.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    screen::fail(&one_line(error))
+}
+
+fn one_line(error: &clap::Error) -> String {
+    let value = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let help = match value(ContextKind::InvalidSubcommand) {
+        Some(_) => "lastack --help".to_owned(),
+        None => help_command(error),
+    };
+    let suggested =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand]
+            .into_iter()
+            .find_map(|kind| match error.get(kind) {
+                Some(ContextValue::String(text)) => Some(text.clone()),
+                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+                _ => None,
+            });
+    let subject = value(ContextKind::InvalidArg).unwrap_or_default();
+    if error.kind() == ErrorKind::InvalidValue && subject == "[RULE]" {
+        let rule = value(ContextKind::InvalidValue).unwrap_or_default();
+        return match suggested {
+            Some(near) => {
+                format!("there is no rule `{rule}`; did you mean `{near}`? `lastack explain` lists them")
+            }
+            None => format!("there is no rule `{rule}`; `lastack explain` lists them"),
+        };
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "what shall it do? try `lastack doctor`, or `lastack --help`".to_owned();
+    }
+    // clap's own words, as far as they are about the mistake.
+    let text = error.render().to_string();
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
+        .collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    match suggested {
+        Some(near) => format!("{said}; did you mean `{near}`? see `{help}`"),
+        None => format!("{said}; see `{help}`"),
+    }
+}
+
+/// The help of the command that was typed, from clap's usage line.
+fn help_command(error: &clap::Error) -> String {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let commands = ["doctor", "explain", "completions", "man"];
+    let words = usage.split_whitespace().find(|word| commands.contains(word));
+    words.map_or_else(|| "lastack --help".to_owned(), |command| format!("lastack {command} --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_contradict_each_other_nowhere() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_says_what_to_do() {
+        let said = |words: &[&str]| {
+            let words = ["lastack"].into_iter().chain(words.iter().copied());
+            one_line(&Arguments::try_parse_from(words).unwrap_err())
+        };
+        for words in [
+            &["doctor", "--netsn", "web"][..],
+            &["doctor", "--for", "5"],
+            &["doctor", "--case", "x", "--all-netns"],
+            &["doctor", "--color", "red"],
+            &["docter"],
+            &["completions"],
+            &["explain", "close-wait-leek"],
+            &["explain", "a", "b"],
+            &[],
+        ] {
+            let line = said(words);
+            assert!(!line.contains('\n') && line.contains("lastack"), "{words:?}: {line}");
+        }
+        assert_eq!(
+            said(&["explain", "close-wait-leek"]),
+            "there is no rule `close-wait-leek`; did you mean `close-wait-leak`? `lastack explain` lists them"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! Cases as files: the one thing lastack writes, and only when asked.
+
+use anyhow::{Context as _, anyhow, bail};
+use evidence::{Case, MAX_CASE_BYTES};
+use std::fs::{File, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Opens a case; `-` is standard input.
+pub(crate) fn open(path: &Path) -> anyhow::Result<Case> {
+    let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
+    let bytes = if path.as_os_str() == "-" {
+        bounded(std::io::stdin().lock())
+    } else {
+        File::open(path).and_then(|file| {
+            if file.metadata()?.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            bounded(file)
+        })
+    };
+    let bytes = bytes.map_err(|error| anyhow!("{name}: {}", said(&error)))?;
+    if bytes.len() as u64 > MAX_CASE_BYTES {
+        bail!("{name}: larger than {} MiB: not a case of one host", MAX_CASE_BYTES >> 20);
+    }
+    Case::from_bytes(&bytes).with_context(|| name)
+}
+
+/// At most one byte more than a case may have.
+fn bounded(file: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_CASE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What the operating system said, without its number.
+fn said(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::IsADirectory => "is a directory; name the file in it".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// A place where a case can be saved, checked before the look so that no long look is lost.
+pub(crate) struct Place {
+    file: PathBuf,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Checks that a file can be there.
+    pub(crate) fn new(file: &Path) -> anyhow::Result<Self> {
+        let shown = file.display();
+        let Some(name) = file.file_name().filter(|_| !file.as_os_str().to_string_lossy().ends_with('/'))
+        else {
+            bail!("{shown}: is a directory; name a file in it, such as {}", file.join("host.case").display());
+        };
+        if name == "-" {
+            bail!("--save -: standard output is for the report; name a file");
+        }
+        let folder = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        match folder.metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => bail!("{shown}: {} is no directory", folder.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                bail!("{shown}: there is no directory {}; make it first", folder.display())
+            }
+            Err(error) => bail!("{shown}: {}", said(&error)),
+        }
+        match file.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() || file.is_dir() => {
+                bail!(
+                    "{shown}: is a directory; name a file in it, such as {}",
+                    file.join("host.case").display()
+                );
+            }
+            Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => {
+                bail!("{shown}: is no ordinary file; name another");
+            }
+            _ => {}
+        }
+        Ok(Self { file: file.to_owned(), folder })
+    }
+
+    /// Saves the case: all of it, or nothing. A link in its place is replaced, not followed.
+    pub(crate) fn save(&self, case: &Case) -> anyhow::Result<()> {
+        let name = self.file.display();
+        let save = || -> std::io::Result<()> {
+            // As any new file: the umask decides who may read it.
+            let mut file = tempfile::Builder::new()
+                .prefix(".lastack-")
+                .permissions(Permissions::from_mode(0o666))
+                .tempfile_in(&self.folder)?;
+            file.write_all(&case.to_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&self.file)?;
+            Ok(())
+        };
+        save().map_err(|error| anyhow!("{name}: cannot save the case: {}", said(&error)))
+    }
+}

@@ -1,0 +1,169 @@
+//! The findings: claim, evidence, what to do in order, what not to do, and the command to run next.
+
+use super::counted;
+use crate::Report;
+use crate::pen::{Paint, Pen};
+use crate::visible::shell_quoted;
+use diagnose::{Applicability, Change, Confidence, Finding, Remedy, Severity, in_namespace};
+use std::io::{self, Write};
+
+/// So many findings are told in full; the others in a line each, and after those they are counted.
+const IN_FULL: usize = 10;
+const IN_A_LINE: usize = 30;
+/// So much of one finding.
+const EVIDENCE: usize = 6;
+const REMEDIES: usize = 3;
+const AVOIDS: usize = 3;
+
+pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    for (place, finding) in report.findings.iter().take(IN_FULL).enumerate() {
+        pen.blank()?;
+        let before = report.findings.iter().take(place).position(|other| same_advice(other, finding));
+        full(report, pen, finding, before.and_then(|place| report.findings.get(place)))?;
+    }
+    let rest = report.findings.get(IN_FULL..).unwrap_or_default();
+    if !rest.is_empty() {
+        pen.blank()?;
+    }
+    for finding in rest.iter().take(IN_A_LINE) {
+        claim(pen, finding)?;
+    }
+    let more = rest.len().saturating_sub(IN_A_LINE) + report.not_shown.findings;
+    if more > 0 {
+        let more = counted(more as u64, "more finding is", "more findings are");
+        pen.flow(&[], 0, (Paint::Faint, &format!("{more} not shown here; --json has up to 200.")))?;
+    }
+    Ok(())
+}
+
+/// Two findings of one rule that ask for the same: it is said once.
+fn same_advice(one: &Finding, other: &Finding) -> bool {
+    one.rule == other.rule
+        && one.remedies == other.remedies
+        && one.avoid == other.avoid
+        && !one.remedies.is_empty()
+}
+
+fn mark(severity: Severity) -> (Paint, &'static str) {
+    match severity {
+        Severity::Error => (Paint::Error, "ERROR"),
+        Severity::Warning => (Paint::Warning, "WARNING"),
+        Severity::Note => (Paint::Note, "NOTE"),
+    }
+}
+
+/// Where the text after a label begins.
+fn gutter<W: Write>(pen: &Pen<'_, W>) -> usize {
+    if pen.is_narrow() { 2 } else { 9 }
+}
+
+fn claim<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()> {
+    let (paint, word) = mark(finding.severity);
+    let lead = if pen.is_narrow() { format!("{word} ") } else { format!("{word:9}") };
+    pen.flow(&[(paint, &lead)], gutter(pen), (Paint::Strong, &finding.claim))
+}
+
+/// A labelled paragraph: `seen     sock_diag: ...`.
+fn labelled<W: Write>(pen: &mut Pen<'_, W>, label: &str, text: &str) -> io::Result<()> {
+    let lead = lead(pen, label);
+    let hang = if pen.is_narrow() { 4 } else { gutter(pen) };
+    pen.flow(&[(Paint::Faint, &lead)], hang, (Paint::Plain, text))
+}
+
+fn lead<W: Write>(pen: &Pen<'_, W>, label: &str) -> String {
+    match (pen.is_narrow(), label) {
+        (true, "") => "    ".to_owned(),
+        (true, label) => format!("  {label}: "),
+        (false, label) => format!("  {label:7}"),
+    }
+}
+
+fn full<W: Write>(
+    report: &Report,
+    pen: &mut Pen<'_, W>,
+    finding: &Finding,
+    told: Option<&Finding>,
+) -> io::Result<()> {
+    claim(pen, finding)?;
+    let sure = match finding.confidence {
+        Confidence::Certain => "certain",
+        Confidence::Likely => "likely",
+        Confidence::Possible => "possible: the evidence fits other causes too",
+    };
+    let netns = super::in_netns(report, &finding.subject.netns);
+    let indent = " ".repeat(gutter(pen));
+    pen.flow(
+        &[(Paint::Plain, &indent)],
+        gutter(pen),
+        (Paint::Faint, &format!("{}{netns}, {sure}", finding.rule)),
+    )?;
+    for (place, evidence) in finding.evidence.iter().take(EVIDENCE).enumerate() {
+        let said = format!("{}: {}", evidence.source, evidence.says);
+        labelled(pen, if place == 0 { "seen" } else { "" }, &said)?;
+    }
+    if let Some(told) = told {
+        let said = format!("as above, for \"{}\"", super::gist(told));
+        labelled(pen, "do", &said)?;
+    } else {
+        remedies(pen, finding)?;
+        for avoid in finding.avoid.iter().take(AVOIDS) {
+            labelled(pen, "don't", &format!("{}: {}", avoid.what, avoid.because))?;
+        }
+    }
+    if let Some(next) = &finding.next {
+        let lead = lead(pen, "next");
+        pen.command(&[(Paint::Faint, &lead)], gutter(pen), next)?;
+    }
+    Ok(())
+}
+
+fn remedies<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()> {
+    for (place, remedy) in finding.remedies.iter().take(REMEDIES).enumerate() {
+        let number = format!("{}. ", place + 1);
+        let label = lead(pen, if place == 0 { "do" } else { "" });
+        let hang = if pen.is_narrow() { 4 } else { gutter(pen) + number.len() };
+        let tag = match remedy.applicability {
+            Applicability::Safe => " [safe, can be taken back]",
+            Applicability::Unsafe => " [can be taken back, has a price]",
+            Applicability::DisplayOnly => "",
+        };
+        let summary = format!("{}{tag}", remedy.summary);
+        pen.flow(&[(Paint::Faint, &label), (Paint::Strong, &number)], hang, (Paint::Plain, &summary))?;
+        for change in &remedy.changes {
+            exact(pen, &finding.subject.netns, change, hang)?;
+        }
+        outcome(pen, remedy, hang)?;
+    }
+    let more = finding.remedies.len().saturating_sub(REMEDIES);
+    if more > 0 {
+        let said = format!("{more} more: lastack explain {}", finding.rule);
+        labelled(pen, "", &said)?;
+    }
+    Ok(())
+}
+
+/// A change as the command that makes it, and what to go back to.
+fn exact<W: Write>(pen: &mut Pen<'_, W>, netns: &str, change: &Change, indent: usize) -> io::Result<()> {
+    let margin = " ".repeat(indent);
+    if change.setting.starts_with("net.") {
+        let words = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ");
+        let assignment = format!("{}={}", change.setting, words(&change.to));
+        let command = in_namespace(netns, &format!("sysctl -w {}", shell_quoted(&assignment)));
+        pen.command(&[], indent, &command)?;
+        let now = if change.from.is_empty() { "empty".to_owned() } else { words(&change.from) };
+        return pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Faint, &format!("(now {now})")));
+    }
+    let said = format!("{}: {} -> {}", change.setting, change.from, change.to);
+    pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Command, &said))
+}
+
+/// What a remedy does, and what it may cost.
+fn outcome<W: Write>(pen: &mut Pen<'_, W>, remedy: &Remedy, indent: usize) -> io::Result<()> {
+    let margin = " ".repeat(indent);
+    for (label, text) in [("then: ", &remedy.expected), ("risk: ", &remedy.risk)] {
+        if !text.is_empty() {
+            pen.flow(&[(Paint::Plain, &margin), (Paint::Faint, label)], indent + 2, (Paint::Faint, text))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Who talks to whom: sockets by state, by peer and by process.
+
+use crate::report::{foremost, name};
+use crate::{NotShown, OwnerRow};
+use evidence::{Case, Group, Listener, Namespace, Role, StateCounts};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use tcp::State;
+
+/// So many groups, processes and listeners are reported each.
+const MAX_ROWS: usize = 50;
+/// So many owners of one group.
+const MAX_OWNERS: usize = 5;
+
+/// How many sockets are in each state, by the state's name in RFC 9293.
+pub(crate) type ByState = BTreeMap<&'static str, u64>;
+
+/// The TCP sockets that were seen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Sockets {
+    /// All of them.
+    pub total: u64,
+    /// By state, as RFC 9293 writes it: `TIME-WAIT`.
+    pub by_state: ByState,
+    /// By who talks to whom, the most sockets first.
+    pub groups: Vec<GroupRow>,
+    /// By process, the most sockets first.
+    pub processes: Vec<ProcessRow>,
+    /// Sockets that no process is known for, and for which none listens.
+    pub without_process: u64,
+    /// Listening sockets, the fullest queue first.
+    pub listeners: Vec<ListenerRow>,
+    /// Sockets whose group no longer fitted: they are in groups with `*` as an address.
+    pub folded: u64,
+}
+
+/// Sockets that share everything but the port of the connecting side.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct GroupRow {
+    /// Network namespace.
+    pub netns: String,
+    /// Which end this host is.
+    #[schemars(with = "String", extend("enum" = ["client", "server"]))]
+    pub role: Role,
+    /// This host's end; without a port if it connects.
+    pub local: String,
+    /// The peer's end; without a port if this host serves.
+    pub remote: String,
+    /// Sockets.
+    pub total: u64,
+    /// By state.
+    pub by_state: ByState,
+    /// Processes, the largest part first.
+    pub owners: Vec<OwnerRow>,
+}
+
+/// The sockets of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProcessRow {
+    /// Network namespace.
+    pub netns: String,
+    /// Its name.
+    pub process: String,
+    /// Its id.
+    pub pid: u32,
+    /// Its container, where that is known.
+    pub container: Option<String>,
+    /// Sockets, listening ones included.
+    pub total: u64,
+    /// By state.
+    pub by_state: ByState,
+    /// Open files, where they were counted.
+    pub open_files: Option<u64>,
+    /// Soft limit of open files, where it was read.
+    pub open_files_limit: Option<u64>,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ListenerRow {
+    /// Network namespace.
+    pub netns: String,
+    /// Where it listens; `*:80` is every address.
+    pub address: String,
+    /// Connections that wait for accept().
+    pub queue: u32,
+    /// How many may wait; the queue is full when it is longer than this.
+    pub backlog: u32,
+    /// Its process, where that is known.
+    pub process: Option<String>,
+    /// Its process id.
+    pub pid: Option<u32>,
+}
+
+impl Sockets {
+    pub(crate) fn new(case: &Case, not_shown: &mut NotShown) -> Self {
+        let mut sockets = Self::default();
+        for namespace in &case.namespaces {
+            sockets.total += namespace.sockets.by_state.total();
+            sockets.folded += namespace.sockets.folded;
+            add(&mut sockets.by_state, &namespace.sockets.by_state);
+        }
+        let groups = case
+            .namespaces
+            .iter()
+            .flat_map(|netns| netns.sockets.groups.iter().map(move |group| (netns, group)));
+        let groups: Vec<_> = groups.map(|(netns, group)| (netns, group, group.states.total())).collect();
+        sockets.groups = foremost(groups, MAX_ROWS, &mut not_shown.groups, |a, b| {
+            let key = |(netns, group, total): &(&Namespace, &Group, u64)| {
+                (Reverse(*total), group.role, group.remote, group.local, netns.inode)
+            };
+            key(a).cmp(&key(b)).then_with(|| a.0.name.cmp(&b.0.name))
+        })
+        .into_iter()
+        .map(|(netns, group, total)| GroupRow::new(netns, group, total))
+        .collect();
+        let mut processes = Vec::new();
+        for namespace in &case.namespaces {
+            sockets.without_process += count_processes(namespace, &mut processes);
+        }
+        sockets.processes = foremost(processes, MAX_ROWS, &mut not_shown.processes, |a, b| {
+            b.total
+                .cmp(&a.total)
+                .then_with(|| (a.pid, &a.process, &a.netns).cmp(&(b.pid, &b.process, &b.netns)))
+        });
+        let listeners = case
+            .namespaces
+            .iter()
+            .flat_map(|netns| netns.sockets.listeners.iter().map(move |listener| (netns, listener)));
+        sockets.listeners = foremost(listeners.collect(), MAX_ROWS, &mut not_shown.listeners, |a, b| {
+            let key = |(netns, listener): &(&Namespace, &Listener)| {
+                (Reverse(listener.queue), listener.address, netns.inode, listener.process, listener.backlog)
+            };
+            key(a).cmp(&key(b)).then_with(|| a.0.name.cmp(&b.0.name))
+        })
+        .into_iter()
+        .map(|(netns, listener)| ListenerRow::new(netns, listener))
+        .collect();
+        sockets
+    }
+}
+
+/// Adds a namespace's processes that own a socket; the sockets without a process.
+fn count_processes(namespace: &Namespace, rows: &mut Vec<ProcessRow>) -> u64 {
+    let mut counts = vec![StateCounts::default(); namespace.processes.len()];
+    let mut without = 0_u64;
+    for listener in &namespace.sockets.listeners {
+        match listener.process.and_then(|index| counts.get_mut(index as usize)) {
+            Some(count) => count.add(State::Listen, 1),
+            None => without += 1,
+        }
+    }
+    for group in &namespace.sockets.groups {
+        let mut owned = 0;
+        for owner in &group.owners {
+            if let Some(count) = owner.process.and_then(|index| counts.get_mut(index as usize)) {
+                count.merge(&owner.states);
+                owned += owner.states.total();
+            }
+        }
+        without += group.states.total().saturating_sub(owned);
+    }
+    let seen = namespace.processes.iter().zip(&counts).filter(|(_, count)| count.total() > 0);
+    rows.extend(seen.map(|(process, count)| ProcessRow {
+        netns: name(&namespace.name),
+        process: name(&process.name),
+        pid: process.pid,
+        container: process.container.as_deref().map(name),
+        total: count.total(),
+        by_state: by_state(count),
+        open_files: process.open_files,
+        open_files_limit: process.open_files_limit,
+    }));
+    without
+}
+
+impl GroupRow {
+    fn new(namespace: &Namespace, group: &Group, total: u64) -> Self {
+        let mut owners: Vec<_> = group
+            .owners
+            .iter()
+            .filter_map(|owner| Some((owner, namespace.processes.get(owner.process? as usize)?)))
+            .map(|(owner, process)| (owner.states.total(), owner.known_by, process))
+            .collect();
+        owners.sort_by_key(|(count, known_by, process)| (Reverse(*count), process.pid, *known_by));
+        Self {
+            netns: name(&namespace.name),
+            role: group.role,
+            local: group.local.to_string(),
+            remote: group.remote.to_string(),
+            total,
+            by_state: by_state(&group.states),
+            owners: owners
+                .into_iter()
+                .take(MAX_OWNERS)
+                .map(|(count, known_by, process)| OwnerRow {
+                    process: name(&process.name),
+                    pid: process.pid,
+                    share: crate::report::rounded(count as f64 / total.max(1) as f64),
+                    known_by,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl ListenerRow {
+    fn new(namespace: &Namespace, listener: &Listener) -> Self {
+        let process = listener.process.and_then(|index| namespace.processes.get(index as usize));
+        Self {
+            netns: name(&namespace.name),
+            address: listener.address.to_string(),
+            queue: listener.queue,
+            backlog: listener.backlog,
+            process: process.map(|process| name(&process.name)),
+            pid: process.map(|process| process.pid),
+        }
+    }
+}
+
+pub(crate) fn by_state(counts: &StateCounts) -> ByState {
+    let mut map = ByState::new();
+    add(&mut map, counts);
+    map
+}
+
+fn add(map: &mut ByState, counts: &StateCounts) {
+    for (state, count) in counts.iter() {
+        *map.entry(state.name()).or_default() += u64::from(count);
+    }
+}

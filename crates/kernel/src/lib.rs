@@ -7,5 +7,16 @@
 //! This crate is the only one that reads the host. It writes nothing, sends no packet, and asks the kernel by
 //! probing: does this setting, counter or request exist?
 
+pub mod conntrack;
+pub mod counters;
+pub mod host;
 pub mod netlink;
+pub mod owners;
+mod process;
+mod root;
+pub mod settings;
+pub mod slabs;
 pub mod sock_diag;
+pub mod sockstat;
+
+pub use root::Root;

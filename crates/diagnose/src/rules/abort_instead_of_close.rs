@@ -191,6 +191,8 @@ fn finding(
             Avoid::new("filter outgoing resets", "the peers then wait for their timeouts"),
         ],
         // Counters do not name the process: the ports of the resets do.
-        next: Some(look.command("tcpdump -nni any -c 20 'tcp[13] & 4 != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0)'")),
+        next: Some(
+            look.command("tcpdump -nni any -c 20 'tcp[13] & 4 != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0)'"),
+        ),
     }
 }

@@ -238,7 +238,7 @@ fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) -> io::Result
     for message in messages(datagram) {
         match message {
             Message::Record { kind, body, .. } if kind == wanted => {
-                take(body.get(NFGENMSG..).unwrap_or_default())
+                take(body.get(NFGENMSG..).unwrap_or_default());
             }
             Message::Record { .. } | Message::Error(0) => {}
             Message::Done(Ok(())) => return Ok(Progress::End),

@@ -11,6 +11,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod host;
 pub mod netlink;
+pub mod netns;
 pub mod owners;
 mod process;
 mod root;

@@ -30,9 +30,6 @@ const MAX_THREADS: usize = 4;
 /// `socket:[4294967295]` has 19 bytes; a longer link is cut, and is no socket.
 const LINK_BYTES: usize = 32;
 
-/// The number of the first pid namespace (include/linux/proc_ns.h `PROC_PID_INIT_INO`).
-const FIRST_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
-
 const NOBODY: u32 = u32::MAX;
 
 /// Sockets and the processes that hold them open.
@@ -299,8 +296,7 @@ impl<'a> Scan<'a> {
         if self.pids.first() != Some(&1) {
             gaps.push(gap("/proc hides the processes of other users (hidepid)".to_owned(), ROOT));
         }
-        let own = rustix::fs::readlink(root.proc.join("self/ns/pid"), Vec::new());
-        if own.is_ok_and(|own| own.as_bytes() != FIRST_PID_NAMESPACE) {
+        if root.sees_all_pids() == Some(false) {
             gaps.push(gap(
                 "processes outside this pid namespace are not in /proc".to_owned(),
                 "run on the host, or in a container with the host's pid namespace (`--pid=host`)",

@@ -6,6 +6,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// The number of the first pid namespace (include/linux/proc_ns.h `PROC_PID_INIT_INO`).
+const FIRST_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
+
 /// The three trees that everything here is read below. The default is the host's own; a test makes another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
@@ -57,6 +60,12 @@ impl Root {
             return own;
         }
         self.proc.join(format!("self/task/{}/ns/net", rustix::thread::gettid().as_raw_nonzero()))
+    }
+
+    /// True in the pid namespace of the host, where /proc shows every process; none if it does not tell.
+    pub(crate) fn sees_all_pids(&self) -> Option<bool> {
+        let own = rustix::fs::readlink(self.proc.join("self/ns/pid"), Vec::new()).ok()?;
+        Some(own.as_bytes() == FIRST_PID_NAMESPACE)
     }
 
     /// The processes, in ascending order.

@@ -123,6 +123,9 @@ pub fn find(root: &Root, selection: &Selection, gaps: &mut Vec<Gap>) -> Result<V
             let mut all: BTreeSet<Identity> = atlas.pids.keys().copied().collect();
             all.extend(atlas.names.keys());
             all.extend(atlas.own);
+            if all.is_empty() {
+                return Ok(vec![atlas.here()]);
+            }
             let mut found: Vec<Found> = all.into_iter().map(|identity| atlas.found(identity, None)).collect();
             found.sort_by(|one, other| {
                 let place = |found: &Found| (Some(found.identity) != atlas.host, found.pids.first().copied());

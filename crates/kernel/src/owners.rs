@@ -55,7 +55,7 @@ impl Owners {
         if wanted.sorted.is_empty() {
             return Self { wanted, owner: Vec::new(), processes: Vec::new() };
         }
-        let scan = match Scan::plan(root, &wanted) {
+        let scan = match Scan::plan(root, &wanted, PART) {
             Ok(scan) => scan,
             Err(error) => {
                 gaps.push(gap(format!("the processes: {}", why(&error)), "mount /proc"));
@@ -118,7 +118,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn plan(root: &Root, wanted: &'a Inodes) -> io::Result<Self> {
+    fn plan(root: &Root, wanted: &'a Inodes, part: u32) -> io::Result<Self> {
         let proc = open_directory(CWD, &root.proc)?;
         let pids = root.pids()?;
         let live =
@@ -136,10 +136,10 @@ impl<'a> Scan<'a> {
                 let count = entry.map_or(0, |entry| u32::try_from(entry.st_size).unwrap_or(NOBODY - 1));
                 known = count;
                 work += u64::from(count);
-                if count > 2 * PART {
-                    let starts = (0..count).step_by(PART as usize);
+                if count > 2 * part {
+                    let starts = (0..count).step_by(part as usize);
                     parts.extend(starts.map(|start| {
-                        let end = count.min(start.saturating_add(PART));
+                        let end = count.min(start.saturating_add(part));
                         Part { process, files: Files::Range(start, end) }
                     }));
                     parts.push(Part { process, files: Files::ListFrom(count) });
@@ -207,26 +207,22 @@ impl<'a> Scan<'a> {
                 self.open_files[part.process as usize].store(count, Ordering::Relaxed);
             }
             Files::Try(count) => {
-                if self.try_each(&files, part.process, 0, count)? < count {
-                    self.list_from(&files, part.process, count, buffer)?;
-                }
+                self.try_each(&files, part.process, 0, count)?;
+                // Even if there were so many: some may be new, and some beyond.
+                self.list_from(&files, part.process, count, buffer)?;
             }
-            Files::Range(start, end) => {
-                self.try_each(&files, part.process, start, end)?;
-            }
+            Files::Range(start, end) => self.try_each(&files, part.process, start, end)?,
             Files::ListFrom(start) => self.list_from(&files, part.process, start, buffer)?,
         }
         Ok(())
     }
 
-    /// Reads the links `start..end`; how many there are.
-    fn try_each(&self, files: &OwnedFd, process: u32, start: u32, end: u32) -> io::Result<u32> {
-        let mut there = 0;
+    /// Reads the links `start..end`, where they exist.
+    fn try_each(&self, files: &OwnedFd, process: u32, start: u32, end: u32) -> io::Result<()> {
         for descriptor in start..end {
-            let mut digits = [0; 11];
-            there += u32::from(self.link(files, process, decimal(descriptor, &mut digits))?);
+            self.link(files, process, decimal(descriptor, &mut [0; 11]))?;
         }
-        Ok(there)
+        Ok(())
     }
 
     fn list_from(

@@ -83,6 +83,24 @@ fn the_running_kernel_names_this_process() {
 }
 
 #[test]
+fn a_process_read_in_parts_loses_no_descriptor() {
+    let (reader, _writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let inode = |file: &OwnedFd| u32::try_from(rustix::fs::fstat(file).unwrap().st_ino).unwrap();
+    let sockets: Vec<OwnedFd> = (0..30).map(|_| TcpListener::bind("127.0.0.1:0").unwrap().into()).collect();
+    // Beyond every part, so that only listing finds it.
+    let far = rustix::io::fcntl_dupfd_cloexec(&reader, 800).unwrap();
+    let mut inodes: Vec<u32> = sockets.iter().chain([&far]).map(inode).collect();
+    inodes.sort_unstable();
+    drop(reader);
+    let wanted = Inodes::new(inodes);
+    for part in [1, 3, 7, PART] {
+        let scan = Scan::plan(&Root::default(), &wanted, part).unwrap();
+        scan.run();
+        assert!(!scan.missing(), "parts of {part}: {} of {}", scan.found.into_inner(), wanted.sorted.len());
+    }
+}
+
+#[test]
 fn parts_and_threads_give_the_same_owners_as_one_thread() {
     // 40 processes hold the same 300 sockets in turn, each the last 200 of a window: the lowest pid must win.
     let directory = tempfile::tempdir().unwrap();
@@ -99,7 +117,7 @@ fn parts_and_threads_give_the_same_owners_as_one_thread() {
     let wanted = Inodes::new((1_000..1_300).collect());
     let mut expected = None;
     for threads in [1, 2, 4, 8] {
-        let mut scan = Scan::plan(&root, &wanted).unwrap();
+        let mut scan = Scan::plan(&root, &wanted, PART).unwrap();
         scan.threads = threads;
         scan.run();
         let (owner, _) = scan.result(&root);

@@ -10,6 +10,7 @@
 pub mod conntrack;
 pub mod counters;
 pub mod host;
+mod look;
 pub mod netlink;
 pub mod netns;
 pub mod owners;
@@ -17,7 +18,10 @@ mod process;
 mod root;
 pub mod settings;
 pub mod slabs;
+mod snapshot;
 pub mod sock_diag;
 pub mod sockstat;
 
+pub use look::{LookError, Options, look};
+pub use netns::{NetnsError, Selection};
 pub use root::Root;

@@ -57,7 +57,10 @@ impl Netlink {
         loop {
             match rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
                 Ok((_, length)) if length > RECEIVE_BYTES => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a datagram larger than the kernel makes"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a datagram larger than the kernel makes",
+                    ));
                 }
                 Ok((_, length)) => return Ok(&self.buffer[..length]),
                 Err(rustix::io::Errno::INTR) => {}

@@ -111,12 +111,14 @@ pub fn find(root: &Root, selection: &Selection, gaps: &mut Vec<Gap>) -> Result<V
             Ok(found)
         }
         Selection::All => {
-            let denied = atlas.survey();
+            let (denied, all) = atlas.survey();
             if denied > 0 {
                 gaps.push(Gap {
                     unseen: Unseen::Namespace,
                     netns: None,
-                    because: format!("the network namespaces of {denied} processes: permission denied"),
+                    because: format!(
+                        "the network namespaces of {denied} of {all} processes: permission denied"
+                    ),
                     how_to_see: "run as root, with CAP_SYS_PTRACE".to_owned(),
                 });
             }
@@ -205,7 +207,9 @@ impl<'a> Atlas<'a> {
         let host = if own_is_first {
             own
         } else if root.sees_all_pids() == Some(true) {
-            identity(&root.proc.join("1/ns/net")).ok()
+            // kthreadd, the parent of the kernel's threads, never leaves the first one; pid 1 may refuse even root.
+            let first = ["2/ns/net", "1/ns/net"].map(|path| identity(&root.proc.join(path)));
+            first.into_iter().find_map(Result::ok)
         } else {
             None
         };
@@ -242,17 +246,18 @@ impl<'a> Atlas<'a> {
         self.own.is_none() || kind(path) == kind(&self.root.thread_namespace())
     }
 
-    /// Looks at the namespace of every process; how many refused.
-    fn survey(&mut self) -> usize {
+    /// Looks at the namespace of every process; how many refused, of how many.
+    fn survey(&mut self) -> (usize, usize) {
         let mut denied = 0;
-        for pid in self.root.pids().unwrap_or_default() {
+        let pids = self.root.pids().unwrap_or_default();
+        for pid in &pids {
             match identity(&self.root.proc.join(format!("{pid}/ns/net"))) {
-                Ok(identity) => self.pids.entry(identity).or_default().push(pid),
+                Ok(identity) => self.pids.entry(identity).or_default().push(*pid),
                 Err(Errno::ACCESS | Errno::PERM) => denied += 1,
                 Err(_) => {}
             }
         }
-        denied
+        (denied, pids.len())
     }
 
     /// The namespace that a specification means, and the file that stands for it.
@@ -289,7 +294,7 @@ impl<'a> Atlas<'a> {
             }
         }
         match self.host {
-            Some(host) if spec == "host" => Ok((host, self.root.proc.join("1/ns/net"))),
+            Some(host) if spec == "host" => Ok((host, self.root.proc.join("2/ns/net"))),
             _ => Err(no_such_name()),
         }
     }

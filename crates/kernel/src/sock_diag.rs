@@ -167,9 +167,8 @@ pub fn parse(
                 }
             }
             Message::Done(Ok(())) => return Progress::Done,
-            Message::Done(Err(error)) => return Progress::Refused(error),
             Message::Error(0) => {}
-            Message::Error(error) => return Progress::Refused(error),
+            Message::Done(Err(error)) | Message::Error(error) => return Progress::Refused(error),
             Message::Malformed => dumped.malformed += 1,
         }
     }
@@ -210,7 +209,8 @@ fn address(wide: bool, body: &[u8; RECORD], at: usize) -> u128 {
         bytes.copy_from_slice(&body[at..at + 16]);
         u128::from_be_bytes(bytes)
     } else {
-        0xffff_0000_0000 | u128::from(u32::from_be_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]))
+        0xffff_0000_0000
+            | u128::from(u32::from_be_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]))
     }
 }
 

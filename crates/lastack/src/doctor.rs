@@ -26,6 +26,11 @@ pub(crate) fn run(options: &Doctor) -> Outcome {
     Ok(ExitCode::from(u8::from(report.has_problems())))
 }
 
-fn look(_options: &Doctor) -> anyhow::Result<Case> {
-    anyhow::bail!("looking at a host comes with the next commit; open a saved case with --case FILE")
+fn look(options: &Doctor) -> anyhow::Result<Case> {
+    let selection = match (options.all_netns, options.netns.as_slice()) {
+        (true, _) => kernel::Selection::All,
+        (false, []) => kernel::Selection::Here,
+        (false, names) => kernel::Selection::These(names.to_vec()),
+    };
+    Ok(kernel::look(&kernel::Options { selection, duration: options.length, ..kernel::Options::default() })?)
 }

@@ -121,6 +121,10 @@ fn a_namespace_that_is_not_the_hosts_is_called_after_its_first_process() {
     std::fs::create_dir_all(fake.root.proc.join("self/ns")).unwrap();
     symlink("pid:[4026531836]", fake.root.proc.join("self/ns/pid")).unwrap();
     assert_eq!(names(&fake.find(&Selection::All)), ["host", "web", "pid:40"]);
+    // Pid 1 refuses, or ended: the kernel's own thread tells.
+    std::fs::remove_file(fake.root.proc.join("1/ns/net")).unwrap();
+    assert_eq!(names(&fake.find(&Selection::All)), ["host", "web", "pid:40"]);
+    assert_eq!(names(&fake.these(&["host"]).unwrap()), ["host"]);
 }
 
 #[test]

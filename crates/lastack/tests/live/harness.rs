@@ -1,0 +1,207 @@
+//! A network namespace of the test's own: the test runs itself again inside one.
+//!
+//! Nothing of the host is touched and nothing can be left behind: the namespace goes with the last process in
+//! it. As root `unshare -n` makes it, otherwise `unshare -rn` where unprivileged user namespaces are allowed.
+
+use std::env;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const INSIDE: &str = "LASTACK_TEST_INSIDE";
+
+/// Runs `body` in a fresh network namespace with `lo` up. `name` must be the test's own name.
+pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        run("ip", &["link", "set", "lo", "up"]);
+        body();
+        return;
+    }
+    let Some(flag) = unshare_flag() else {
+        skip(name, "no network namespace: neither root nor unprivileged user namespaces");
+        return;
+    };
+    let test = env::current_exe().expect("the test knows its own file");
+    let status = Command::new("unshare")
+        .args([flag, "--"])
+        .arg(test)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .stdin(Stdio::null())
+        .status()
+        .expect("unshare of util-linux runs");
+    assert!(status.success(), "{name} failed in its namespace");
+}
+
+/// How this user may make a namespace, found out by doing it.
+fn unshare_flag() -> Option<&'static str> {
+    ["-n", "-rn"].into_iter().find(|flag| {
+        Command::new("unshare")
+            .args([flag, "--", "true"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    })
+}
+
+/// Says that a test could not run, where `cargo xtask test` counts it.
+pub(crate) fn skip(name: &str, reason: &str) {
+    println!("SKIP {name}: {reason}");
+    if let Some(file) = env::var_os("LASTACK_SKIP_LOG") {
+        let mut log =
+            std::fs::OpenOptions::new().append(true).create(true).open(file).expect("the skip log opens");
+        writeln!(log, "{name}\t{reason}").expect("the skip log takes a line");
+    }
+}
+
+/// Runs a program that must succeed, and gives what it printed.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// True if a program can be run here.
+pub(crate) fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+/// Sets a sysctl of this namespace.
+pub(crate) fn set(setting: &str, value: &str) {
+    let path = format!("/proc/sys/{}", setting.replace('.', "/"));
+    std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
+}
+
+/// Runs `lastack` here.
+pub(crate) fn lastack(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lastack")).args(arguments).output().expect("lastack runs")
+}
+
+/// `lastack doctor ARGUMENTS --json`, and its exit code.
+pub(crate) fn doctor(arguments: &[&str]) -> (serde_json::Value, i32) {
+    let output = lastack(&[&["doctor", "--json"], arguments].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    (report, output.status.code().expect("lastack was not killed"))
+}
+
+/// The names of the rules that fired, sorted, each once.
+pub(crate) fn rules(report: &serde_json::Value) -> Vec<String> {
+    let findings = report["findings"].as_array().expect("a report has findings");
+    let mut rules: Vec<String> =
+        findings.iter().map(|finding| finding["rule"].as_str().expect("a rule").to_owned()).collect();
+    rules.sort();
+    rules.dedup();
+    rules
+}
+
+/// The findings of a rule.
+pub(crate) fn findings<'a>(
+    report: &'a serde_json::Value,
+    rule: &'a str,
+) -> impl Iterator<Item = &'a serde_json::Value> {
+    let findings = report["findings"].as_array().expect("a report has findings");
+    findings.iter().filter(move |finding| finding["rule"] == rule)
+}
+
+/// The one finding of a rule.
+pub(crate) fn finding<'a>(report: &'a serde_json::Value, rule: &'a str) -> &'a serde_json::Value {
+    let mut of_rule = findings(report, rule);
+    let first = of_rule.next().unwrap_or_else(|| panic!("{rule} did not fire; {:?} did", rules(report)));
+    assert!(of_rule.next().is_none(), "{rule} fired twice");
+    first
+}
+
+/// Waits until something holds; a state of the kernel that must come, however slow the machine is.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "waited 30 s in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many sockets `ss` shows in a state (its own spelling), optionally with a filter.
+pub(crate) fn ss(state: &str, filter: &str) -> usize {
+    let mut arguments = vec!["-Htan", "state", state];
+    if !filter.is_empty() {
+        arguments.push(filter);
+    }
+    run("ss", &arguments).lines().count()
+}
+
+/// A server that accepts when it is told to.
+pub(crate) struct Server {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Listens on an address and port (`SO_REUSEADDR` is on, as std does).
+    pub(crate) fn on(address: IpAddr, port: u16) -> Self {
+        let listener = TcpListener::bind((address, port)).expect("the port is free in a fresh namespace");
+        let address = listener.local_addr().expect("a listener has an address");
+        Self { listener, address }
+    }
+
+    /// Listens on 127.0.0.1.
+    pub(crate) fn local(port: u16) -> Self {
+        Self::on(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    }
+
+    /// A connection, both ends: client, server.
+    pub(crate) fn pair(&self) -> (TcpStream, TcpStream) {
+        let client = TcpStream::connect(self.address).expect("connects");
+        let (server, _) = self.listener.accept().expect("accepts");
+        (client, server)
+    }
+
+    /// So many connections that the client closes first, over in both directions.
+    pub(crate) fn client_closes(&self, connections: usize) {
+        for _ in 0..connections {
+            let (client, server) = self.pair();
+            close_first(client, server);
+        }
+    }
+
+    /// So many connections that the server closes first.
+    pub(crate) fn server_closes(&self, connections: usize) {
+        for _ in 0..connections {
+            let (client, server) = self.pair();
+            close_first(server, client);
+        }
+    }
+}
+
+/// Closes `first`, and `second` once it has seen that.
+pub(crate) fn close_first(first: TcpStream, mut second: TcpStream) {
+    drop(first);
+    let mut byte = [0];
+    assert_eq!(std::io::Read::read(&mut second, &mut byte).expect("reads the end"), 0);
+    drop(second);
+}
+
+/// A listener on 127.0.0.1 whose queue holds so many.
+pub(crate) fn listener_with_backlog(port: u16, backlog: i32) -> TcpListener {
+    use rustix::net::{AddressFamily, SocketType};
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port))).expect("binds");
+    rustix::net::listen(&socket, backlog).expect("listens");
+    socket.into()
+}
+
+/// Closes with a reset: `SO_LINGER` on, zero seconds.
+pub(crate) fn abort(socket: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).expect("sets linger");
+    drop(socket);
+}
+
+/// Does something in a thread while a look lasts, and gives the look's report.
+pub(crate) fn while_looking(duration: &str, act: impl FnOnce() + Send + 'static) -> (serde_json::Value, i32) {
+    let actor = std::thread::spawn(act);
+    let report = doctor(&["--for", duration]);
+    actor.join().expect("the load ran");
+    report
+}

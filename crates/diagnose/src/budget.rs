@@ -434,6 +434,23 @@ fn rate(closes: &[u32], older: bool) -> (f64, u32) {
     (sum as f64 / f64::from(span), span)
 }
 
+/// Closes a second of several groups together, and over how many seconds that is the mean.
+pub(crate) fn closing_rate<'g>(
+    groups: impl IntoIterator<Item = &'g Group>,
+    time_wait: Duration,
+) -> (f64, u32) {
+    let (mut closes, mut older) = (Vec::<u32>::new(), false);
+    for group in groups.into_iter().filter(|group| !group.time_wait.is_empty()) {
+        older |= group.time_wait.overdue() > 0;
+        let more = group.time_wait.closes_by_age(time_wait);
+        closes.resize(more.len().max(closes.len()), 0);
+        for (sum, more) in closes.iter_mut().zip(more) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+    rate(&closes, older)
+}
+
 fn owners(namespace: &Namespace, group: &Group) -> Vec<BudgetOwner> {
     let all = group.states.total().max(1) as f64;
     // Parts of one process that are known in different ways are one part.

@@ -14,6 +14,7 @@
 mod budget;
 mod finding;
 mod look;
+mod myths;
 mod place;
 mod registry;
 mod rules;

@@ -38,6 +38,22 @@ pub(crate) fn share(part: impl Into<u64>, whole: impl Into<u64>) -> f64 {
     if whole == 0 { 0.0 } else { part.into() as f64 / whole as f64 }
 }
 
+/// An amount of memory: `640 B`, `51 kB`, `7.2 MB`, `51 MB`.
+pub(crate) fn memory(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        1_000_000..10_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        _ => format!("{} MB", count(bytes / 1_000_000)),
+    }
+}
+
+/// A rate, with a digit after the point where it matters: `0.4`, `16.7`, `470`.
+pub(crate) fn rate(per_second: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
+    if per_second < 99.95 { format!("{per_second:.1}") } else { count(per_second.round() as u64) }
+}
+
 /// A length of time in the one or two units that matter, rounded down: `850 ms`, `9.5 s`, `75 s`, `12 min`,
 /// `3 h 20 min`, `2 d 4 h`.
 pub(crate) fn length(time: Duration) -> String {
@@ -90,6 +106,14 @@ mod tests {
         assert_eq!((of(1, 1).as_str(), of(34, 100).as_str(), of(0, 5).as_str()), ("100 %", "34 %", "0 %"));
         assert_eq!((of(3, 0).as_str(), of(4, 1_000).as_str()), ("0 %", "0.4 %"));
         assert_eq!(of(99_999_999, 100_000_000), "99.9 %");
+    }
+
+    #[test]
+    fn memory_and_rates_have_two_digits_that_count() {
+        let written: Vec<_> = [999, 51_200, 7_227_392, 51_200_000, 1_000_000_000].map(memory).into();
+        assert_eq!(written, ["999 B", "51 kB", "7.2 MB", "51 MB", "1,000 MB"]);
+        let written: Vec<_> = [0.04, 16.67, 99.96, 1_075.4].map(rate).into();
+        assert_eq!(written, ["0.0", "16.7", "100", "1,075"]);
     }
 
     #[test]

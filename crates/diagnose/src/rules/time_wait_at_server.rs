@@ -1,7 +1,174 @@
-//! To be written.
+//! This host serves and closes first: TIME-WAIT is here, and it costs memory, not ports.
+//!
+//! ## What it sees
+//!
+//! TIME-WAIT sockets on one local port that this host serves: from 1,000 if they are five times as many as live
+//! connections on it, else from 30,000. Always a note: it says who decided to close, not that something fails.
+//!
+//! ## Why it hurts
+//!
+//! It does not, by itself. All of them share the one listening port, so no local port is used up, and clients
+//! can connect again from the same port at once (a SYN that is newer ends the TIME-WAIT). Each costs 256 bytes:
+//! 100,000 are 26 MB. What it may tell is waste: every request pays for a handshake because the server closes
+//! after each answer (HTTP/1.0, `Connection: close`, keep-alive off or very short).
+//!
+//! Two things are worth a look: `tcp_max_tw_buckets` (see `time-wait-table-small`), and clients behind NAT
+//! whose SYN meets a TIME-WAIT of somebody else (see `syn-meets-time-wait`).
+//!
+//! ## How to prove it
+//!
+//!     ss -Htan state time-wait '( sport = :8080 )' | wc -l
+//!     ss -Htan state time-wait '( sport = :8080 )' | awk '{print $4}' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -n
+//!     nstat -az TcpExtTCPTimeWaitOverflow            # must not rise
+//!     grep tw_sock /proc/slabinfo
+//!
+//! ## What to do
+//!
+//! Nothing, if memory allows and clients are happy. To save the handshakes: keep-alive on the server (longer
+//! timeout, more requests a connection), and clients that use it. If the connection must end after each
+//! request, a protocol in which the client closes first moves TIME-WAIT to the clients.
+//!
+//! ## What not to do
+//!
+//! `tcp_tw_recycle` (gone since 4.12) drops clients behind NAT. `tcp_tw_reuse` works for `connect()` only and
+//! does nothing here. A smaller `tcp_max_tw_buckets` trades memory for resets. `tcp_rfc1337 = 1` takes away the
+//! way in which a client clears an old TIME-WAIT, and turns milliseconds into a minute.
+//!
+//! ## Sources
+//!
+//! RFC 9293 section 3.6.1; RFC 1337; net/ipv4/tcp_minisocks.c `tcp_timewait_state_process()`; measured on Linux
+//! 6.18: 256 bytes of slab each (100,000 in 28 MB with the clients' buckets), 12 reconnects from one client port.
 
-use crate::{Look, Verdict};
+use crate::budget::{closing_rate, restarted_timers};
+use crate::place::Place;
+use crate::wording::{count, memory, rate};
+use crate::{Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
+use evidence::{Group, Role, Unseen};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use tcp::State;
+use tcp::profile::linux;
 
-pub(super) fn check(_look: &Look<'_>) -> Verdict {
-    Verdict::Quiet
+/// So many on one port say that this host closes first as a habit...
+const MANY: u32 = 1_000;
+/// ...if most connections do not live longer than their TIME-WAIT.
+const TIMES_LIVE: u64 = 5;
+/// So many whatever lives: 7.7 MB.
+const VERY_MANY: u32 = 30_000;
+/// So many peers are named.
+const NAMED: usize = 3;
+
+pub(super) fn check(look: &Look<'_>) -> Verdict {
+    let mut ports = BTreeMap::<Option<u16>, Vec<&Group>>::new();
+    for group in look.namespace.sockets.groups.iter().filter(|group| group.role == Role::Server) {
+        ports.entry(group.local.port).or_default().push(group);
+    }
+    let mut found: Vec<(u32, Option<u16>, Vec<&Group>)> = ports
+        .into_iter()
+        .filter_map(|(port, groups)| {
+            let time_wait = time_waits(&groups);
+            let live: u64 = groups.iter().map(|group| group.states.live()).sum();
+            let habit = time_wait >= MANY && u64::from(time_wait) >= live * TIMES_LIVE;
+            (habit || time_wait >= VERY_MANY).then_some((time_wait, port, groups))
+        })
+        .collect();
+    found.sort_by_key(|(time_wait, ..)| Reverse(*time_wait));
+    let findings = found.iter().map(|(time_wait, port, groups)| finding(look, *time_wait, *port, groups));
+    look.found_or(findings.collect(), &[Unseen::Sockets])
+}
+
+fn time_waits(groups: &[&Group]) -> u32 {
+    groups.iter().fold(0, |sum, group| sum.saturating_add(group.states.of(State::TimeWait)))
+}
+
+fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]) -> Finding {
+    let place = Place::Port(port);
+    let holder = look.holder(groups.iter().copied(), &State::ALL).map(|(process, _)| process);
+    let listening = || {
+        let listeners = &look.namespace.sockets.listeners;
+        let process =
+            listeners.iter().filter(|listener| listener.address.port == port).find_map(|l| l.process)?;
+        look.process(process)
+    };
+    let server = holder.or_else(listening);
+    let who = server
+        .map_or("the server there".to_owned(), |process| format!("{} (pid {})", process.name, process.pid));
+    let (speed, over_s) = closing_rate(groups.iter().copied(), look.namespace.settings.time_wait());
+    let live: u64 = groups.iter().map(|group| group.states.live()).sum();
+    let cost = memory(u64::from(time_wait) * linux::TIME_WAIT_BYTES.value);
+    let mut evidence = vec![
+        Evidence::new("sock_diag", format!("{} in TIME-WAIT, {} live", count(time_wait), count(live))),
+        Evidence::new("sock_diag", peers(groups)),
+    ];
+    if over_s > 0 {
+        let says = format!("{} closes a second over {over_s} s", rate(speed));
+        evidence.push(Evidence::new("TIME-WAIT timers", says));
+        evidence.extend(restarted_timers(look.namespace));
+    }
+    evidence.extend(look.set("net.ipv4.tcp_max_tw_buckets"));
+    Finding {
+        rule: "time-wait-at-server",
+        severity: Severity::Note,
+        confidence: Confidence::Certain,
+        claim: format!(
+            "{who} closes first {}, {} a second: {} in TIME-WAIT cost {cost} of memory and no local port",
+            place.preposition(),
+            rate(speed),
+            count(time_wait)
+        ),
+        subject: Subject {
+            process: server.map(|process| process.name.clone()),
+            pid: server.map(|process| process.pid),
+            ..place.into_subject(look.subject())
+        },
+        evidence,
+        remedies: vec![
+            Remedy::advice(
+                "keep-connections",
+                format!(
+                    "To save handshakes, let {who} keep connections open between requests (keep-alive), longer than clients pause"
+                ),
+                "idle connections cost more memory each than TIME-WAIT does; limit their number",
+                "fewer connections for the same requests; nothing fails if it stays as it is",
+            ),
+            Remedy::advice(
+                "let-the-client-close",
+                "Or let clients close first where the protocol allows it",
+                "TIME-WAIT and a local port are then at the client: many requests from few clients will miss them",
+                "no TIME-WAIT here",
+            ),
+        ],
+        avoid: vec![
+            myths::recycle(),
+            myths::reuse_where_nobody_connects(),
+            myths::smaller_table(),
+            myths::ignore_resets(),
+        ],
+        next: Some(look.command(format!("ss -tan state time-wait {}", place.filter()).trim_end())),
+    }
+}
+
+fn peers(groups: &[&Group]) -> String {
+    let mut peers = BTreeMap::<String, u32>::new();
+    for group in groups {
+        let time_wait = group.states.of(State::TimeWait);
+        if time_wait > 0 {
+            let peer = group.remote.address.map_or("others".to_owned(), |address| address.to_string());
+            let sum = peers.entry(peer).or_default();
+            *sum = sum.saturating_add(time_wait);
+        }
+    }
+    let all = peers.len();
+    let mut peers: Vec<(String, u32)> = peers.into_iter().collect();
+    peers.sort_by_key(|(_, time_wait)| Reverse(*time_wait));
+    let named: Vec<String> = peers
+        .iter()
+        .take(NAMED)
+        .map(|(peer, time_wait)| format!("{} with {peer}", count(*time_wait)))
+        .collect();
+    if all > NAMED {
+        format!("of {} peers, most: {}", count(all as u64), named.join(", "))
+    } else {
+        named.join(", ")
+    }
 }

@@ -1,7 +1,360 @@
-//! To be written.
+//! Clients get no answer because a listener's queue is full, not because of TIME-WAIT.
+//!
+//! ## What it sees
+//!
+//! A listener with more connections waiting for `accept()` than its backlog allows, now (an error). Rises of
+//! `TcpExtListenOverflows`: a handshake found such a queue during the look; the listeners with the longest
+//! queues are named. Rises of `TcpExtTCPReqQFullDrop`: the queue of half-open handshakes is full and SYN cookies
+//! are off. All three are certain: nothing else moves them.
+//!
+//! `TcpExtListenDrops` alone is not this: it also counts SYNs without a route back, without memory, or dropped
+//! by `tcp_tw_recycle`.
+//!
+//! ## Why it hurts
+//!
+//! The kernel drops the SYN, or the last ACK of the handshake, without a word. The client tries again after 1,
+//! 3, 7 s and then reports a timeout. It looks like a lost packet, or like the TIME-WAIT troubles that are so
+//! much better known.
+//!
+//! ## How to prove it
+//!
+//!     ss -ltnp                                        # Recv-Q above Send-Q: the queue is full
+//!     nstat -z TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop; sleep 10; nstat
+//!     strace -f -e trace=accept4,epoll_wait -p PID    # does the process call accept() at all? EMFILE?
+//!
+//! ## What to do
+//!
+//! First the process: it is stuck, too slow, or out of descriptors (EMFILE). More workers, or one listener for
+//! each with `SO_REUSEPORT`. For bursts a longer queue: listen()'s backlog (nginx `listen ... backlog=`), which
+//! `net.core.somaxconn` caps. Both take effect when listen() is called again, so restart or reload the program.
+//!
+//! ## What not to do
+//!
+//! `tcp_abort_on_overflow = 1` answers with resets: clients fail at once where a second try would have worked.
+//! `tcp_max_syn_backlog` is for half-open handshakes, not for this queue. A longer queue in front of a process
+//! that is too slow only makes every client wait longer.
+//!
+//! ## Sources
+//!
+//! include/net/sock.h `sk_acceptq_is_full()` (full when *longer* than the backlog), net/ipv4/tcp_ipv4.c
+//! `tcp_v4_syn_recv_sock()`, net/ipv4/tcp_input.c `tcp_conn_request()`. Measured on Linux 6.18: `accept()` failing
+//! with EMFILE, queue 9 of 8, ListenOverflows and ListenDrops up by 32, clients time out.
 
-use crate::{Look, Verdict};
+use crate::place::Place;
+use crate::wording::{count, counted, length, percent, share};
+use crate::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use evidence::{Endpoint, Listener, Unseen};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use tcp::State;
+use tcp::profile::linux;
 
-pub(super) fn check(_look: &Look<'_>) -> Verdict {
-    Verdict::Quiet
+/// From this part of the handshakes on, an overflow is not a burst that the next second forgets.
+const SHARE: f64 = 0.01;
+/// So near its limit of open files, accept() fails now and then.
+const FILES_SHARE: f64 = 0.95;
+/// A queue that is so full just after an overflow was probably the one.
+const HALF_FULL: f64 = 0.5;
+/// Old kernels keep the backlog in 16 bits.
+const LONGEST_BACKLOG: u64 = 65_535;
+
+const OVERFLOWS: &str = "TcpExtListenOverflows";
+const DROPS: &str = "TcpExtListenDrops";
+const HALF_OPEN_DROPS: &str = "TcpExtTCPReqQFullDrop";
+const SOMAXCONN: &str = "net.core.somaxconn";
+const ABORT: &str = "net.ipv4.tcp_abort_on_overflow";
+const COOKIES: &str = "net.ipv4.tcp_syncookies";
+const SYN_BACKLOG: &str = "net.ipv4.tcp_max_syn_backlog";
+
+pub(super) fn check(look: &Look<'_>) -> Verdict {
+    let mut full = BTreeMap::<Endpoint, Vec<&Listener>>::new();
+    for listener in look.namespace.sockets.listeners.iter().filter(|listener| is_full(listener)) {
+        full.entry(listener.address).or_default().push(listener);
+    }
+    let mut findings: Vec<Finding> =
+        full.iter().map(|(address, listeners)| full_now(look, *address, listeners)).collect();
+    if findings.is_empty() && look.rise(OVERFLOWS) > 0 {
+        findings.push(overflowed(look));
+    }
+    findings.extend(half_open(look));
+    if findings.is_empty()
+        && let Some(unwatched) = look.unwatched()
+    {
+        return unwatched;
+    }
+    look.found_or(findings, &[Unseen::Sockets])
+}
+
+fn is_full(listener: &Listener) -> bool {
+    listener.queue > listener.backlog
+}
+
+fn full_now(look: &Look<'_>, address: Endpoint, listeners: &[&Listener]) -> Finding {
+    let longest = listeners.iter().max_by_key(|listener| listener.queue).copied();
+    let (queue, backlog) = longest.map_or((0, 0), |listener| (listener.queue, listener.backlog));
+    let who = who(look, longest);
+    let fate = if aborts(look) { "are reset" } else { "get no answer" };
+    let mut evidence = vec![queues(listeners)];
+    evidence.extend(closed_while_waiting(look, address));
+    evidence.extend(longest.and_then(|listener| files(look, listener)));
+    evidence.extend(
+        [OVERFLOWS, DROPS].into_iter().filter(|name| look.rise(name) > 0).map(|name| look.risen(name)),
+    );
+    evidence.extend([SOMAXCONN, ABORT].into_iter().filter_map(|setting| look.set(setting)));
+    let mut subject = look.subject();
+    subject.listener = Some(address.to_string());
+    if let Some(process) = longest.and_then(|listener| look.process(listener.process?)) {
+        (subject.process, subject.pid) = (Some(process.name.clone()), Some(process.pid));
+    }
+    Finding {
+        rule: "accept-queue-full",
+        severity: Severity::Error,
+        confidence: Confidence::Certain,
+        claim: format!(
+            "The queue of {address} is full: {} for accept() by {who}, {} allowed, and further clients {fate}",
+            match queue {
+                1 => "1 connection waits".to_owned(),
+                _ => format!("{} connections wait", count(queue)),
+            },
+            count(backlog)
+        ),
+        subject,
+        evidence,
+        remedies: remedies(look, listeners, &who),
+        avoid: avoid(),
+        next: Some(look.command(&format!("ss -ltnp {}", Place::Port(address.port).filter()))),
+    }
+}
+
+fn overflowed(look: &Look<'_>) -> Finding {
+    let overflows = look.rise(OVERFLOWS);
+    let handshakes = look.rise("TcpPassiveOpens").saturating_add(overflows);
+    let mut nearest: Vec<&Listener> =
+        look.namespace.sockets.listeners.iter().filter(|listener| listener.queue > 0).collect();
+    nearest.sort_by(|one, other| fill(other).total_cmp(&fill(one)));
+    nearest.truncate(3);
+    let where_ = match nearest.first() {
+        Some(listener) => {
+            format!("; the longest queue now is that of {} ({})", listener.address, queue_of(listener))
+        }
+        None => "; all queues are empty now, so it was a burst".to_owned(),
+    };
+    let mut evidence = vec![look.risen(OVERFLOWS)];
+    evidence.extend(
+        [DROPS, "TcpPassiveOpens"]
+            .into_iter()
+            .filter(|name| look.rise(name) > 0)
+            .map(|name| look.risen(name)),
+    );
+    if !nearest.is_empty() {
+        evidence.push(queues(&nearest));
+    }
+    evidence.extend(nearest.first().and_then(|listener| files(look, listener)));
+    evidence.extend([SOMAXCONN, ABORT].into_iter().filter_map(|setting| look.set(setting)));
+    let fate = if aborts(look) { "reset" } else { "dropped without an answer" };
+    let mut subject = look.subject();
+    // The counter does not say which listener; a queue that is half full by now was it.
+    let known = nearest.first().filter(|listener| fill(listener) >= HALF_FULL);
+    subject.listener = known.map(|listener| listener.address.to_string());
+    Finding {
+        rule: "accept-queue-full",
+        severity: if share(overflows, handshakes) >= SHARE { Severity::Error } else { Severity::Warning },
+        confidence: Confidence::Certain,
+        claim: format!(
+            "{} of {} in {} found a listener's queue full and {} {fate}{where_}",
+            count(overflows),
+            counted(handshakes, "handshake", "handshakes"),
+            length(look.interval()),
+            if overflows == 1 { "was" } else { "were" }
+        ),
+        subject,
+        evidence,
+        remedies: remedies(look, &nearest[..nearest.len().min(1)], &who(look, nearest.first().copied())),
+        avoid: avoid(),
+        next: Some(look.command("ss -ltnp")),
+    }
+}
+
+/// The other queue: of handshakes that are not complete.
+fn half_open(look: &Look<'_>) -> Option<Finding> {
+    let drops = look.rise(HALF_OPEN_DROPS);
+    if drops == 0 {
+        return None;
+    }
+    let mut evidence = vec![look.risen(HALF_OPEN_DROPS)];
+    evidence.extend([COOKIES, SYN_BACKLOG, SOMAXCONN].into_iter().filter_map(|setting| look.set(setting)));
+    let half_open = look.namespace.sockets.by_state.of(State::SynReceived);
+    if half_open > 0 {
+        evidence.push(Evidence::new("sock_diag", format!("{} in SYN-RECEIVED", count(half_open))));
+    }
+    let cookies = Remedy::advice(
+        "syn-cookies",
+        format!("Answer SYNs with cookies when the queue is full, as by default: {COOKIES} = 1"),
+        "connections that begin with a cookie lose some TCP options if timestamps are off",
+        format!("{HALF_OPEN_DROPS} stands still"),
+    );
+    let off = look.namespace.settings.number(COOKIES) == Some(0);
+    let change = off.then(|| look.change(COOKIES, 1)).flatten();
+    let mut subject = look.subject();
+    subject.setting = Some(COOKIES.to_owned());
+    Some(Finding {
+        rule: "accept-queue-full",
+        severity: Severity::Warning,
+        confidence: Confidence::Certain,
+        claim: format!(
+            "{} dropped in {} because a queue of half-open handshakes is full and SYN cookies are not sent",
+            if drops == 1 { "1 SYN was".to_owned() } else { format!("{} SYNs were", count(drops)) },
+            length(look.interval())
+        ),
+        subject,
+        evidence,
+        remedies: vec![
+            cookies.carried_out(Applicability::Safe, change, &[DROPS]),
+            Remedy::advice(
+                "find-the-flood",
+                "See where the SYNs come from: many addresses that never finish are a flood",
+                "none",
+                "a filter before this host, or a longer queue if the clients are real",
+            ),
+        ],
+        avoid: vec![Avoid::new(
+            "fewer tcp_synack_retries alone",
+            "it shortens each wait, and slow clients fail",
+        )],
+        next: Some(look.command("ss -tn state syn-recv")),
+    })
+}
+
+/// How full a queue is; above 1 it is full.
+fn fill(listener: &Listener) -> f64 {
+    f64::from(listener.queue) / (f64::from(listener.backlog) + 1.0)
+}
+
+fn queue_of(listener: &Listener) -> String {
+    format!("{} of {}", count(listener.queue), count(listener.backlog))
+}
+
+fn queues(listeners: &[&Listener]) -> Evidence {
+    let mut longest = listeners.to_vec();
+    longest.sort_by_key(|listener| Reverse(listener.queue));
+    let named: Vec<String> = longest
+        .iter()
+        .take(3)
+        .map(|listener| format!("{}: {} waiting", listener.address, queue_of(listener)))
+        .collect();
+    let more = match longest.len().saturating_sub(3) {
+        0 => String::new(),
+        more => format!(", and {more} more sockets"),
+    };
+    Evidence::new("sock_diag", format!("{}{more}", named.join(", ")))
+}
+
+fn who(look: &Look<'_>, listener: Option<&Listener>) -> String {
+    match listener.and_then(|listener| look.process(listener.process?)) {
+        Some(process) => format!("{} (pid {})", process.name, process.pid),
+        None => "the server".to_owned(),
+    }
+}
+
+fn aborts(look: &Look<'_>) -> bool {
+    look.namespace.settings.number(ABORT).is_some_and(|value| value > 0)
+}
+
+/// Connections whose clients gave up while they waited: they have no file yet, and the peer's FIN came.
+fn closed_while_waiting(look: &Look<'_>, address: Endpoint) -> Option<Evidence> {
+    let groups = look.namespace.sockets.groups.iter();
+    let here = groups.filter(|group| Place::of(group) == Place::Port(address.port));
+    let gone = here
+        .filter_map(|group| group.waiting_in(State::CloseWait))
+        .fold(0_u32, |sum, waiting| sum.saturating_add(waiting.orphans));
+    let says = format!(
+        "the clients of {} that wait there have given up",
+        counted(gone, "connection", "connections")
+    );
+    (gone > 0).then(|| Evidence::new("sock_diag", says))
+}
+
+/// A process that has no descriptors left cannot accept.
+fn files(look: &Look<'_>, listener: &Listener) -> Option<Evidence> {
+    let process = look.process(listener.process?)?;
+    let (open, limit) = (process.open_files?, process.open_files_limit?);
+    (share(open, limit) >= FILES_SHARE).then(|| {
+        let says = format!(
+            "{} of at most {} files are open ({}): accept() fails with EMFILE",
+            count(open),
+            count(limit),
+            percent(open, limit)
+        );
+        Evidence::new(format!("/proc/{}/limits", process.pid), says)
+    })
+}
+
+fn remedies(look: &Look<'_>, listeners: &[&Listener], who: &str) -> Vec<Remedy> {
+    let mut remedies = vec![
+        Remedy::advice(
+            "accept-again",
+            format!(
+                "Find out what keeps {who} from accept(): a lock, a full pool of workers, EMFILE, no CPU"
+            ),
+            "none",
+            "the queue empties, and SYNs are answered at once",
+        ),
+        Remedy::advice(
+            "more-workers",
+            "Start more workers, or give each its own listener with SO_REUSEPORT",
+            "with SO_REUSEPORT, what waits at a worker that stops is reset",
+            "accept() keeps up with the clients",
+        ),
+    ];
+    if aborts(look) {
+        let quiet = Remedy::advice(
+            "abort-on-overflow-off",
+            format!("Let clients try again instead of failing, as by default: {ABORT} = 0"),
+            "clients of a server that never catches up wait for their timeouts",
+            "a burst costs clients a second instead of an error",
+        );
+        let change = look.change(ABORT, 0);
+        remedies.push(quiet.carried_out(Applicability::Safe, change, &[OVERFLOWS]));
+    }
+    let cap = look.namespace.settings.number(SOMAXCONN);
+    let capped = cap.is_some_and(|cap| listeners.iter().any(|listener| u64::from(listener.backlog) == cap));
+    remedies.push(if capped { raise_cap(look, cap.unwrap_or_default()) } else { longer_queue(cap) });
+    remedies
+}
+
+fn raise_cap(look: &Look<'_>, cap: u64) -> Remedy {
+    let to =
+        if cap < linux::SOMAXCONN.value { linux::SOMAXCONN.value } else { (cap * 2).min(LONGEST_BACKLOG) };
+    let change: Option<Change> = (to > cap).then(|| look.change(SOMAXCONN, to)).flatten();
+    Remedy::advice(
+        "raise-somaxconn",
+        format!(
+            "For bursts, raise the cap that this backlog has reached: {SOMAXCONN} = {to}; then let the program ask \
+             for as much and restart it, since listen() reads it once"
+        ),
+        "if the program is too slow and not only surprised, clients wait longer in a longer queue",
+        format!("bursts of up to {} connections fit", count(to)),
+    )
+    .carried_out(Applicability::Safe, change, &[OVERFLOWS])
+}
+
+fn longer_queue(cap: Option<u64>) -> Remedy {
+    let cap = cap.map_or_else(String::new, |cap| format!(" (up to {SOMAXCONN}, {})", count(cap)));
+    Remedy::advice(
+        "longer-backlog",
+        format!("For bursts, let the program ask for a longer queue in listen(){cap}, and restart it"),
+        "if the program is too slow and not only surprised, clients wait longer in a longer queue",
+        "bursts up to the new length fit",
+    )
+}
+
+fn avoid() -> Vec<Avoid> {
+    vec![
+        Avoid::new(
+            "tcp_abort_on_overflow = 1",
+            "clients fail with ECONNRESET where their second try would have worked",
+        ),
+        Avoid::new("tcp_max_syn_backlog", "it is for half-open handshakes; this queue is of complete ones"),
+        Avoid::new("tcp_tw_reuse, tcp_fin_timeout", "no TIME-WAIT is involved"),
+    ]
 }

@@ -104,7 +104,7 @@ fn server(look: &Look<'_>) -> Option<Finding> {
         severity: if ignores_resets { Severity::Error } else { Severity::Warning },
         confidence: Confidence::Possible,
         claim: format!(
-            "up to {} met a TIME-WAIT of this host in {}, beside {} connections accepted, {cost}",
+            "Up to {} met a TIME-WAIT of this host in {}, beside {} connections accepted, {cost}",
             counted(met, "SYN", "SYNs"),
             length(look.interval()),
             count(accepted)
@@ -147,7 +147,7 @@ fn client(look: &Look<'_>) -> Option<Finding> {
         severity: Severity::Warning,
         confidence: Confidence::Possible,
         claim: format!(
-            "up to {} of {} opened in {} were answered by a peer's TIME-WAIT, reset and tried again: {} and {} \
+            "Up to {} of {} opened in {} were answered by a peer's TIME-WAIT, reset and tried again: {} and {} \
              rise alike",
             count(fewer),
             counted(opened, "connection", "connections"),

@@ -236,8 +236,8 @@ fn another_namespace_is_entered_by_another_thread() {
     assert_eq!(identity(&root.thread_namespace()).unwrap(), own, "this thread stayed");
     let all = find(&root, &Selection::All, &mut Vec::new()).unwrap();
     assert!(all.iter().any(|all| all.identity == found[0].identity && all.name == spec), "{all:?}");
-    let mount = format!("/proc/{}/ns/mnt", elsewhere.0.id());
-    let found = find(&root, &Selection::These(vec![mount]), &mut Vec::new()).unwrap();
+    let other_kind = format!("/proc/{}/ns/uts", elsewhere.0.id());
+    let found = find(&root, &Selection::These(vec![other_kind]), &mut Vec::new()).unwrap();
     let refusal = enter(&found[0], || ()).unwrap_err();
     assert!(matches!(refusal, NetnsError::NotANamespace(_) | NetnsError::Denied(_)), "{refusal}");
     let gone = find(&root, &Selection::These(vec![spec]), &mut Vec::new()).unwrap();

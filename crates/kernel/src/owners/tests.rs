@@ -101,6 +101,21 @@ fn a_process_read_in_parts_loses_no_descriptor() {
 }
 
 #[test]
+fn a_listing_begins_at_the_descriptor_it_is_told() {
+    let far = rustix::io::fcntl_dupfd_cloexec(TcpListener::bind("127.0.0.1:0").unwrap(), 700).unwrap();
+    let number = u32::try_from(std::os::fd::AsRawFd::as_raw_fd(&far)).unwrap();
+    let inode = u32::try_from(rustix::fs::fstat(&far).unwrap().st_ino).unwrap();
+    let wanted = Inodes::new(vec![inode]);
+    for (start, missing) in [(number, false), (number + 1, true)] {
+        let mut scan = Scan::plan(&Root::default(), &wanted, PART).unwrap();
+        let own = scan.pids.binary_search(&std::process::id()).unwrap();
+        scan.parts = vec![Part { process: u32::try_from(own).unwrap(), files: Files::ListFrom(start) }];
+        scan.run();
+        assert_eq!(scan.missing(), missing, "from {start}, it is at {number}");
+    }
+}
+
+#[test]
 fn parts_and_threads_give_the_same_owners_as_one_thread() {
     // 40 processes hold the same 300 sockets in turn, each the last 200 of a window: the lowest pid must win.
     let directory = tempfile::tempdir().unwrap();

@@ -62,6 +62,8 @@ pub struct Budget {
     /// The same, but inferred: ports of connections to *other* destinations that lie where only `bind()` looks
     /// first.
     pub bound_likely: u32,
+    /// Of its own ports: likely chosen by `bind()` before `connect()`, and so lost to every other destination.
+    pub bound_before_connect: u32,
     /// Of `time_wait`: ports that `connect()` takes all the same, by `tcp_tw_reuse`. They do not block.
     pub reusable: u32,
     /// What `tcp_tw_reuse` does for this destination.
@@ -316,9 +318,9 @@ impl Pool {
         let bound_first = self.bound.preferred.saturating_sub(own_named.preferred);
         let bound_other = self.bound.other.saturating_sub(own_named.other);
         let bound = bound_first + bound_other;
-        let bound_likely = inferred
-            .saturating_sub(self.inferred(group).total())
-            .min(self.allowed.other.saturating_sub(bound_other));
+        let own_bound = self.inferred(group).total();
+        let bound_likely =
+            inferred.saturating_sub(own_bound).min(self.allowed.other.saturating_sub(bound_other));
         let sum = [time_wait, established, other, bound, bound_likely].map(u64::from).iter().sum::<u64>();
         let taken = u32::try_from(sum).unwrap_or(u32::MAX).min(ports);
 
@@ -361,6 +363,7 @@ impl Pool {
             other,
             bound,
             bound_likely,
+            bound_before_connect: own_bound.min(ports),
             reusable,
             reuse,
             reserved: self.reserved,

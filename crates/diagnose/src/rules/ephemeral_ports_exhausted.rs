@@ -41,8 +41,8 @@
 //! ## Sources
 //!
 //! RFC 9293 section 3.6.1 (TIME-WAIT); net/ipv4/inet_hashtables.c `__inet_hash_connect()`; net/ipv4/tcp_ipv4.c
-//! `tcp_twsk_unique()`; measured on Linux 6.18: exactly as many connections as ports, the knee at half of them,
-//! and an empty difference of all counters while `connect()` fails.
+//! `tcp_twsk_unique()`; measured on Linux 6.18: exactly as many connections as ports, the knee at half of
+//! them, and an empty difference of all counters while `connect()` fails.
 
 use crate::budget::restarted_timers;
 use crate::wording::{count, counted, length, percent, rate, share};
@@ -252,12 +252,14 @@ fn evidence(look: &Look<'_>, budget: &Budget) -> Vec<Evidence> {
         all.push(Evidence::new("net.ipv4.tcp_tw_reuse", says));
     }
     if budget.past_knee {
+        // The cost is that of walking the half, so it goes with the number of ports.
+        let default = PortRange::default().ports();
+        let walk = linux::CONNECT_PAST_KNEE_US.value * u64::from(budget.ports) / u64::from(default);
         let says = format!(
-            "the half of the ports that connect() tries first is used up: each connect() walks it in vain (about \
-             {} us instead of {} with {} ports)",
-            count(linux::CONNECT_PAST_KNEE_US.value),
+            "the half of the ports that connect() tries first is used up: each connect() walks it in vain, about {} us \
+             instead of {}",
+            count(walk.max(linux::CONNECT_BEFORE_KNEE_US.value)),
             linux::CONNECT_BEFORE_KNEE_US.value,
-            count(PortRange::default().ports()),
         );
         all.push(Evidence::new("sock_diag", says));
     }
@@ -268,7 +270,9 @@ fn evidence(look: &Look<'_>, budget: &Budget) -> Vec<Evidence> {
         );
         all.push(Evidence::new("sock_diag", says));
     }
-    all.extend(look.set("net.ipv4.ip_local_port_range"));
+    let range = look.namespace.settings.local_port_range();
+    let says = format!("is {} to {}", range.first, range.last);
+    all.push(Evidence::new("net.ipv4.ip_local_port_range", says));
     if budget.reserved > 0 {
         let says = format!("takes {} out of the range", counted(budget.reserved, "port", "ports"));
         all.push(Evidence::new("net.ipv4.ip_local_reserved_ports", says));
@@ -285,7 +289,7 @@ fn remedies(look: &Look<'_>, budget: &Budget) -> Vec<Remedy> {
     let who = budget.opened_by().unwrap_or_else(|| "the program that connects".to_owned());
     let time_wait = length(look.namespace.settings.time_wait());
     let mut all = Vec::new();
-    let poisoned = (budget.bound + budget.bound_likely > 0).then(|| no_port(budget));
+    let poisoned = (budget.bound + budget.bound_likely > 0).then(|| no_port(look, budget));
     if mostly_bound(budget) {
         all.extend(poisoned.clone());
     }
@@ -335,11 +339,24 @@ fn remedies(look: &Look<'_>, budget: &Budget) -> Vec<Remedy> {
     all
 }
 
-fn no_port(budget: &Budget) -> Remedy {
+fn no_port(look: &Look<'_>, budget: &Budget) -> Remedy {
     let ports = budget.bound + budget.bound_likely;
+    let culprit = (look.budgets.iter())
+        .filter(|other| other.bound_before_connect > 0)
+        .max_by_key(|other| other.bound_before_connect);
+    let where_to = culprit.map_or_else(
+        || "on sockets that bind() an address before connect()".to_owned(),
+        |other| {
+            let who = other.opened_by().map(|by| format!("{by}, ")).unwrap_or_default();
+            format!(
+                "where bind() comes before connect(): most likely in {who}the connections to {}",
+                other.destination
+            )
+        },
+    );
     Remedy::advice(
         "bind-address-no-port",
-        "Set IP_BIND_ADDRESS_NO_PORT on sockets that bind() an address before connect(), or leave out the bind()",
+        format!("Set IP_BIND_ADDRESS_NO_PORT {where_to}, or leave out the bind()"),
         "none: the port is then chosen by connect(), which knows the destination",
         format!(
             "up to {} come back for every destination as those sockets end",
@@ -378,10 +395,10 @@ fn wider_range(look: &Look<'_>, budget: &Budget) -> Option<Remedy> {
             format!("Widen the range of local ports to {} to {}", wide.first, wide.last)
         } else {
             format!(
-                "Widen the range of local ports to {} to {}, and reserve the {} inside it",
+                "Widen the range of local ports to {} to {}, and reserve what listens inside it ({})",
                 wide.first,
                 wide.last,
-                counted(inside.len() as u64, "listening port", "listening ports")
+                counted(inside.len() as u64, "port", "ports")
             )
         },
         "a service that is not running now and whose port lies in the new range may fail to start (EADDRINUSE): \

@@ -60,7 +60,7 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     let lifetime = linux::orphan_fin_wait_2_lifetime_for(timeout, kept);
     let states = &look.namespace.sockets.by_state;
     let (time_wait, fin_wait_2) = (states.of(State::TimeWait), states.of(State::FinWait2));
-    let (severity, claim) = if timeout > kept && lifetime < timeout {
+    let (severity, shown, claim) = if timeout > kept && lifetime < timeout {
         let claim = format!(
             "tcp_fin_timeout = {} keeps an orphan FIN-WAIT-2 for {}, not for {}: between {} and {} the kernel \
              counts twice what is beyond {}",
@@ -71,7 +71,7 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
             (kept * 2).as_secs().saturating_sub(1),
             length(kept)
         );
-        (if fin_wait_2 > 0 { Severity::Warning } else { Severity::Note }, claim)
+        (if fin_wait_2 > 0 { Severity::Warning } else { Severity::Note }, "fin-wait-2", claim)
     } else if timeout < linux::FIN_TIMEOUT.value && time_wait >= MANY {
         let claim = format!(
             "tcp_fin_timeout = {} does not shorten TIME-WAIT: the {} here last {} each, as with any other value",
@@ -79,7 +79,7 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
             count(time_wait),
             length(kept)
         );
-        (Severity::Note, claim)
+        (Severity::Note, "time-wait", claim)
     } else {
         return look.quiet_unless_unseen(&needed);
     };
@@ -124,6 +124,6 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
                 "an orphan FIN-WAIT-2 then lives for twice what is beyond 60 s: 61 means 2 s",
             ),
         ],
-        next: Some(look.command("ss -tan -o state time-wait")),
+        next: Some(look.command(&format!("ss -tan -o state {shown}"))),
     }])
 }

@@ -45,6 +45,7 @@ use crate::{
 use evidence::{Listener, PortSet, Unseen};
 use std::fmt::Write as _;
 
+const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
 /// So many ports are named; a host with more has a habit, not a slip.
 const NAMED: usize = 5;
 
@@ -85,10 +86,9 @@ pub(super) fn named_ports(look: &Look<'_>) -> Vec<u16> {
 /// The change that reserves these ports besides those that are; none without any, or if the list could not
 /// be read.
 pub(super) fn reserve(look: &Look<'_>, ports: &[u16]) -> Option<Change> {
-    const SETTING: &str = "net.ipv4.ip_local_reserved_ports";
-    let mut all = PortSet::parse(look.namespace.settings.text(SETTING)?)?;
+    let mut all = PortSet::parse(look.namespace.settings.text(RESERVED)?)?;
     all.extend(ports.iter().copied());
-    if ports.is_empty() { None } else { look.change(SETTING, list(&all)) }
+    if ports.is_empty() { None } else { look.change(RESERVED, list(&all)) }
 }
 
 /// A set of ports as the kernel prints it: `8080,9000-9100`.
@@ -144,12 +144,14 @@ fn finding(look: &Look<'_>, inside: &[(u16, &Listener)]) -> Finding {
             "this kernel does not tell which listening ports a program named and which were chosen for it";
         evidence.push(Evidence::new("sock_diag", says));
     }
-    evidence.extend(look.set("net.ipv4.ip_local_port_range"));
-    evidence.extend(
-        look.set("net.ipv4.ip_local_reserved_ports")
-            .filter(|set| set.says != "is ")
-            .or_else(|| Some(Evidence::new("net.ipv4.ip_local_reserved_ports", "is empty"))),
-    );
+    let says = format!("is {} to {}", range.first, range.last);
+    evidence.push(Evidence::new("net.ipv4.ip_local_port_range", says));
+    let says = match look.namespace.settings.text(RESERVED) {
+        None => "could not be read".to_owned(),
+        Some("") => "is empty".to_owned(),
+        Some(list) => format!("is {list}"),
+    };
+    evidence.push(Evidence::new(RESERVED, says));
     Finding {
         rule: "listener-in-ephemeral-range",
         severity: Severity::Note,

@@ -18,7 +18,7 @@
 //! ## How to prove it
 //!
 //!     ss -Htan state time-wait '( sport = :8080 )' | wc -l
-//!     ss -Htan state time-wait '( sport = :8080 )' | awk '{print $4}' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -n
+//!     ss -Htan state time-wait '( sport = :8080 )' | awk '{sub(/:[0-9]*$/, "", $4); print $4}' | sort | uniq -c
 //!     nstat -az TcpExtTCPTimeWaitOverflow            # must not rise
 //!     grep tw_sock /proc/slabinfo
 //!
@@ -91,8 +91,8 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
         look.process(process)
     };
     let server = holder.or_else(listening);
-    let who = server
-        .map_or("the server there".to_owned(), |process| format!("{} (pid {})", process.name, process.pid));
+    let who =
+        server.map_or("the server".to_owned(), |process| format!("{} (pid {})", process.name, process.pid));
     let (speed, over_s) = closing_rate(groups.iter().copied(), look.namespace.settings.time_wait());
     let live: u64 = groups.iter().map(|group| group.states.live()).sum();
     let cost = memory(u64::from(time_wait) * linux::TIME_WAIT_BYTES.value);
@@ -111,7 +111,8 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
         severity: Severity::Note,
         confidence: Confidence::Certain,
         claim: format!(
-            "{who} closes first {}, {} a second: {} in TIME-WAIT cost {cost} of memory and no local port",
+            "{} closes first {}, {} a second: {} in TIME-WAIT cost {cost} of memory and no local port",
+            server.map_or("A server that could not be seen", |_| who.as_str()),
             place.preposition(),
             rate(speed),
             count(time_wait)
@@ -153,7 +154,10 @@ fn peers(groups: &[&Group]) -> String {
     for group in groups {
         let time_wait = group.states.of(State::TimeWait);
         if time_wait > 0 {
-            let peer = group.remote.address.map_or("others".to_owned(), |address| address.to_string());
+            let peer = group
+                .remote
+                .address
+                .map_or("peers too many to keep apart".to_owned(), |address| address.to_string());
             let sum = peers.entry(peer).or_default();
             *sum = sum.saturating_add(time_wait);
         }

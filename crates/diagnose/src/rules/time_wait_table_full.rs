@@ -168,15 +168,7 @@ fn finding(look: &Look<'_>, limit: Option<u64>, held: u64) -> Finding {
         claim,
         subject: Subject { setting: Some(SETTING.to_owned()), ..look.subject() },
         evidence,
-        remedies: vec![
-            larger_table(look),
-            Remedy::advice(
-                "keep-connections",
-                "Close less: keep-alive at the server, a pool at the client",
-                "idle connections cost memory, too",
-                "fewer places are needed",
-            ),
-        ],
+        remedies: remedies(look, limit.filter(|_| !full)),
         avoid: vec![
             myths::smaller_table(),
             myths::recycle(),
@@ -185,4 +177,27 @@ fn finding(look: &Look<'_>, limit: Option<u64>, held: u64) -> Finding {
         ],
         next: Some(look.command("nstat -az TcpExtTCPTimeWaitOverflow TcpExtTW")),
     }
+}
+
+/// `emptier` is the limit of a table that is not near it.
+fn remedies(look: &Look<'_>, emptier: Option<u64>) -> Vec<Remedy> {
+    let needs = wanted_per_second(look) * look.namespace.settings.time_wait().as_secs_f64() * MARGIN;
+    let mut all = Vec::new();
+    if emptier.is_some_and(|limit| needs < limit as f64) {
+        all.push(Remedy::advice(
+            "find-memory",
+            "Look for failed allocations: `dmesg | grep -i 'allocation failure'`, the container's memory limit",
+            "none",
+            "mini-sockets are made again; a larger table would not help",
+        ));
+    } else {
+        all.push(larger_table(look));
+    }
+    all.push(Remedy::advice(
+        "keep-connections",
+        "Close less: keep-alive at the server, a pool at the client",
+        "idle connections cost memory, too",
+        "fewer places are needed",
+    ));
+    all
 }

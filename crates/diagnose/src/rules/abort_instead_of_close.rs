@@ -2,50 +2,55 @@
 //!
 //! ## What it sees
 //!
-//! Two counters, as a part of all connections that ended during the look. `TcpExtTCPAbortOnClose`: a process
-//! called `close()` while bytes from the peer lay unread, and the kernel sent a reset instead of a FIN; nothing
-//! else moves it (certain). `TcpExtTCPAbortOnData`: `close()` with `SO_LINGER` and a time of 0, or data that came
-//! after `close()` (likely the former). It fires from 5 resets that are one a second and 10 % of the endings.
+//! Two counters, as a part of all connections that ended during the look. `TcpExtTCPAbortOnClose`: a
+//! process called `close()` while bytes from the peer lay unread, and the kernel sent a reset instead of a
+//! FIN; nothing else moves it (certain). `TcpExtTCPAbortOnData`: `close()` with `SO_LINGER` and a time of
+//! 0, or data that came after `close()` (likely the former). It fires from 5 resets that are one a second
+//! and 10 % of the endings.
 //!
 //! The kernel counts no endings. They are taken as the larger of two numbers: mini-sockets made plus
-//! established connections reset (this misses connections that the peer closed first); and connections opened,
-//! less those that failed and those by which the number of established ones grew.
+//! established connections reset (this misses connections that the peer closed first); and connections
+//! opened, less those that failed and those by which the number of established ones grew.
 //!
 //! ## Why it hurts
 //!
 //! A reset throws away what the peer has not read yet, also the answer that was just sent: the peer gets
-//! ECONNRESET and may see half an answer. Nothing protects the connection that reuses the ports, since no side
-//! has TIME-WAIT. Counters do not tell which process; the one whose peers complain is the first suspect.
+//! ECONNRESET and may see half an answer. Nothing protects the connection that reuses the ports, since no
+//! side has TIME-WAIT. Counters do not tell which process; the one whose peers complain is the first
+//! suspect.
 //!
-//! Known forms that do little harm: HAProxy ends connections to its servers so when it does not need them (a
-//! note, if HAProxy runs here and only AbortOnData moves); a TLS client that closes without reading the
+//! Known forms that do little harm: HAProxy ends connections to its servers so when it does not need them
+//! (a note, if HAProxy runs here and only AbortOnData moves); a TLS client that closes without reading the
 //! server's last records (tickets, close_notify); health checks that connect and leave.
 //!
 //! ## How to prove it
 //!
-//!     nstat -z TcpExtTCPAbortOnClose TcpExtTCPAbortOnData TcpOutRsts TcpEstabResets; sleep 10; nstat
-//!     tcpdump -ni any 'tcp[13] & 4 != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0)'   # which port sends resets
-//!     strace -f -e trace=setsockopt,close -p PID          # SO_LINGER {l_onoff=1, l_linger=0}
-//!     trace-cmd stream -e tcp:tcp_send_reset              # with a reason from Linux 6.10 on
+//! ```sh
+//! nstat -n; sleep 10; nstat -z 'TcpExtTCPAbort*' TcpOutRsts TcpEstabResets TcpExtTW  # or doctor --for 10s
+//! tcpdump -ni any 'tcp[13] & 4 != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0)'   # which port sends resets
+//! strace -f -e trace=setsockopt,close -p PID          # SO_LINGER {l_onoff=1, l_linger=0}
+//! trace-cmd stream -e tcp:tcp_send_reset              # with a reason from Linux 6.10 on
+//! ```
 //!
 //! ## What to do
 //!
-//! Unread data: read to the end before `close()`; a server that refuses a request should `shutdown()` its side,
-//! then read and drop until 0 or a short timeout (nginx: `lingering_close on`). Linger 0: remove it. It is
-//! mostly there to avoid TIME-WAIT; keep-alive and pools avoid it without losing data.
+//! Unread data: read to the end before `close()`; a server that refuses a request should `shutdown()` its
+//! side, then read and drop until 0 or a short timeout (nginx: `lingering_close on`). Linger 0: remove it.
+//! It is mostly there to avoid TIME-WAIT; keep-alive and pools avoid it without losing data.
 //!
 //! ## What not to do
 //!
-//! Do not use linger 0, or HAProxy's `option nolinger`, against TIME-WAIT. Do not filter outgoing resets: the
-//! peers would wait for their timeouts instead.
+//! Do not use linger 0, or HAProxy's `option nolinger`, against TIME-WAIT. Do not filter outgoing resets:
+//! the peers would wait for their timeouts instead.
 //!
 //! ## Sources
 //!
-//! RFC 1122 section 4.2.2.13, RFC 2525 section 2.17, RFC 9293 section 3.6.1 (reset when data is lost at close);
-//! net/ipv4/tcp.c `__tcp_close()`, net/ipv4/tcp_input.c `tcp_rcv_state_process()`; measured on Linux 6.18: 14 ways
-//! to close, and HAProxy 2.6.
+//! RFC 1122 section 4.2.2.13, RFC 2525 section 2.17, RFC 9293 section 3.6.1 (reset when data is lost at
+//! close); net/ipv4/tcp.c `__tcp_close()`, net/ipv4/tcp_input.c `tcp_rcv_state_process()`; measured on
+//! Linux 6.18: 14 ways to close, and HAProxy 2.6.
 
-use crate::wording::{count, percent, share};
+use crate::myths;
+use crate::wording::{count, percent, rate, share};
 use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
 
 /// Fewer in a look are one client's doing.
@@ -71,10 +76,10 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
 /// How many connections ended during the look, about.
 fn endings(look: &Look<'_>) -> u64 {
     let rise = |name: &str| look.rise(name);
-    let minis = rise("TcpExtTW") + rise("TcpExtTWKilled");
-    let closed_here = minis + rise("TcpEstabResets");
+    let minis = rise("TcpExtTW").saturating_add(rise("TcpExtTWKilled"));
+    let closed_here = minis.saturating_add(rise("TcpEstabResets"));
     let active = rise("TcpActiveOpens");
-    let opened = active.saturating_sub(rise("TcpAttemptFails").min(active)) + rise("TcpPassiveOpens");
+    let opened = active.saturating_sub(rise("TcpAttemptFails")).saturating_add(rise("TcpPassiveOpens"));
     // A gauge: it may fall, and rises only hide endings.
     let established = |values: &std::collections::BTreeMap<String, u64>| {
         i128::from(values.get("TcpCurrEstab").copied().unwrap_or(0))
@@ -82,7 +87,7 @@ fn endings(look: &Look<'_>) -> u64 {
     let counters = &look.namespace.counters;
     let grown = established(&counters.end) - established(&counters.start);
     let left = u64::try_from(i128::from(opened) - grown).unwrap_or(0);
-    closed_here.max(left).max(rise(ON_CLOSE) + rise(ON_DATA))
+    closed_here.max(left).max(rise(ON_CLOSE).saturating_add(rise(ON_DATA)))
 }
 
 fn fires(look: &Look<'_>, counter: &str, endings: u64) -> bool {
@@ -165,8 +170,6 @@ fn finding(
     because: &str,
     remedies: Vec<Remedy>,
 ) -> Finding {
-    let rate = look.namespace.counters.rate(counter).unwrap_or(0.0);
-    let digits = usize::from(rate < 10.0);
     let mut evidence = vec![look.risen(counter)];
     for name in ["TcpOutRsts", "TcpEstabResets", "TcpExtTW", "TcpActiveOpens", "TcpPassiveOpens"] {
         if look.rise(name) > 0 {
@@ -178,7 +181,8 @@ fn finding(
         severity,
         confidence,
         claim: format!(
-            "{rate:.digits$} connections a second end by a reset from this host, {} of about {} endings ({}): {because}",
+            "{} connections a second end by a reset from this host, {} of about {} endings ({}): {because}",
+            rate(look.namespace.counters.rate(counter).unwrap_or(0.0)),
             count(look.rise(counter)),
             count(endings),
             percent(look.rise(counter), endings)
@@ -187,7 +191,7 @@ fn finding(
         evidence,
         remedies,
         avoid: vec![
-            Avoid::new("SO_LINGER with 0 against TIME-WAIT", "it loses data and gives the peers ECONNRESET"),
+            myths::linger_zero(),
             Avoid::new("filter outgoing resets", "the peers then wait for their timeouts"),
         ],
         // Counters do not name the process: the ports of the resets do.

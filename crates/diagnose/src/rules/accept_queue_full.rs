@@ -2,43 +2,46 @@
 //!
 //! ## What it sees
 //!
-//! A listener with more connections waiting for `accept()` than its backlog allows, now (an error). Rises of
-//! `TcpExtListenOverflows`: a handshake found such a queue during the look; the listeners with the longest
-//! queues are named. Rises of `TcpExtTCPReqQFullDrop`: the queue of half-open handshakes is full and SYN cookies
-//! are off. All three are certain: nothing else moves them.
+//! A listener with more connections waiting for `accept()` than its backlog allows, now (an error). Rises
+//! of `TcpExtListenOverflows`: a handshake found such a queue during the look; the listeners with the
+//! longest queues are named. Rises of `TcpExtTCPReqQFullDrop`: the queue of half-open handshakes is full
+//! and SYN cookies are off. All three are certain: nothing else moves them.
 //!
-//! `TcpExtListenDrops` alone is not this: it also counts SYNs without a route back, without memory, or dropped
-//! by `tcp_tw_recycle`.
+//! `TcpExtListenDrops` alone is not this: it also counts SYNs without a route back, without memory, or
+//! dropped by `tcp_tw_recycle`.
 //!
 //! ## Why it hurts
 //!
-//! The kernel drops the SYN, or the last ACK of the handshake, without a word. The client tries again after 1,
-//! 3, 7 s and then reports a timeout. It looks like a lost packet, or like the TIME-WAIT troubles that are so
-//! much better known.
+//! The kernel drops the SYN, or the last ACK of the handshake, without a word. The client tries again after
+//! 1, 3, 7 s and then reports a timeout. It looks like a lost packet, or like the TIME-WAIT troubles that
+//! are so much better known.
 //!
 //! ## How to prove it
 //!
-//!     ss -ltnp                                        # Recv-Q above Send-Q: the queue is full
-//!     nstat -z TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop; sleep 10; nstat
-//!     strace -f -e trace=accept4,epoll_wait -p PID    # does the process call accept() at all? EMFILE?
+//! ```sh
+//! ss -ltnp                                        # Recv-Q above Send-Q: the queue is full
+//! nstat -n; sleep 10; nstat -z 'TcpExtListen*' TcpExtTCPReqQFullDrop     # or lastack doctor --for 10s
+//! strace -f -e trace=accept4,epoll_wait -p PID    # does the process call accept() at all? EMFILE?
+//! ```
 //!
 //! ## What to do
 //!
-//! First the process: it is stuck, too slow, or out of descriptors (EMFILE). More workers, or one listener for
-//! each with `SO_REUSEPORT`. For bursts a longer queue: listen()'s backlog (nginx `listen ... backlog=`), which
-//! `net.core.somaxconn` caps. Both take effect when listen() is called again, so restart or reload the program.
+//! First the process: it is stuck, too slow, or out of descriptors (EMFILE). More workers, or one listener
+//! for each with `SO_REUSEPORT`. For bursts a longer queue: listen()'s backlog (nginx `listen ...
+//! backlog=`), which `net.core.somaxconn` caps. Both take effect when listen() is called again, so restart
+//! or reload the program.
 //!
 //! ## What not to do
 //!
-//! `tcp_abort_on_overflow = 1` answers with resets: clients fail at once where a second try would have worked.
-//! `tcp_max_syn_backlog` is for half-open handshakes, not for this queue. A longer queue in front of a process
-//! that is too slow only makes every client wait longer.
+//! `tcp_abort_on_overflow = 1` answers with resets: clients fail at once where a second try would have
+//! worked. `tcp_max_syn_backlog` is for half-open handshakes, not for this queue. A longer queue in front
+//! of a process that is too slow only makes every client wait longer.
 //!
 //! ## Sources
 //!
 //! include/net/sock.h `sk_acceptq_is_full()` (full when *longer* than the backlog), net/ipv4/tcp_ipv4.c
-//! `tcp_v4_syn_recv_sock()`, net/ipv4/tcp_input.c `tcp_conn_request()`. Measured on Linux 6.18: `accept()` failing
-//! with EMFILE, queue 9 of 8, ListenOverflows and ListenDrops up by 32, clients time out.
+//! `tcp_v4_syn_recv_sock()`, net/ipv4/tcp_input.c `tcp_conn_request()`. Measured on Linux 6.18: `accept()`
+//! failing with EMFILE, queue 9 of 8, ListenOverflows and ListenDrops up by 32, clients time out.
 
 use crate::place::Place;
 use crate::wording::{count, counted, length, percent, share};
@@ -323,8 +326,11 @@ fn remedies(look: &Look<'_>, listeners: &[&Listener], who: &str) -> Vec<Remedy> 
 }
 
 fn raise_cap(look: &Look<'_>, cap: u64) -> Remedy {
-    let to =
-        if cap < linux::SOMAXCONN.value { linux::SOMAXCONN.value } else { (cap * 2).min(LONGEST_BACKLOG) };
+    let to = if cap < linux::SOMAXCONN.value {
+        linux::SOMAXCONN.value
+    } else {
+        cap.saturating_mul(2).min(LONGEST_BACKLOG)
+    };
     let change: Option<Change> = (to > cap).then(|| look.change(SOMAXCONN, to)).flatten();
     Remedy::advice(
         "raise-somaxconn",

@@ -1,10 +1,10 @@
-//! A server that stopped cannot bind its port again while TIME-WAIT is on it, unless it sets `SO_REUSEADDR`.
+//! A server that stopped cannot bind its port again while TIME-WAIT is on it, without `SO_REUSEADDR`.
 //!
 //! ## What it sees
 //!
-//! A local port outside the range of ephemeral ports with two or more sockets in TIME-WAIT, no listener and no
-//! connection that still lives: a server that closed first was here less than a minute ago. Socket options
-//! of what is gone cannot be seen, so it is only possible that the restart fails, and a note.
+//! A local port outside the range of ephemeral ports with two or more sockets in TIME-WAIT, no listener and
+//! no connection that still lives: a server that closed first was here less than a minute ago. Socket
+//! options of what is gone cannot be seen, so it is only possible that the restart fails, and a note.
 //!
 //! Port 20 is left out: an active FTP server connects from it.
 //!
@@ -18,26 +18,29 @@
 //!
 //! ## How to prove it
 //!
-//!     ss -tan '( sport = :PORT )'                               # TIME-WAIT only, no LISTEN
-//!     strace -f -e trace=setsockopt,bind,listen SERVER          # no SO_REUSEADDR before bind()
+//! ```sh
+//! ss -tan '( sport = :PORT )'                               # TIME-WAIT only, no LISTEN
+//! strace -f -e trace=setsockopt,bind,listen SERVER          # no SO_REUSEADDR before bind()
+//! ```
 //!
 //! ## What to do
 //!
-//! Set `SO_REUSEADDR` in the server before bind(). `SO_REUSEPORT` on both works too. Better still for restarts
-//! under load: hand the listener on (systemd socket activation), so that the port is never unbound. And let the
-//! clients close first, then TIME-WAIT is theirs.
+//! Set `SO_REUSEADDR` in the server before bind(). `SO_REUSEPORT` on both works too. Better still for
+//! restarts under load: hand the listener on (systemd socket activation), so that the port is never
+//! unbound. And let the clients close first, then TIME-WAIT is theirs.
 //!
 //! ## What not to do
 //!
 //! No linger 0: it avoids TIME-WAIT by resetting connections, and clients lose data. `tcp_tw_reuse` is for
-//! connect() only. `tcp_fin_timeout` does not shorten TIME-WAIT. `tcp_max_tw_buckets = 0` removes TIME-WAIT, and its
-//! protection, from all of the namespace.
+//! connect() only. `tcp_fin_timeout` does not shorten TIME-WAIT. `tcp_max_tw_buckets = 0` removes
+//! TIME-WAIT, and its protection, from all of the namespace.
 //!
 //! ## Sources
 //!
-//! net/ipv4/inet_connection_sock.c `inet_csk_get_port()`, `inet_bind_conflict()`; measured on Linux 6.18: all four
-//! combinations of the option on the old and the new socket; only both together bind.
+//! net/ipv4/inet_connection_sock.c `inet_csk_get_port()`, `inet_bind_conflict()`; measured on Linux 6.18:
+//! all four combinations of the option on the old and the new socket; only both together bind.
 
+use crate::myths;
 use crate::wording::{counted, length};
 use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
 use evidence::{Group, Role, Unseen};
@@ -90,7 +93,7 @@ fn finding(look: &Look<'_>, port: u16, groups: &[&Group]) -> Option<Finding> {
     // Whole seconds left, rounded up, and the slack of the timer wheel.
     let left =
         left.map_or(look.namespace.settings.time_wait(), |left| Duration::from_secs(u64::from(left) + 1));
-    let left = length(left + linux::TIMER_SLACK.value);
+    let left = length(left.saturating_add(linux::TIMER_SLACK.value));
     let mut subject = look.subject();
     subject.listener = Some(format!("*:{port}"));
     let who = look.holder(groups.iter().copied(), &[State::TimeWait]).map(|(process, _)| process);
@@ -115,7 +118,7 @@ fn finding(look: &Look<'_>, port: u16, groups: &[&Group]) -> Option<Finding> {
             Evidence::new("sock_diag", format!("no listener and no live connection on port {port}")),
         ],
         remedies: remedies(port, &left),
-        avoid: avoid(),
+        avoid: avoid(look),
         next: Some(look.command(&format!("ss -tano '( sport = :{port} )'"))),
     })
 }
@@ -145,10 +148,10 @@ fn remedies(port: u16, left: &str) -> Vec<Remedy> {
     ]
 }
 
-fn avoid() -> Vec<Avoid> {
+fn avoid(look: &Look<'_>) -> Vec<Avoid> {
     vec![
-        Avoid::new("SO_LINGER with 0", "it resets connections to avoid TIME-WAIT, and clients lose data"),
+        myths::linger_zero(),
         Avoid::new("tcp_tw_reuse", "it is for connect() only; bind() does not look at it"),
-        Avoid::new("tcp_fin_timeout", "it does not shorten TIME-WAIT"),
+        myths::lower_fin_timeout(look.namespace.settings.time_wait()),
     ]
 }

@@ -4,49 +4,53 @@
 //!
 //! Sockets in CLOSE-WAIT, added up by program and local port (or by program, for connections it opened
 //! itself), with the time since the peer was last heard of. It fires from 10 sockets of at least 60 s
-//! (likely), from 20 of at least 5 s that are 2 % of what the program holds there, and, where ages cannot be
-//! read, from 100 such (both possible). It is an error from 5,000 sockets, or when they fill half of the
+//! (likely), from 20 of at least 5 s that are 2 % of what the program holds there, and, where ages cannot
+//! be read, from 100 such (both possible). It is an error from 5,000 sockets, or when they fill half of the
 //! process's limit of open files.
 //!
-//! CLOSE-WAIT means: the peer's FIN has arrived, and our own process has not called `close()`. The kernel waits
-//! for the process without any timer. Unread bytes mean that the process does not read these sockets at all;
-//! sockets that nobody accepted mean that it does not call `accept()`.
+//! CLOSE-WAIT means: the peer's FIN has arrived, and our own process has not called `close()`. The kernel
+//! waits for the process without any timer. Unread bytes mean that the process does not read these sockets
+//! at all; sockets that nobody accepted mean that it does not call `accept()`.
 //!
-//! Two programs may rightly hold such sockets, and that is why this is never "certain": a protocol that closes
-//! one direction and goes on in the other (the peer called `shutdown()` and waits for the rest), and a server
-//! that still works on a request whose client has given up. Both end; a leak only grows.
+//! Two programs may rightly hold such sockets, and that is why this is never "certain": a protocol that
+//! closes one direction and goes on in the other (the peer called `shutdown()` and waits for the rest), and
+//! a server that still works on a request whose client has given up. Both end; a leak only grows.
 //!
 //! ## Why it hurts
 //!
-//! Every socket keeps its file descriptor, its buffers and, at a client, its port. When descriptors run out,
-//! `accept()` and `connect()` fail with EMFILE and the service stands still. A pool that hands out such a
-//! connection gets EPIPE or an empty answer.
+//! Every socket keeps its file descriptor, its buffers and, at a client, its port. When descriptors run
+//! out, `accept()` and `connect()` fail with EMFILE and the service stands still. A pool that hands out
+//! such a connection gets EPIPE or an empty answer.
 //!
 //! ## How to prove it
 //!
-//!     ss -tnp state close-wait                      # the process; Recv-Q 1 is only the FIN, more is unread data
-//!     ls /proc/PID/fd | wc -l; grep 'open files' /proc/PID/limits
-//!     strace -f -e trace=read,recvfrom,shutdown,close -p PID    # read() gives 0, and no close() follows
+//! ```sh
+//! ss -tnp state close-wait          # the process; Recv-Q 1 is only the FIN, more is unread data
+//! ls /proc/PID/fd | wc -l; grep 'open files' /proc/PID/limits
+//! strace -f -e trace=read,recvfrom,shutdown,close -p PID    # read() gives 0, and no close() follows
+//! ```
 //!
 //! Run it twice some minutes apart: with a leak, the same peers with the same ports are still there.
 //!
 //! ## What to do
 //!
-//! Fix the program: `read()` that returns 0 means `close()`. At a client: read response bodies to their end and
-//! close them in every branch, also after an error; let the pool drop connections that have been idle longer
-//! than the server keeps them, and check one before it is used again. Restart the process to win time.
-//! `SO_KEEPALIVE` takes such sockets out of `ss` (the peer, long gone, answers the probe with a reset), but the
-//! descriptor stays open: it hides the leak. Then `lsof -p PID` shows sockets with "can't identify protocol".
+//! Fix the program: `read()` that returns 0 means `close()`. At a client: read response bodies to their end
+//! and close them in every branch, also after an error; let the pool drop connections that have been idle
+//! longer than the server keeps them, and check one before it is used again. Restart the process to win
+//! time. `SO_KEEPALIVE` takes such sockets out of `ss` (the peer, long gone, answers the probe with a
+//! reset), but the descriptor stays open: it hides the leak. Then `lsof -p PID` shows sockets with "can't
+//! identify protocol".
 //!
 //! ## What not to do
 //!
-//! No sysctl helps: neither `tcp_fin_timeout` nor `tcp_tw_reuse` nor `tcp_keepalive_time` (without `SO_KEEPALIVE`)
-//! knows this state. `ss -K` destroys the socket, not the descriptor.
+//! No sysctl helps: neither `tcp_fin_timeout` nor `tcp_tw_reuse` nor `tcp_keepalive_time` (without
+//! `SO_KEEPALIVE`) knows this state. `ss -K` destroys the socket, not the descriptor.
 //!
 //! ## Sources
 //!
 //! RFC 9293 section 3.3.2 (CLOSE-WAIT) and 3.6 (half-closed connections); measured on Linux 6.18: no timer,
-//! no counter moves while a process leaks; keepalive probes end CLOSE-WAIT and leave the descriptor.
+//! no counter moves while a process leaks; keepalive probes end CLOSE-WAIT and leave the descriptor; a
+//! connection that was not accepted has inode 0.
 
 use crate::place::Place;
 use crate::wording::{count, counted, length, percent, share};
@@ -173,7 +177,7 @@ fn leaks(look: &Look<'_>) -> Leaks {
         let total = group.states.of(State::CloseWait);
         for (holder, part) in parts(look, group, waiting, side) {
             let leak = leaks.entry((holder, side)).or_default();
-            leak.live += part.live;
+            leak.live = leak.live.saturating_add(part.live);
             if part.sockets > 0 {
                 leak.add(&part, total.saturating_sub(part.sockets), waiting, place);
             }
@@ -204,8 +208,8 @@ fn parts(look: &Look<'_>, group: &Group, waiting: &Waiting, side: Side) -> BTree
             (None, None) => Holder::Unknown,
         };
         let part = parts.entry(holder).or_default();
-        part.sockets += sockets;
-        part.live += owner.states.live();
+        part.sockets = part.sockets.saturating_add(sockets);
+        part.live = part.live.saturating_add(owner.states.live());
         if let Some((index, _)) = process.filter(|_| sockets > 0) {
             part.processes.push((index, sockets));
         }
@@ -216,8 +220,8 @@ fn parts(look: &Look<'_>, group: &Group, waiting: &Waiting, side: Side) -> BTree
     for (holder, sockets) in [(Holder::Unaccepted, unaccepted), (Holder::Unknown, unowned - unaccepted)] {
         if sockets > 0 {
             let part = parts.entry(holder).or_default();
-            part.sockets += sockets;
-            part.live += group.states.live();
+            part.sockets = part.sockets.saturating_add(sockets);
+            part.live = part.live.saturating_add(group.states.live());
         }
     }
     parts
@@ -237,9 +241,11 @@ impl Leak {
             self.longest_ms = self.longest_ms.max(longest_ms);
         }
         for (index, sockets) in &part.processes {
-            *self.processes.entry(*index).or_default() += sockets;
+            let held = self.processes.entry(*index).or_default();
+            *held = held.saturating_add(*sockets);
         }
-        *self.places.entry(place).or_default() += part.sockets;
+        let here = self.places.entry(place).or_default();
+        *here = here.saturating_add(part.sockets);
     }
 
     fn confidence(&self) -> Option<Confidence> {

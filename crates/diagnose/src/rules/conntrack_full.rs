@@ -2,47 +2,49 @@
 //!
 //! ## What it sees
 //!
-//! The entries of this network namespace against `nf_conntrack_max`: from 90 % a warning, from 98 % an error,
-//! and an error as well if `early_drop` or `drop` rise while it is at 90 %. With room in the table: rises of
-//! `early_drop` (it was full for a moment), of `insert_failed` (two connections claimed one tuple: an SNAT has
-//! no port left, or packets of one flow raced), of `drop`.
+//! The entries of this network namespace against `nf_conntrack_max`: from 90 % a warning, from 98 % an
+//! error, and an error as well if `early_drop` or `drop` rise while it is at 90 %. With room in the table:
+//! rises of `early_drop` (it was full for a moment), of `insert_failed` (two connections claimed one tuple:
+//! an SNAT has no port left, or packets of one flow raced), of `drop`.
 //!
-//! conntrack watches packets, not sockets. It has a TIME_WAIT of its own, which lasts 120 s whichever host has
-//! the sockets, and whatever their timers are. Its share of the entries is in the evidence.
+//! conntrack watches packets, not sockets. It has a TIME_WAIT of its own, which lasts 120 s whichever host
+//! has the sockets, and whatever their timers are. Its share of the entries is in the evidence.
 //!
 //! ## Why it hurts
 //!
-//! A full table drops the first packet of every new connection through this host, silently but for a line in
-//! the kernel's log. A collision of SNAT drops the SYN: no error, and connect() takes 1 s longer.
+//! A full table drops the first packet of every new connection through this host, silently but for a line
+//! in the kernel's log. A collision of SNAT drops the SYN: no error, and connect() takes 1 s longer.
 //!
 //! ## How to prove it
 //!
-//!     dmesg | grep 'nf_conntrack: table full'
-//!     sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max
-//!     conntrack -S                                                   # insert_failed, drop, early_drop
-//!     conntrack -L -p tcp | awk '{print $4}' | sort | uniq -c        # entries by state
+//! ```sh
+//! dmesg | grep 'nf_conntrack: table full'
+//! sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max
+//! conntrack -S                                                   # insert_failed, drop, early_drop
+//! conntrack -L -p tcp | awk '{print $4}' | sort | uniq -c        # entries by state
+//! ```
 //!
 //! ## What to do
 //!
-//! Full: raise `nf_conntrack_max` (in the host's own namespace; each entry takes some 300 bytes) and with it
-//! `nf_conntrack_buckets`. Mostly TIME_WAIT: `nf_conntrack_tcp_timeout_time_wait` down to the 60 s of sockets.
-//! Traffic that needs neither NAT nor state: NOTRACK in the raw table. Few, long connections instead of many
-//! short ones help everywhere.
+//! Full: raise `nf_conntrack_max` (in the host's own namespace; each entry takes some 300 bytes) and with
+//! it `nf_conntrack_buckets`. Mostly TIME_WAIT: `nf_conntrack_tcp_timeout_time_wait` down to the 60 s of
+//! sockets. Traffic that needs neither NAT nor state: NOTRACK in the raw table. Few, long connections
+//! instead of many short ones help everywhere.
 //!
 //! No port for SNAT: more source addresses, and random choice of ports (`--random-fully`, nft `masquerade
 //! fully-random`). From Linux 6.5 on SNAT may take a port from an entry in TIME_WAIT.
 //!
 //! ## What not to do
 //!
-//! No setting of sockets (`tcp_tw_reuse`, `tcp_fin_timeout`) touches conntrack. `conntrack -F` cuts connections
-//! that are behind NAT. A short `nf_conntrack_tcp_timeout_established` forgets idle connections: their next
-//! packet is INVALID.
+//! No setting of sockets (`tcp_tw_reuse`, `tcp_fin_timeout`) touches conntrack. `conntrack -F` cuts
+//! connections that are behind NAT. A short `nf_conntrack_tcp_timeout_established` forgets idle
+//! connections: their next packet is INVALID.
 //!
 //! ## Sources
 //!
 //! net/netfilter/nf_conntrack_core.c, net/netfilter/nf_conntrack_proto_tcp.c `tcp_timeouts[]`,
-//! net/netfilter/nf_nat_core.c. Measured on Linux 6.18: a masquerade of 10 ports, the 11th connect() took 1.017 s,
-//! `insert_failed` and `drop` up by one.
+//! net/netfilter/nf_nat_core.c. Measured on Linux 6.18: a masquerade of 10 ports, the 11th connect() took
+//! 1.017 s, `insert_failed` and `drop` up by one.
 
 use crate::wording::{count, counted, length, percent, share};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};

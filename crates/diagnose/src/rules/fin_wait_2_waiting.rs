@@ -4,38 +4,41 @@
 //!
 //! Sockets in FIN-WAIT-2: our FIN is acknowledged, the peer's has not come. There are two kinds.
 //!
-//! Our process called `close()`: the kernel keeps the connection for `tcp_fin_timeout` as a mini-socket of 256
-//! bytes. The rule counts those that have waited for 2 s or more, for each port or destination. From 50 that
-//! are 20 % of what was closed there (TIME-WAIT and FIN-WAIT-2 together) it is a note, from 1,000 a warning.
+//! Our process called `close()`: the kernel keeps the connection for `tcp_fin_timeout` as a mini-socket of
+//! 256 bytes. The rule counts those that have waited for 2 s or more, for each port or destination. From 50
+//! that are 20 % of what was closed there (TIME-WAIT and FIN-WAIT-2 together) it is a note, from 1,000 a
+//! warning.
 //!
-//! Our process called `shutdown()` and keeps the socket open: then no timer runs at all, and the socket stays
-//! until the process closes it. From 20 that have been silent for 60 s it is a warning.
+//! Our process called `shutdown()` and keeps the socket open: then no timer runs at all, and the socket
+//! stays until the process closes it. From 20 that have been silent for 60 s it is a warning.
 //!
-//! The time waited is what `tcp_fin_timeout` gave less what is left. A program that sets `TCP_LINGER2` gives
-//! its sockets less, and they look older than they are.
+//! The time waited is what `tcp_fin_timeout` gave less what is left. A program that sets `TCP_LINGER2`
+//! gives its sockets less, and they look older than they are.
 //!
 //! ## Why it hurts
 //!
-//! The peer has a CLOSE-WAIT for each of them, or is gone without a word: its program leaks, or stalls. Here
-//! they hold memory, count against `tcp_max_tw_buckets`, and at a client each holds a port. A full socket
-//! holds its descriptor too. When the peer does close in the end, its FIN meets a reset.
+//! The peer has a CLOSE-WAIT for each of them, or is gone without a word: its program leaks, or stalls.
+//! Here they hold memory, count against `tcp_max_tw_buckets`, and at a client each holds a port. A full
+//! socket holds its descriptor too. When the peer does close in the end, its FIN meets a reset.
 //!
 //! ## How to prove it
 //!
-//!     ss -tno state fin-wait-2      # timer:timewait = closed here; no timer and a process (-p) = shutdown only
-//!     ss -tnp state close-wait      # on the peer: the process that does not close
+//! ```sh
+//! ss -tnop state fin-wait-2     # timer:timewait: closed here; a process and no timer: shutdown only
+//! ss -tnp state close-wait      # on the peer: the process that does not close
+//! ```
 //!
 //! ## What to do
 //!
 //! Fix the peer: `lastack doctor` there says `close-wait-leak` and names the process. Where that is not
-//! possible, `tcp_fin_timeout` of 15 to 30 s lets go of them sooner. It does nothing for sockets whose process
-//! only called `shutdown()`: that process must call `close()` after a read timeout.
+//! possible, `tcp_fin_timeout` of 15 to 30 s lets go of them sooner. It does nothing for sockets whose
+//! process only called `shutdown()`: that process must call `close()` after a read timeout.
 //!
 //! ## What not to do
 //!
-//! Do not set `tcp_fin_timeout` between 61 and 89: above 60 s the kernel keeps the full socket for N - 60 s and
-//! a mini-socket for N - 60 s more, so that 61 means 2 s and 90 means 60 s. Do not expect anything of it for
-//! TIME-WAIT, which always lasts 60 s: a FIN that comes in time starts a full one.
+//! Do not set `tcp_fin_timeout` between 61 and 89: above 60 s the kernel keeps the full socket for N - 60 s
+//! and a mini-socket for N - 60 s more, so that 61 means 2 s and 90 means 60 s. Do not expect anything of
+//! it for TIME-WAIT, which always lasts 60 s: a FIN that comes in time starts a full one.
 //!
 //! ## Sources
 //!
@@ -299,7 +302,8 @@ fn orphan_remedies(look: &Look<'_>, lifetime: Duration) -> Vec<Remedy> {
 
 fn orphan_avoid(look: &Look<'_>) -> Vec<Avoid> {
     let time_wait = look.namespace.settings.time_wait().as_secs();
-    let (first, last) = (time_wait + 1, time_wait + time_wait.div_ceil(2) - 1);
+    let (first, last) =
+        (time_wait.saturating_add(1), time_wait.saturating_add(time_wait.div_ceil(2).saturating_sub(1)));
     vec![
         Avoid::new(
             format!("tcp_fin_timeout from {first} to {last}"),

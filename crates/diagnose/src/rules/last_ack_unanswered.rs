@@ -3,48 +3,52 @@
 //! ## What it sees
 //!
 //! Sockets in LAST-ACK, FIN-WAIT-1 and CLOSING that have retransmitted at least twice without an answer. A
-//! healthy close is through these states in a round trip. It warns from 10 such sockets that are 10 % of all
-//! sockets of a local port or destination (TIME-WAIT counted), and notes 50 or more that are 1 % of all sockets
-//! of the namespace, wherever they are.
+//! healthy close is through these states in a round trip. It warns from 10 such sockets that are 10 % of
+//! all sockets of a local port or destination (TIME-WAIT counted), and notes 50 or more that are 1 % of all
+//! sockets of the namespace, wherever they are.
 //!
 //! LAST-ACK: the peer closed first, then we, and the ACK of our FIN does not come. FIN-WAIT-1: we closed
-//! first, and our FIN, or data before it, is not acknowledged; or the peer reads nothing and keeps its window
-//! shut. CLOSING: both at once.
+//! first, and our FIN, or data before it, is not acknowledged; or the peer reads nothing and keeps its
+//! window shut. CLOSING: both at once.
 //!
 //! ## Why it hurts
 //!
 //! Each keeps a full socket with its unsent data, at a client also a port, and counts as an orphan against
-//! `tcp_max_orphans` for about 100 s: `tcp_orphan_retries` of 0 means 8 retransmissions. Beyond that limit the
-//! kernel resets connections. Worse is what it shows: something eats the last segments of connections.
+//! `tcp_max_orphans` for about 100 s: `tcp_orphan_retries` of 0 means 8 retransmissions. Beyond that limit
+//! the kernel resets connections. Worse is what it shows: something eats the last segments of connections.
 //!
 //! ## How to prove it
 //!
-//!     ss -tno state last-ack state fin-wait-1       # timer:(on,...,N): retransmission N; (persist,...): window shut
-//!     tcpdump -ni any 'tcp and host PEER and port PORT'      # here and at the peer: FINs, and no ACK of them
+//! ```sh
+//! ss -tno state last-ack state fin-wait-1   # timer:(on,.,N): sent N times again; (persist,.): no window
+//! tcpdump -ni any 'host PEER and tcp port PORT'       # here and at the peer: FINs, and no ACK of them
+//! ```
 //!
-//! The peer sees our FIN and answers: the ACK dies on the way back. It sees nothing: the FIN dies on the way.
-//! It sees it and stays silent: its own firewall drops it.
+//! The peer sees our FIN and answers: the ACK dies on the way back. It sees nothing: the FIN dies on the
+//! way. It sees it and stays silent: its own firewall drops it.
 //!
 //! ## What to do
 //!
-//! Find the box that drops. Usual places: a stateful filter that has forgotten the connection (conntrack keeps
-//! its CLOSE_WAIT for 60 s only and its LAST_ACK for 30 s; a FIN that comes later is INVALID, and `ct state
-//! invalid drop` eats it); a load balancer with an idle timeout; a NAT. Clients that vanish (mobile phones, a
-//! power cut) look the same, but in small numbers, spread over many peers.
+//! Find the box that drops. Usual places: a stateful filter that has forgotten the connection (conntrack
+//! keeps its CLOSE_WAIT for 60 s only and its LAST_ACK for 30 s; a FIN that comes later is INVALID, and `ct
+//! state invalid drop` eats it); a load balancer with an idle timeout; a NAT. Clients that vanish (mobile
+//! phones, a power cut) look the same, but in small numbers, spread over many peers.
 //!
 //! `TCP_USER_TIMEOUT` in the program ends such a connection after the time it says, also after `close()`.
 //! `tcp_orphan_retries` of 1 to 3 (gone after 1.7 s or 6.6 s) brings relief while the cause is looked for.
 //!
 //! ## What not to do
 //!
-//! `tcp_fin_timeout` is for FIN-WAIT-2 only; `tcp_tw_reuse` is for TIME-WAIT only. SO_LINGER with 0 would send
-//! a reset instead, and throw away data that the peer still wants.
+//! `tcp_fin_timeout` is for FIN-WAIT-2 only; `tcp_tw_reuse` is for TIME-WAIT only. SO_LINGER with 0 would
+//! send a reset instead, and throw away data that the peer still wants.
 //!
 //! ## Sources
 //!
-//! RFC 9293 section 3.6; net/ipv4/tcp_timer.c `tcp_orphan_retries()`; net/netfilter/nf_conntrack_proto_tcp.c
-//! `tcp_timeouts[]`. Measured on Linux 6.18: FINs at 0, 0.2, 0.6, 1.5, 3.1, 6.5, 13 s..., gone after about 100 s.
+//! RFC 9293 section 3.6; net/ipv4/tcp_timer.c `tcp_orphan_retries()`;
+//! net/netfilter/nf_conntrack_proto_tcp.c `tcp_timeouts[]`. Measured on Linux 6.18: FINs at 0, 0.2, 0.6,
+//! 1.5, 3.1, 6.5, 13 s..., gone after about 100 s.
 
+use crate::myths;
 use crate::place::Place;
 use crate::wording::{count, counted, percent, share};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict};
@@ -110,12 +114,13 @@ struct Here<'a> {
 
 impl<'a> Here<'a> {
     fn add(&mut self, group: &'a Group) {
-        self.sockets += group.states.total();
+        self.sockets = self.sockets.saturating_add(group.states.total());
         let before = self.unanswered;
         for waiting in STATES.into_iter().filter_map(|state| group.waiting_in(state)) {
             if waiting.retransmitting > 0 {
                 self.unanswered = self.unanswered.saturating_add(waiting.retransmitting);
-                *self.by_state.entry(waiting.state).or_default() += waiting.retransmitting;
+                let here = self.by_state.entry(waiting.state).or_default();
+                *here = here.saturating_add(waiting.retransmitting);
                 self.orphans = self.orphans.saturating_add(waiting.orphans);
             }
         }
@@ -228,6 +233,6 @@ impl<'a> Here<'a> {
 fn avoid() -> Vec<Avoid> {
     vec![
         Avoid::new("lower tcp_fin_timeout", "it is for FIN-WAIT-2, when our FIN has been acknowledged"),
-        Avoid::new("SO_LINGER with 0", "it sends a reset and throws away data that the peer may still want"),
+        myths::linger_zero(),
     ]
 }

@@ -4,46 +4,52 @@
 //!
 //! Counters only, so it is never more than "possible"; packets decide. At the server: `TcpExtPAWSTimewait`
 //! (Linux 6.17 and later) or `TcpExtTCPACKSkippedTimeWait` rises by 3 or more and by 1 % of the connections
-//! accepted. At the client: `TcpOutRsts` (less the resets that other counters explain) and `TcpExtTCPSynRetrans`
-//! rise alike, by 3 or more and by 1 % of the connections opened.
+//! accepted. At the client: `TcpOutRsts` (less the resets that other counters explain) and
+//! `TcpExtTCPSynRetrans` rise alike, by 3 or more and by 1 % of the connections opened.
 //!
 //! A SYN whose sequence number or timestamp is not newer than the old connection's is answered by TIME-WAIT
-//! with the old ACK. The client, in SYN-SENT, answers with a reset; that ends TIME-WAIT; the next SYN succeeds.
-//! No counter at all moves at the server when timestamps were off: quiet counters do not prove that all is well.
+//! with the old ACK. The client, in SYN-SENT, answers with a reset; that ends TIME-WAIT; the next SYN
+//! succeeds. No counter at all moves at the server when timestamps were off: quiet counters do not prove
+//! that all is well.
 //!
 //! ## Why it hurts
 //!
-//! It costs about 10 ms where the client is Linux 5.6 or newer, and 1 s (the next SYN) where it is older. It
-//! becomes an outage of up to 60 s, or for as long as the client keeps trying, if the reset has no effect: the
-//! server has `tcp_rfc1337 = 1`, or a firewall or NAT on the way drops the bare ACK or the reset.
+//! It costs about 10 ms where the client is Linux 5.6 or newer, and 1 s (the next SYN) where it is older.
+//! It becomes an outage of up to 60 s, or for as long as the client keeps trying, if the reset has no
+//! effect: the server has `tcp_rfc1337 = 1`, or a firewall or NAT on the way drops the bare ACK or the
+//! reset.
 //!
 //! Several clients behind one NAT or load balancer are the usual cause: their clocks and sequence numbers
 //! differ, and the NAT uses a port again within 60 s.
 //!
 //! ## How to prove it
 //!
-//!     tcpdump -nni any 'host CLIENT and port PORT'      # SYN, a bare ACK (not SYN,ACK), RST, the same SYN again
-//!     ss -tno state time-wait '( sport = :PORT )'       # timers near 60 s again: an old timestamp restarts them
-//!     sysctl net.ipv4.tcp_rfc1337
+//! ```sh
+//! tcpdump -nni any 'host CLIENT and port PORT'    # SYN, a bare ACK (no SYN,ACK), RST, the same SYN
+//! ss -tno state time-wait '( sport = :PORT )'     # timers near 60 s again: old timestamps restart them
+//! sysctl net.ipv4.tcp_rfc1337
+//! ```
 //!
 //! ## What to do
 //!
 //! At the server `tcp_rfc1337 = 0`. Let bare ACKs and resets through every firewall; conntrack in kernels
-//! before about 6.2 calls that reset INVALID. At the NAT or load balancer: more source addresses, and a port
-//! used again only after more than 60 s. Best of all, keep connections alive, so that there are few new ones.
+//! before about 6.2 calls that reset INVALID. At the NAT or load balancer: more source addresses, and a
+//! port used again only after more than 60 s. Best of all, keep connections alive, so that there are few
+//! new ones.
 //!
 //! ## What not to do
 //!
 //! Do not set `tcp_rfc1337 = 1`, though the kernel's text recommends it: it takes away the recovery. Do not
-//! switch `tcp_timestamps` off: then only the sequence number decides, `tcp_tw_reuse` has no effect, and PAWS
-//! protects no one.
+//! switch `tcp_timestamps` off: then only the sequence number decides, `tcp_tw_reuse` has no effect, and
+//! PAWS protects no one.
 //!
 //! ## Sources
 //!
 //! RFC 9293 section 3.6.1 and 3.10.7.3, RFC 6191, RFC 1337; net/ipv4/tcp_minisocks.c
-//! `tcp_timewait_state_process()`, net/ipv4/tcp_input.c `tcp_rcv_synsent_state_process()`. Measured on Linux 6.18:
-//! connect() takes 9 to 15 ms; with `tcp_rfc1337 = 1` 67 s.
+//! `tcp_timewait_state_process()`, net/ipv4/tcp_input.c `tcp_rcv_synsent_state_process()`. Measured on
+//! Linux 6.18: connect() takes 9 to 15 ms; with `tcp_rfc1337 = 1` 67 s.
 
+use crate::myths;
 use crate::wording::{count, counted, length};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
 use tcp::profile::linux;
@@ -219,7 +225,7 @@ fn keep_alive() -> Remedy {
 fn avoid() -> Vec<Avoid> {
     let half_second = length(linux::INVALID_RATELIMIT.value);
     vec![
-        Avoid::new("tcp_rfc1337 = 1", "it ignores the very reset that clears the old TIME-WAIT"),
+        myths::ignore_resets(),
         Avoid::new(
             "tcp_timestamps = 0",
             "then only the sequence number decides, tcp_tw_reuse has no effect, and PAWS protects no one",

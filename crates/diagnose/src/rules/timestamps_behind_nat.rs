@@ -3,12 +3,13 @@
 //! ## What it sees
 //!
 //! Rises of the counters of PAWS, the check that a segment's timestamp is not older than the last one seen:
-//! - `TcpExtPAWSPassive`: SYNs were dropped in silence. Only kernels before 4.12 with `tcp_tw_recycle = 1` have
-//!   and move it (likely, an error);
-//! - `TcpExtPAWSTimewait` (Linux 6.17 and later): segments to a TIME-WAIT were rejected, 5 or more and 1 % of the
-//!   connections accepted (possible);
-//! - `TcpExtPAWSEstab`: segments of connections were rejected, 10 or more, one a second, 1 % of new connections
-//!   and 1 in 1,000 segments (possible). Kernels without `PAWSTimewait` count TIME-WAIT's rejects here too.
+//! - `TcpExtPAWSPassive`: SYNs were dropped in silence. Only kernels before 4.12 with `tcp_tw_recycle = 1`
+//!   have and move it (likely, an error);
+//! - `TcpExtPAWSTimewait` (Linux 6.17 and later): segments to a TIME-WAIT were rejected, 5 or more and 1 %
+//!   of the connections accepted (possible);
+//! - `TcpExtPAWSEstab`: segments of connections were rejected, 10 or more, one a second, 1 % of new
+//!   connections and 1 in 1,000 segments (possible). Kernels without `PAWSTimewait` count TIME-WAIT's
+//!   rejects here too.
 //!
 //! Which address it is, counters do not say: packets do.
 //!
@@ -17,33 +18,37 @@
 //! A NAT or load balancer gives connections of several hosts the same address and port after each other. If
 //! the second host's clock is behind, its SYN looks old: TIME-WAIT answers with an ACK instead of a SYN,ACK
 //! and starts its 60 s anew. It costs about 10 ms to 1 s for each connect(), and up to minutes where the
-//! client's reset is filtered or `tcp_rfc1337 = 1`. Since 2026 Linux clients again use another clock offset for
-//! every connection, so one host alone can do it.
+//! client's reset is filtered or `tcp_rfc1337 = 1`. Since 2026 Linux clients again use another clock offset
+//! for every connection, so one host alone can do it.
 //!
 //! A few rejects are healthy: segments that overtook each other on the way.
 //!
 //! ## How to prove it
 //!
-//!     nstat -z 'TcpExtPAWS*'; sleep 10; nstat 'TcpExtPAWS*'
-//!     tcpdump -nni any 'src ADDRESS and tcp[13] & 2 != 0'     # "TS val" jumps back and forth between SYNs
+//! ```sh
+//! nstat -n; sleep 10; nstat -z 'TcpExtPAWS*'              # or lastack doctor --for 10s
+//! tcpdump -nni any 'src ADDRESS and tcp[13] & 2 != 0'     # "TS val" jumps back and forth between SYNs
+//! ```
 //!
 //! ## What to do
 //!
-//! Before 4.12: `tcp_tw_recycle = 0`, which is the whole cure. Else at the NAT or load balancer: more source
-//! addresses, a port used again only after more than 60 s, timestamps of its own. Keep connections alive. At
-//! the server `tcp_rfc1337 = 0`, and let resets through.
+//! Before 4.12: `tcp_tw_recycle = 0`, which is the whole cure. Else at the NAT or load balancer: more
+//! source addresses, a port used again only after more than 60 s, timestamps of its own. Keep connections
+//! alive. At the server `tcp_rfc1337 = 0`, and let resets through.
 //!
 //! ## What not to do
 //!
-//! Do not set `tcp_timestamps = 0` for the host: it removes the protection of PAWS and round-trip measurement
-//! from all connections, and `tcp_tw_reuse` has no effect without timestamps.
+//! Do not set `tcp_timestamps = 0` for the host: it removes the protection of PAWS and round-trip
+//! measurement from all connections, and `tcp_tw_reuse` has no effect without timestamps.
 //!
 //! ## Sources
 //!
-//! RFC 7323 section 5; RFC 6191; net/ipv4/tcp_minisocks.c `tcp_timewait_state_process()`, net/core/secure_seq.c;
-//! kernel 4.12 commit 4396e46187ca (removal of `tcp_tw_recycle`). Measured on Linux 6.18 behind an SNAT of one
-//! port: 20 to 55 % of connects delayed by 10 to 16 ms, `PAWSTimewait` up by as many.
+//! RFC 7323 section 5; RFC 6191; net/ipv4/tcp_minisocks.c `tcp_timewait_state_process()`,
+//! net/core/secure_seq.c; kernel 4.12 commit 4396e46187ca (removal of `tcp_tw_recycle`). Measured on Linux
+//! 6.18 behind an SNAT of one port: 20 to 55 % of connects delayed by 10 to 16 ms, `PAWSTimewait` up by as
+//! many.
 
+use crate::myths;
 use crate::wording::{count, counted, length};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
 
@@ -161,7 +166,7 @@ fn finding(
                 "tcp_timestamps = 0 on this host",
                 "all connections lose PAWS and round-trip measurement, and tcp_tw_reuse has no effect",
             ),
-            Avoid::new("tcp_rfc1337 = 1", "it ignores the reset by which a client clears the old TIME-WAIT"),
+            myths::ignore_resets(),
         ],
         next: Some(
             look.command("tcpdump -nni any -c 100 'tcp[13] & 2 != 0 or (ip6[6] == 6 and ip6[53] & 2 != 0)'"),

@@ -1,0 +1,243 @@
+//! Cases come from files that anyone may write: whatever they hold, rules answer, and answer the same again.
+#![allow(clippy::unwrap_used, clippy::missing_docs_in_private_items, reason = "a test fails by panicking")]
+
+use evidence::{Case, CaseError};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const STATES: [&str; 10] = [
+    "SYN-SENT",
+    "SYN-RECEIVED",
+    "ESTABLISHED",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "CLOSE-WAIT",
+    "CLOSING",
+    "LAST-ACK",
+    "TIME-WAIT",
+    "CLOSED",
+];
+
+const COUNTERS: [&str; 19] = [
+    "TcpActiveOpens",
+    "TcpAttemptFails",
+    "TcpCurrEstab",
+    "TcpEstabResets",
+    "TcpExtListenDrops",
+    "TcpExtListenOverflows",
+    "TcpExtPAWSEstab",
+    "TcpExtPAWSPassive",
+    "TcpExtPAWSTimewait",
+    "TcpExtTCPACKSkippedTimeWait",
+    "TcpExtTCPAbortOnClose",
+    "TcpExtTCPAbortOnData",
+    "TcpExtTCPReqQFullDrop",
+    "TcpExtTCPSynRetrans",
+    "TcpExtTCPTimeWaitOverflow",
+    "TcpExtTW",
+    "TcpInSegs",
+    "TcpOutRsts",
+    "TcpPassiveOpens",
+];
+
+const SETTINGS: [&str; 20] = [
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_orphan_retries",
+    "net.ipv4.tcp_rfc1337",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_tw_reuse_delay",
+    "net.ipv4.tcp_tw_timeout",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+    "net.netfilter.nf_conntrack_count",
+];
+
+/// Mostly numbers that mean something, and the largest there are.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0..20_u32, 4 => 20..2_000_u32, 2 => 2_000..100_000_u32, 1 => Just(u32::MAX)]
+}
+
+fn long() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => number().prop_map(u64::from), 1 => Just(u64::MAX)]
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => long().prop_map(|number| number.to_string()),
+        2 => (number(), number()).prop_map(|(first, last)| format!("{first}\t{last}")),
+        1 => Just(String::new()),
+        1 => "[ -~]{0,12}",
+    ]
+}
+
+fn counts() -> impl Strategy<Value = Value> {
+    proptest::collection::btree_map(proptest::sample::select(&STATES[..]), number(), 0..4)
+        .prop_map(|counts| json!(counts))
+}
+
+fn countdown() -> impl Strategy<Value = Value> {
+    (proptest::collection::btree_map(0..5_000_u32, number(), 0..4), number())
+        .prop_map(|(by_second, overdue)| json!({ "by_second": by_second, "overdue": overdue }))
+}
+
+fn waiting() -> impl Strategy<Value = Value> {
+    let state = proptest::sample::select(&STATES[..]);
+    (state, number(), number(), number(), number(), number(), number()).prop_map(
+        |(state, sockets, orphans, unread, retransmitting, old, longest)| {
+            json!({
+                "state": state, "sockets": sockets, "orphans": orphans, "unread": unread,
+                "retransmitting": retransmitting,
+                "idle": { "known": sockets / 2, "at_least": { "5": old, "60": old / 2 }, "longest_ms": longest },
+            })
+        },
+    )
+}
+
+fn owner() -> impl Strategy<Value = Value> {
+    (proptest::option::of(0..2_u32), proptest::option::of(number()), counts())
+        .prop_map(|(process, uid, states)| json!({ "process": process, "uid": uid, "known_by": "inode", "states": states }))
+}
+
+fn group() -> impl Strategy<Value = Value> {
+    let ends = prop_oneof![
+        Just(("server", "10.0.0.1:80", "10.0.0.2")),
+        Just(("server", "[2001:db8::1]:50000", "2001:db8::2")),
+        Just(("server", "*", "*")),
+        Just(("client", "10.0.0.1", "10.0.0.2:443")),
+        Just(("client", "127.0.0.1", "*:443")),
+        Just(("client", "*", "*")),
+    ];
+    let halves =
+        (number(), number()).prop_map(|(preferred, other)| json!({ "preferred": preferred, "other": other }));
+    (
+        ends,
+        counts(),
+        countdown(),
+        countdown(),
+        halves,
+        proptest::collection::vec(waiting(), 0..3),
+        proptest::collection::vec(owner(), 0..3),
+    )
+        .prop_map(|((role, local, remote), states, time_wait, fin_wait_2, ports, waiting, owners)| {
+            json!({
+                "role": role, "local": local, "remote": remote, "states": states, "time_wait": time_wait,
+                "fin_wait_2": fin_wait_2, "ports": { "time_wait": ports, "established": ports },
+                "waiting": waiting, "owners": owners,
+            })
+        })
+}
+
+fn listener() -> impl Strategy<Value = Value> {
+    let address = proptest::sample::select(&["*:80", "*:40000", "[::1]:443", "10.0.0.1:80", "*"][..]);
+    (address, number(), number(), proptest::option::of(0..2_u32)).prop_map(|(address, queue, backlog, process)| {
+        json!({ "address": address, "queue": queue, "backlog": backlog, "process": process })
+    })
+}
+
+fn conntrack() -> impl Strategy<Value = Value> {
+    (long(), long(), long(), long(), any::<bool>()).prop_map(|(entries, max, time_wait, rise, partial)| {
+        json!({
+            "entries": entries, "max": max, "partial": partial, "other_protocols": entries,
+            "tcp_by_state": { "TIME_WAIT": time_wait, "ESTABLISHED": time_wait },
+            "stats_start": { "drop": 0, "early_drop": 0, "insert_failed": 0 },
+            "stats_end": { "drop": rise, "early_drop": rise / 2, "insert_failed": rise },
+        })
+    })
+}
+
+fn gap() -> impl Strategy<Value = Value> {
+    let unseen = [
+        "sockets",
+        "owners",
+        "settings",
+        "counters",
+        "conntrack",
+        "ages",
+        "bound-ports",
+        "slabs",
+        "namespace",
+    ];
+    let unseen = proptest::sample::select(unseen.to_vec());
+    (unseen, any::<bool>()).prop_map(|(unseen, here)| {
+        json!({ "unseen": unseen, "netns": here.then_some("host"), "because": "of a test", "how_to_see": "look" })
+    })
+}
+
+fn case() -> impl Strategy<Value = Value> {
+    let process = || {
+        (number(), "[a-z]{1,8}|haproxy|nginx", long(), long()).prop_map(|(pid, name, open, limit)| {
+        json!({ "pid": pid, "name": name, "open_files": open, "open_files_limit": limit })
+    })
+    };
+    let counters = || proptest::collection::btree_map(proptest::sample::select(&COUNTERS[..]), long(), 0..19);
+    let settings = proptest::collection::btree_map(proptest::sample::select(&SETTINGS[..]), value(), 0..20);
+    (
+        (counters(), counters(), prop_oneof![Just(0_u64), Just(1_000), Just(10_000), Just(u64::MAX)]),
+        settings,
+        [process(), process()],
+        (counts(), proptest::collection::vec(group(), 0..5), proptest::collection::vec(listener(), 0..4)),
+        proptest::option::of(conntrack()),
+        proptest::collection::vec(gap(), 0..2),
+    )
+        .prop_map(
+            |(
+                (start, end, interval),
+                settings,
+                processes,
+                (by_state, groups, listeners),
+                conntrack,
+                gaps,
+            )| {
+                json!({
+                    "schema": "lastack.case/1",
+                    "namespaces": [{
+                        "name": "host", "settings": settings, "processes": processes, "conntrack": conntrack,
+                        "counters": { "interval_ms": interval, "start": start, "end": end },
+                        "sockets": { "by_state": by_state, "groups": groups, "listeners": listeners },
+                    }],
+                    "gaps": gaps,
+                })
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_case_gets_an_answer_and_the_same_again(text in case()) {
+        let text = serde_json::to_vec(&text).unwrap();
+        let case = match Case::from_bytes(&text) {
+            Ok(case) => case,
+            Err(error @ CaseError::Damaged { .. }) => panic!("the test made no case: {error}"),
+            Err(_) => return Ok(()),
+        };
+        let diagnosis = diagnose::diagnose(&case);
+        let again = diagnose::diagnose(&Case::from_bytes(&case.to_bytes()).unwrap());
+        prop_assert_eq!(&diagnosis.findings, &again.findings);
+        prop_assert_eq!(&diagnosis.unknown, &again.unknown);
+        for finding in &diagnosis.findings {
+            prop_assert!(!finding.claim.contains('\n') && !finding.evidence.is_empty(), "{}", finding.claim);
+            for change in finding.remedies.iter().flat_map(|remedy| &remedy.changes) {
+                let now = case.namespaces[0].settings.text(&change.setting);
+                prop_assert_eq!(now, Some(change.from.as_str()), "{}", finding.rule);
+                prop_assert_ne!(&change.from, &change.to, "{}", finding.rule);
+            }
+        }
+        // A rule that found something does not also say that it could not.
+        for unknown in &diagnosis.unknown {
+            prop_assert!(diagnosis.findings.iter().all(|finding| finding.rule != unknown.rule), "{}", unknown.rule);
+        }
+    }
+}

@@ -2,12 +2,16 @@
 
 use crate::NotShown;
 use crate::report::{first, name, rounded};
+use crate::talkers::in_words;
 use diagnose::{Budget, Diagnosis, Reuse};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// So many budgets are reported, the fullest.
 const MAX_BUDGETS: usize = 100;
+
+/// So many owners of one budget.
+const MAX_OWNERS: usize = 10;
 
 /// A history is no longer than this many seconds.
 const MAX_HISTORY: usize = 600;
@@ -61,8 +65,10 @@ pub struct BudgetRow {
     pub closes: Vec<u32>,
     /// Seconds until no port is left at this rate; 0 if none is left now, null if that is not in sight.
     pub seconds_left: Option<f64>,
-    /// Who opens these connections, the largest part first.
+    /// Who opens these connections, the largest part first; at most 10.
     pub owners: Vec<OwnerRow>,
+    /// All of them in words: `php-fpm (24 processes)`; null if none is known.
+    pub opened_by: Option<String>,
 }
 
 /// A process that takes a part of a budget.
@@ -114,7 +120,7 @@ impl BudgetRow {
             owners: budget
                 .owners
                 .iter()
-                .take(10)
+                .take(MAX_OWNERS)
                 .map(|owner| OwnerRow {
                     process: name(&owner.process),
                     pid: owner.pid,
@@ -122,6 +128,9 @@ impl BudgetRow {
                     known_by: owner.known_by,
                 })
                 .collect(),
+            opened_by: in_words(
+                budget.owners.iter().map(|owner| (owner.process.as_str(), owner.pid, owner.share)),
+            ),
         }
     }
 

@@ -37,5 +37,5 @@ pub use deviations::Deviation;
 pub use json::{json_schema, write_json};
 pub use pen::Style;
 pub use report::{GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow};
-pub use talkers::{GroupRow, ListenerRow, ProcessRow, Sockets};
+pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use visible::visible;

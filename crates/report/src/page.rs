@@ -2,6 +2,7 @@
 
 use crate::pen::{Paint, Pen};
 use crate::report::thousands;
+use crate::visible::{clip, visible};
 use crate::{Report, Style};
 use diagnose::{Finding, Severity};
 use std::fmt::Write as _;
@@ -30,20 +31,28 @@ fn headline<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let problems = summary.errors + summary.warnings;
     if problems > 0 {
         let paint = if summary.errors > 0 { Paint::Error } else { Paint::Warning };
+        let count = counted(problems as u64, "problem", "problems");
+        if problems == 1 {
+            let place = if report.host.name.is_empty() {
+                String::new()
+            } else {
+                format!(" on {}", short(&report.host.name))
+            };
+            return pen.flow(&[], 0, (paint, &format!("{count}{place}.")));
+        }
         let gists: Vec<String> = report
             .findings
             .iter()
             .filter(|finding| finding.severity > Severity::Note)
             .take(GISTS)
-            .map(gist)
+            .map(|finding| format!("{}{}", of_netns(report, &finding.subject.netns), gist(finding)))
             .collect();
         let mut said = gists.join("; ");
         if problems > GISTS {
             let _ = write!(said, "; and {} more", problems - GISTS);
         }
         said.push('.');
-        let count = format!("{}: ", counted(problems as u64, "problem", "problems"));
-        return pen.flow(&[(paint, &count)], 0, (Paint::Strong, &said));
+        return pen.flow(&[(paint, &format!("{count}: "))], 0, (Paint::Strong, &said));
     }
     let notes = match summary.notes {
         0 => String::new(),
@@ -65,9 +74,19 @@ const GISTS: usize = 3;
 /// The first clause of a claim.
 fn gist(finding: &Finding) -> String {
     let claim = finding.claim.trim();
-    let end =
-        [": ", "; ", ". ", " ("].iter().filter_map(|stop| claim.find(stop)).filter(|end| *end > 20).min();
-    claim[..end.unwrap_or(claim.len())].trim_end_matches('.').to_owned()
+    let cut = |stops: &[&str], least: usize| {
+        stops
+            .iter()
+            .flat_map(|stop| claim.match_indices(stop))
+            .map(|(end, _)| end)
+            .filter(|end| *end >= least)
+            .min()
+    };
+    let mut end = cut(&[": ", "; ", ". "], 20).unwrap_or(claim.len());
+    if end > 80 {
+        end = cut(&[", "], 40).unwrap_or(end).min(end);
+    }
+    claim[..end].trim_end_matches('.').to_owned()
 }
 
 /// Whose sockets these are, and when and for how long they were looked at.
@@ -122,7 +141,17 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 
 /// ` in namespace web`, where there is more than one to confuse it with.
 fn in_netns(report: &Report, netns: &str) -> String {
-    if has_many(report) && !netns.is_empty() { format!(" in {netns}") } else { String::new() }
+    if has_many(report) && !netns.is_empty() { format!(" in {}", short(netns)) } else { String::new() }
+}
+
+/// `web: `, where there is more than one namespace.
+fn of_netns(report: &Report, netns: &str) -> String {
+    if has_many(report) && !netns.is_empty() { format!("{}: ", short(netns)) } else { String::new() }
+}
+
+/// A name from a host, no wider than a name should be on a page.
+fn short(name: &str) -> String {
+    clip(&visible(name), 32).into_owned()
 }
 
 fn has_many(report: &Report) -> bool {

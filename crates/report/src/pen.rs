@@ -97,7 +97,9 @@ impl<'a, W: Write> Pen<'a, W> {
             .map(|(paint, text)| (*paint, clip(&visible(text), MAX_COLUMNS).into_owned()))
             .collect();
         let lead_columns: usize = shown.iter().map(|(_, text)| columns(text)).sum();
-        let body = visible(text.1);
+        // The kernel separates by tabs; in running text they are spaces.
+        let body = text.1.replace('\t', " ");
+        let body = visible(&body);
         let body = clip(&body, MAX_COLUMNS);
         if lead_columns > 0 && lead_columns + columns(&body).min(8) > width {
             // The lead does not leave room for a word: it gets lines of its own.

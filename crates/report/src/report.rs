@@ -15,7 +15,7 @@ const MAX_FINDINGS: usize = 200;
 /// So many namespaces, undecided rules and gaps are listed each.
 const MAX_ROWS: usize = 200;
 /// So many letters of a name from a host are kept.
-const MAX_NAME: usize = 200;
+const MAX_NAME: usize = 255;
 
 /// What lastack found on a host.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -138,6 +138,8 @@ pub struct NotShown {
     pub namespaces: usize,
     /// Of `sockets.groups`.
     pub groups: usize,
+    /// Of `sockets.programs`.
+    pub programs: usize,
     /// Of `sockets.processes`.
     pub processes: usize,
     /// Of `sockets.listeners`.
@@ -316,8 +318,9 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_they_deserve() {
-        assert_eq!([1234.567, 99.96, 12.345, 0.126, -0.001].map(rounded), [1235.0, 100.0, 12.3, 0.13, 0.0]);
-        assert_eq!([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(rounded), [0.0; 3]);
+        let shown = |numbers: [f64; 5]| numbers.map(|number| rounded(number).to_string());
+        assert_eq!(shown([1234.567, 99.96, 12.345, 0.126, -0.001]), ["1235", "100", "12.3", "0.13", "0"]);
+        assert_eq!(shown([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0]), ["0"; 5]);
         assert_eq!([28_232.4, 470.0, 9.5, 0.0].map(number), ["28,232", "470", "9.5", "0"]);
         assert!(number(f64::MAX).len() > 100);
         assert_eq!([0_u64, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);

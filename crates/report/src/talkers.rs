@@ -1,12 +1,12 @@
 //! Who talks to whom: sockets by state, by peer and by process.
 
-use crate::report::{foremost, name};
+use crate::report::{foremost, name, rounded};
 use crate::{NotShown, OwnerRow};
-use evidence::{Case, Group, Listener, Namespace, Role, StateCounts};
+use evidence::{Case, Group, KnownBy, Listener, Namespace, Role, StateCounts};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tcp::State;
 
 /// So many groups, processes and listeners are reported each.
@@ -26,6 +26,8 @@ pub struct Sockets {
     pub by_state: ByState,
     /// By who talks to whom, the most sockets first.
     pub groups: Vec<GroupRow>,
+    /// By program: the processes of one name in one container, the most sockets first.
+    pub programs: Vec<ProgramRow>,
     /// By process, the most sockets first.
     pub processes: Vec<ProcessRow>,
     /// Sockets that no process is known for, and for which none listens.
@@ -52,8 +54,29 @@ pub struct GroupRow {
     pub total: u64,
     /// By state.
     pub by_state: ByState,
-    /// Processes, the largest part first.
+    /// Processes, the largest part first; at most 5.
     pub owners: Vec<OwnerRow>,
+    /// All of them in words: `php-fpm (24 processes)`; null if none is known.
+    pub owned_by: Option<String>,
+}
+
+/// The sockets of all processes of one name in one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProgramRow {
+    /// Network namespace.
+    pub netns: String,
+    /// The name of its processes.
+    pub program: String,
+    /// Their container, where that is known.
+    pub container: Option<String>,
+    /// How many of its processes have sockets.
+    pub processes: usize,
+    /// The process with the most sockets.
+    pub pid: u32,
+    /// Sockets, listening ones included.
+    pub total: u64,
+    /// By state.
+    pub by_state: ByState,
 }
 
 /// The sockets of a process.
@@ -120,6 +143,11 @@ impl Sockets {
         for namespace in &case.namespaces {
             sockets.without_process += count_processes(namespace, &mut processes);
         }
+        sockets.programs = foremost(programs(&processes), MAX_ROWS, &mut not_shown.programs, |a, b| {
+            b.total
+                .cmp(&a.total)
+                .then_with(|| (a.pid, &a.program, &a.netns).cmp(&(b.pid, &b.program, &b.netns)))
+        });
         sockets.processes = foremost(processes, MAX_ROWS, &mut not_shown.processes, |a, b| {
             b.total
                 .cmp(&a.total)
@@ -176,15 +204,86 @@ fn count_processes(namespace: &Namespace, rows: &mut Vec<ProcessRow>) -> u64 {
     without
 }
 
+/// Adds up the processes of one name in one container.
+fn programs(processes: &[ProcessRow]) -> Vec<ProgramRow> {
+    let mut programs: BTreeMap<(&str, &str, Option<&str>), (u64, ProgramRow)> = BTreeMap::new();
+    for process in processes {
+        let key = (process.netns.as_str(), process.process.as_str(), process.container.as_deref());
+        let (most, row) = programs.entry(key).or_insert_with(|| {
+            let row = ProgramRow {
+                netns: process.netns.clone(),
+                program: process.process.clone(),
+                container: process.container.clone(),
+                processes: 0,
+                pid: process.pid,
+                total: 0,
+                by_state: ByState::new(),
+            };
+            (0, row)
+        });
+        row.processes += 1;
+        row.total += process.total;
+        for (state, count) in &process.by_state {
+            *row.by_state.entry(state).or_default() += count;
+        }
+        if process.total > *most {
+            (*most, row.pid) = (process.total, process.pid);
+        }
+    }
+    programs.into_values().map(|(_, row)| row).collect()
+}
+
+/// At most three programs in words, the largest part first: `curl (pid 812)`, `php-fpm (24 processes)`.
+pub(crate) fn in_words<'a>(owners: impl Iterator<Item = (&'a str, u32, f64)>) -> Option<String> {
+    let mut programs: BTreeMap<&str, (BTreeSet<u32>, f64)> = BTreeMap::new();
+    for (name, pid, share) in owners {
+        let (pids, sum) = programs.entry(name).or_default();
+        pids.insert(pid);
+        *sum += share;
+    }
+    let mut programs: Vec<_> = programs.into_iter().collect();
+    // Stable: equal shares keep the order of their names.
+    programs.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    let named: Vec<String> = programs
+        .iter()
+        .take(3)
+        .map(|(program, (pids, _))| match pids.first() {
+            Some(pid) if pids.len() == 1 => format!("{} (pid {pid})", name(program)),
+            _ => format!("{} ({} processes)", name(program), pids.len()),
+        })
+        .collect();
+    match (named.is_empty(), programs.len() - named.len()) {
+        (true, _) => None,
+        (_, 0) => Some(named.join(", ")),
+        (_, more) => Some(format!("{} and {more} more", named.join(", "))),
+    }
+}
+
 impl GroupRow {
     fn new(namespace: &Namespace, group: &Group, total: u64) -> Self {
-        let mut owners: Vec<_> = group
-            .owners
-            .iter()
-            .filter_map(|owner| Some((owner, namespace.processes.get(owner.process? as usize)?)))
-            .map(|(owner, process)| (owner.states.total(), owner.known_by, process))
+        let mut owners: BTreeMap<u32, (u64, u64, KnownBy)> = BTreeMap::new();
+        for owner in &group.owners {
+            if let Some(process) = owner.process {
+                let count = owner.states.total();
+                // A process is known in the way that most of its sockets are known by.
+                let (sum, most, known_by) = owners.entry(process).or_insert((0, 0, owner.known_by));
+                *sum += count;
+                if count > *most {
+                    (*most, *known_by) = (count, owner.known_by);
+                }
+            }
+        }
+        let mut owners: Vec<OwnerRow> = owners
+            .into_iter()
+            .filter_map(|(index, (count, _, known_by))| {
+                let process = namespace.processes.get(index as usize)?;
+                let share = rounded(count as f64 / total.max(1) as f64);
+                Some(OwnerRow { process: name(&process.name), pid: process.pid, share, known_by })
+            })
             .collect();
-        owners.sort_by_key(|(count, known_by, process)| (Reverse(*count), process.pid, *known_by));
+        owners.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.pid.cmp(&b.pid)));
+        let owned_by = in_words(owners.iter().map(|owner| (owner.process.as_str(), owner.pid, owner.share)));
+        owners.truncate(MAX_OWNERS);
         Self {
             netns: name(&namespace.name),
             role: group.role,
@@ -192,16 +291,8 @@ impl GroupRow {
             remote: group.remote.to_string(),
             total,
             by_state: by_state(&group.states),
-            owners: owners
-                .into_iter()
-                .take(MAX_OWNERS)
-                .map(|(count, known_by, process)| OwnerRow {
-                    process: name(&process.name),
-                    pid: process.pid,
-                    share: crate::report::rounded(count as f64 / total.max(1) as f64),
-                    known_by,
-                })
-                .collect(),
+            owners,
+            owned_by,
         }
     }
 }

@@ -5,32 +5,46 @@ use crate::Report;
 use crate::pen::{Paint, Pen};
 use crate::visible::shell_quoted;
 use diagnose::{Applicability, Change, Confidence, Finding, Remedy, Severity, in_namespace};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// So many findings are told in full; the others in a line each, and after those they are counted.
+/// So many findings are told in full, and so many of one rule; the others in a line each, as many as this, and
+/// after those they are counted.
 const IN_FULL: usize = 10;
-const IN_A_LINE: usize = 30;
+const OF_ONE_RULE: usize = 3;
+const IN_A_LINE: usize = 20;
 /// So much of one finding.
 const EVIDENCE: usize = 6;
-const REMEDIES: usize = 3;
+const REMEDIES: usize = 8;
+/// So many remedies are told with what they do; after them, those that change a setting.
+const EXPLAINED: usize = 2;
 const AVOIDS: usize = 3;
 
 pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
-    for (place, finding) in report.findings.iter().take(IN_FULL).enumerate() {
-        pen.blank()?;
-        let before = report.findings.iter().take(place).position(|other| same_advice(other, finding));
-        full(report, pen, finding, before.and_then(|place| report.findings.get(place)))?;
+    let mut told: Vec<&Finding> = Vec::new();
+    let (mut lines, mut counted_only) = (0, report.not_shown.findings);
+    let mut after_line = false;
+    for finding in &report.findings {
+        let of_rule = told.iter().filter(|other| other.rule == finding.rule).count();
+        if told.len() < IN_FULL && of_rule < OF_ONE_RULE {
+            pen.blank()?;
+            let before = told.iter().find(|other| same_advice(other, finding));
+            full(report, pen, finding, before.copied())?;
+            told.push(finding);
+            after_line = false;
+        } else if lines < IN_A_LINE {
+            if !after_line {
+                pen.blank()?;
+            }
+            claim(pen, finding, &super::of_netns(report, &finding.subject.netns))?;
+            lines += 1;
+            after_line = true;
+        } else {
+            counted_only += 1;
+        }
     }
-    let rest = report.findings.get(IN_FULL..).unwrap_or_default();
-    if !rest.is_empty() {
-        pen.blank()?;
-    }
-    for finding in rest.iter().take(IN_A_LINE) {
-        claim(pen, finding)?;
-    }
-    let more = rest.len().saturating_sub(IN_A_LINE) + report.not_shown.findings;
-    if more > 0 {
-        let more = counted(more as u64, "more finding is", "more findings are");
+    if counted_only > 0 {
+        let more = counted(counted_only as u64, "more finding is", "more findings are");
         pen.flow(&[], 0, (Paint::Faint, &format!("{more} not shown here; --json has up to 200.")))?;
     }
     Ok(())
@@ -57,10 +71,10 @@ fn gutter<W: Write>(pen: &Pen<'_, W>) -> usize {
     if pen.is_narrow() { 2 } else { 9 }
 }
 
-fn claim<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()> {
+fn claim<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding, place: &str) -> io::Result<()> {
     let (paint, word) = mark(finding.severity);
     let lead = if pen.is_narrow() { format!("{word} ") } else { format!("{word:9}") };
-    pen.flow(&[(paint, &lead)], gutter(pen), (Paint::Strong, &finding.claim))
+    pen.flow(&[(paint, &lead)], gutter(pen), (Paint::Strong, &format!("{place}{}", finding.claim)))
 }
 
 /// A labelled paragraph: `seen     sock_diag: ...`.
@@ -84,7 +98,7 @@ fn full<W: Write>(
     finding: &Finding,
     told: Option<&Finding>,
 ) -> io::Result<()> {
-    claim(pen, finding)?;
+    claim(pen, finding, "")?;
     let sure = match finding.confidence {
         Confidence::Certain => "certain",
         Confidence::Likely => "likely",
@@ -102,8 +116,13 @@ fn full<W: Write>(
         labelled(pen, if place == 0 { "seen" } else { "" }, &said)?;
     }
     if let Some(told) = told {
-        let said = format!("as above, for \"{}\"", super::gist(told));
-        labelled(pen, "do", &said)?;
+        let elsewhere = told.subject.netns != finding.subject.netns;
+        let changes: Vec<&Change> = finding.remedies.iter().flat_map(|remedy| &remedy.changes).collect();
+        let here = if elsewhere && !changes.is_empty() { "; here the commands are" } else { "" };
+        labelled(pen, "do", &format!("as above, for \"{}\"{here}", super::gist(told)))?;
+        for change in changes.iter().filter(|_| elsewhere) {
+            exact(pen, &finding.subject.netns, change, gutter(pen))?;
+        }
     } else {
         remedies(pen, finding)?;
         for avoid in finding.avoid.iter().take(AVOIDS) {
@@ -132,7 +151,9 @@ fn remedies<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()>
         for change in &remedy.changes {
             exact(pen, &finding.subject.netns, change, hang)?;
         }
-        outcome(pen, remedy, hang)?;
+        if place < EXPLAINED || !remedy.changes.is_empty() {
+            outcome(pen, remedy, hang)?;
+        }
     }
     let more = finding.remedies.len().saturating_sub(REMEDIES);
     if more > 0 {
@@ -157,13 +178,16 @@ fn exact<W: Write>(pen: &mut Pen<'_, W>, netns: &str, change: &Change, indent: u
     pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Command, &said))
 }
 
-/// What a remedy does, and what it may cost.
+/// What a remedy does, and what it may cost; a risk that is none is not worth a line.
 fn outcome<W: Write>(pen: &mut Pen<'_, W>, remedy: &Remedy, indent: usize) -> io::Result<()> {
     let margin = " ".repeat(indent);
-    for (label, text) in [("then: ", &remedy.expected), ("risk: ", &remedy.risk)] {
-        if !text.is_empty() {
-            pen.flow(&[(Paint::Plain, &margin), (Paint::Faint, label)], indent + 2, (Paint::Faint, text))?;
-        }
+    let mut said = remedy.expected.trim_end_matches('.').to_owned();
+    if !remedy.risk.is_empty() && !remedy.risk.starts_with("none") {
+        let gap = if said.is_empty() { "" } else { "; " };
+        let _ = write!(said, "{gap}but {}", remedy.risk);
     }
-    Ok(())
+    if said.is_empty() {
+        return Ok(());
+    }
+    pen.flow(&[(Paint::Plain, &margin), (Paint::Faint, "=> ")], indent + 3, (Paint::Faint, &said))
 }

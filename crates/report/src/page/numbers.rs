@@ -1,11 +1,11 @@
 //! The numbers behind the findings: budgets of ports, sockets, who has them, rates, settings.
 
-use super::{counted, has_many, in_netns};
+use super::{counted, has_many, in_netns, short};
 use crate::pen::{Paint, Pen};
 use crate::report::{number, thousands};
 use crate::talkers::ByState;
 use crate::visible::{clip, columns, visible};
-use crate::{BudgetRow, GroupRow, OwnerRow, ProcessRow, Report};
+use crate::{BudgetRow, Deviation, GroupRow, ProgramRow, Report};
 use evidence::Role;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -15,13 +15,18 @@ use tcp::State;
 const BUDGETS: usize = 8;
 const TALKERS: usize = 5;
 const NAMESPACES: usize = 5;
+/// So many settings and counters.
+const MANY: usize = 20;
+/// Columns for the programs that own something.
+const OWNERS: usize = 100;
 /// Columns of a bar.
 const BAR: usize = 20;
 
 pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     budgets(report, pen)?;
     states(report, pen)?;
-    processes(report, pen)?;
+    namespaces(report, pen)?;
+    programs(report, pen)?;
     peers(report, pen)?;
     closes(report, pen)?;
     surroundings(report, pen)
@@ -57,11 +62,9 @@ fn budgets<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         let whole = u64::from(budget.ports);
         let blocked = u64::from(budget.ports.saturating_sub(budget.left));
         let lead = format!("  [{}] {percent:>3} %  ", bar(blocked, whole.max(1), bar_length));
-        let hang = if pen.is_narrow() { 4 } else { columns(&lead) };
         let title = format!("{} -> {}{}", budget.source, budget.destination, in_netns(report, &budget.netns));
-        pen.flow(&[(paint, &lead)], hang, (Paint::Strong, &title))?;
-        let margin = " ".repeat(hang);
-        pen.flow(&[(Paint::Plain, &margin)], hang, (Paint::Plain, &use_of(budget)))?;
+        pen.flow(&[(paint, &lead)], 4, (Paint::Strong, &title))?;
+        pen.flow(&[(Paint::Plain, "    ")], 4, (Paint::Plain, &use_of(budget)))?;
     }
     let more = worth.len().saturating_sub(BUDGETS);
     let few = report.budgets.len() - worth.len() + report.not_shown.budgets;
@@ -70,7 +73,7 @@ fn budgets<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         rest.push(format!("{more} more in --json"));
     }
     if few > 0 {
-        rest.push(format!("{} with less than 1 % taken", counted(few as u64, "destination", "destinations")));
+        rest.push(counted(few as u64, "destination with fewer ports", "destinations with fewer ports"));
     }
     if rest.is_empty() { Ok(()) } else { remark(pen, &format!("not shown: {}", rest.join(", "))) }
 }
@@ -110,27 +113,17 @@ fn use_of(budget: &BudgetRow) -> String {
     if budget.past_knee && budget.left > 0 {
         said.push_str("; connect() is slow (half of the range is full)");
     }
-    if !budget.owners.is_empty() {
-        let _ = write!(said, "; {}", owners(&budget.owners));
+    if let Some(by) = &budget.opened_by {
+        let _ = write!(said, "; opened by {}", clip(&visible(by), OWNERS));
     }
     said
 }
 
 fn seconds_text(seconds: f64) -> String {
-    if seconds < 120.0 {
-        format!("{} s", number(seconds))
-    } else {
-        format!("{} min", number((seconds / 60.0).floor()))
-    }
-}
-
-/// `curl (pid 12), wget (pid 13) and 2 more`.
-fn owners(owners: &[OwnerRow]) -> String {
-    let shown: Vec<String> =
-        owners.iter().take(2).map(|owner| format!("{} (pid {})", owner.process, owner.pid)).collect();
-    match owners.len().saturating_sub(2) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+    match seconds {
+        ..1.0 => "less than 1 s".to_owned(),
+        1.0..120.0 => format!("{} s", number(seconds.floor())),
+        _ => format!("{} min", number((seconds / 60.0).floor())),
     }
 }
 
@@ -149,7 +142,8 @@ fn states<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     pen.heading("TCP sockets by state", &format!("{}{where_}", thousands(sockets.total)))?;
     let most = sockets.by_state.values().copied().max().unwrap_or(0);
     let digits = thousands(most).len();
-    let bar_length = if pen.is_narrow() { BAR / 2 } else { 2 * BAR };
+    // The indent, the longest name of a state, the count, and gaps.
+    let bar_length = pen.width().saturating_sub(18 + digits).min(2 * BAR);
     for state in State::ALL {
         if let Some(count) = sockets.by_state.get(state.name()) {
             let mut drawn = bar(*count, most, bar_length);
@@ -167,14 +161,23 @@ fn states<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         };
         remark(pen, &held)?;
     }
+    if let Some(fullest) = sockets.listeners.first().filter(|listener| listener.queue > 0) {
+        let by = fullest.process.as_ref().map_or(String::new(), |process| format!(" ({})", short(process)));
+        let netns = in_netns(report, &fullest.netns);
+        let (queue, backlog) = (thousands(fullest.queue), thousands(fullest.backlog));
+        remark(
+            pen,
+            &format!("Fullest accept queue: {queue} of {backlog} at {}{by}{netns}.", fullest.address),
+        )?;
+    }
     Ok(())
 }
 
 fn state_paint(state: State) -> Paint {
     match state {
-        State::Established | State::Listen => Paint::Good,
-        State::CloseWait | State::LastAck | State::Closing => Paint::Error,
-        _ => Paint::Warning,
+        State::Established => Paint::Good,
+        State::CloseWait => Paint::Warning,
+        _ => Paint::Plain,
     }
 }
 
@@ -200,46 +203,53 @@ fn breakdown(by_state: &ByState) -> String {
         .join(", ")
 }
 
-/// Rows of a count, a name and a text; the names are as wide as the widest of them, up to a third of the page.
+/// Rows of a count, a name and a text. The names are as wide as the widest of them; one that would take more
+/// than half of the page has its text on the next line.
 fn rows<W: Write>(pen: &mut Pen<'_, W>, rows: &[(u64, String, String)]) -> io::Result<()> {
     let digits = rows.iter().map(|(count, ..)| thousands(*count).len()).max().unwrap_or(0);
-    let widest =
-        rows.iter().map(|(_, name, _)| columns(&visible(name))).max().unwrap_or(0).min(pen.width() * 2 / 5);
+    let room = (pen.width() / 2).saturating_sub(digits + 6);
+    let widest = rows
+        .iter()
+        .map(|(_, name, _)| columns(&visible(name)))
+        .filter(|width| *width <= room)
+        .max()
+        .unwrap_or(0);
     for (count, name, text) in rows {
         let count = format!("  {:>digits$}  ", thousands(*count));
-        let shown = visible(name);
-        let indent = if pen.is_narrow() { 4 } else { columns(&count) };
-        if pen.is_narrow() || columns(&shown) > widest {
+        let width = columns(&visible(name));
+        if pen.is_narrow() || width > widest {
+            let indent = if pen.is_narrow() { 4 } else { columns(&count) };
             pen.flow(&[(Paint::Plain, &count)], indent, (Paint::Strong, name))?;
-            pen.flow(&[(Paint::Plain, &" ".repeat(indent))], indent, (Paint::Plain, text))?;
+            if !text.is_empty() {
+                pen.flow(&[(Paint::Plain, &" ".repeat(indent))], indent, (Paint::Plain, text))?;
+            }
         } else {
-            let padding = " ".repeat(widest - columns(&shown) + 2);
-            let hang = columns(&count) + widest + 2;
-            pen.flow(
-                &[(Paint::Plain, &count), (Paint::Strong, name), (Paint::Plain, &padding)],
-                hang,
-                (Paint::Plain, text),
-            )?;
+            let padding = " ".repeat(widest - width + 2);
+            let lead = [(Paint::Plain, count.as_str()), (Paint::Strong, name), (Paint::Plain, &padding)];
+            pen.flow(&lead, columns(&count) + widest + 2, (Paint::Plain, text))?;
         }
     }
     Ok(())
 }
 
-fn processes<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+fn programs<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let sockets = &report.sockets;
-    if sockets.processes.is_empty() {
+    if sockets.programs.is_empty() {
         return Ok(());
     }
-    pen.heading("By process", "")?;
-    let name = |row: &ProcessRow| {
+    pen.heading("By program", "")?;
+    let name = |row: &ProgramRow| {
         let place = match &row.container {
-            Some(container) => format!(", container {}", clip(container, 12)),
+            Some(container) => format!(", container {}", container_name(container)),
             None => in_netns(report, &row.netns),
         };
-        format!("{} (pid {}{place})", row.process, row.pid)
+        match row.processes {
+            1 => format!("{} (pid {}{place})", short(&row.program), row.pid),
+            processes => format!("{} ({processes} processes{place})", short(&row.program)),
+        }
     };
     let mut shown: Vec<(u64, String, String)> = sockets
-        .processes
+        .programs
         .iter()
         .take(TALKERS)
         .map(|row| (row.total, name(row), breakdown(&row.by_state)))
@@ -250,10 +260,39 @@ fn processes<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> 
     rows(pen, &shown)?;
     more(
         pen,
-        sockets.processes.len().saturating_sub(TALKERS) + report.not_shown.processes,
-        "process",
-        "processes",
+        sockets.programs.len().saturating_sub(TALKERS) + report.not_shown.programs,
+        "program",
+        "programs",
     )
+}
+
+/// The usual 12 digits of a container's number; another name as it is.
+fn container_name(container: &str) -> String {
+    let number = container.len() > 12 && container.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if number { container.chars().take(12).collect() } else { short(container) }
+}
+
+fn namespaces<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    if !has_many(report) {
+        return Ok(());
+    }
+    pen.heading("By network namespace", "")?;
+    let mut namespaces: Vec<_> = report.host.namespaces.iter().collect();
+    namespaces.sort_by_key(|row| std::cmp::Reverse(row.sockets));
+    let shown: Vec<(u64, String, String)> = namespaces
+        .iter()
+        .take(TALKERS)
+        .map(|row| {
+            let mut holders = row.holders.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            if let more @ 1.. = row.holders.len().saturating_sub(3) {
+                let _ = write!(holders, " and {more} more");
+            }
+            (row.sockets, short(&row.name), holders)
+        })
+        .collect();
+    rows(pen, &shown)?;
+    let rest = namespaces.len().saturating_sub(TALKERS) + report.not_shown.namespaces;
+    more(pen, rest, "namespace", "namespaces")
 }
 
 fn peers<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
@@ -275,8 +314,8 @@ fn peers<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         .take(TALKERS)
         .map(|row| {
             let mut text = breakdown(&row.by_state);
-            if !row.owners.is_empty() {
-                let _ = write!(text, "; {}", owners(&row.owners));
+            if let Some(by) = &row.owned_by {
+                let _ = write!(text, "; {}", clip(&visible(by), OWNERS));
             }
             (row.total, name(row), text)
         })
@@ -294,25 +333,32 @@ fn more<W: Write>(pen: &mut Pen<'_, W>, more: usize, one: &str, many: &str) -> i
 
 /// Closes a second as a line of eight heights, the oldest left.
 fn closes<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
-    if report.closes.is_empty() {
-        return Ok(());
-    }
-    pen.heading(
-        "Connections closed first by this host",
-        "a second, from the time its TIME-WAIT sockets have left",
-    )?;
-    for row in report.closes.iter().take(NAMESPACES) {
-        let most = counted(row.most_per_second, "at most in one second", "at most in one second");
-        let said =
-            format!("{} closes/s now, {most}{}", number(row.recent_per_second), in_netns(report, &row.netns));
-        pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Plain, &said))?;
-        let room = pen.width().saturating_sub(4).max(1);
-        let line = sparkline(&row.by_second, row.most_per_second, room);
-        pen.line(2, &[(Paint::Note, &line)])?;
-    }
-    let shown = report.closes.iter().map(|row| row.by_second.len()).max().unwrap_or(0);
     let room = pen.width().saturating_sub(4).max(1);
-    remark(pen, &format!("the last {} s, the latest at the right end", shown.min(room)))?;
+    let Some(seconds) = report.closes.iter().map(|row| row.by_second.len()).max() else { return Ok(()) };
+    pen.heading(
+        "Closed first by this host",
+        &format!("last {} s, now at the right; from TIME-WAIT timers", seconds.min(room)),
+    )?;
+    let rows: Vec<(String, String)> = report
+        .closes
+        .iter()
+        .take(NAMESPACES)
+        .map(|row| {
+            let (now, most) = (number(row.recent_per_second), thousands(row.most_per_second));
+            let netns = in_netns(report, &row.netns);
+            let line = sparkline(&row.by_second, row.most_per_second, room);
+            (format!("  {line}  "), format!("{now} a second now, at most {most}{netns}"))
+        })
+        .collect();
+    let beside = rows.iter().all(|(line, said)| columns(line) + columns(said) <= pen.width());
+    for (line, said) in &rows {
+        if beside {
+            pen.flow(&[(Paint::Note, line)], 4, (Paint::Plain, said))?;
+        } else {
+            pen.line(0, &[(Paint::Note, line)])?;
+            pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Plain, said))?;
+        }
+    }
     let rest = report.closes.len().saturating_sub(NAMESPACES) + report.not_shown.closes;
     if rest > 0 {
         remark(pen, &format!("and {} with fewer", counted(rest as u64, "namespace", "namespaces")))?;
@@ -329,19 +375,9 @@ fn sparkline(by_second: &[u64], most: u64, room: usize) -> String {
     by_second.iter().take(room).rev().map(|count| height(*count)).collect()
 }
 
-/// Counters that rose, conntrack, changed settings: one paragraph each.
+/// Counters that rose, conntrack, changed settings.
 fn surroundings<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
-    if !report.counters.is_empty() {
-        let length = super::length_of(report.look.length_ms);
-        pen.heading("Counters that rose", &format!("in {length}"))?;
-        let said: Vec<String> = report
-            .counters
-            .iter()
-            .take(NAMESPACES * 4)
-            .map(|row| format!("{} +{}{}", row.name, thousands(row.rise), in_netns(report, &row.netns)))
-            .collect();
-        listed(pen, &said, report.counters.len() + report.not_shown.counters)?;
-    }
+    counters(report, pen)?;
     if !report.conntrack.is_empty() {
         pen.heading("conntrack", "")?;
         for row in report.conntrack.iter().take(NAMESPACES) {
@@ -353,45 +389,66 @@ fn surroundings<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<(
                 let _ = write!(said, ", {} TIME_WAIT", thousands(*waiting));
             }
             for (statistic, rise) in row.rises.iter().take(NAMESPACES) {
-                let _ = write!(said, ", {statistic} +{}", thousands(*rise));
+                let _ = write!(said, ", {} +{}", short(statistic), thousands(*rise));
             }
             said.push_str(&in_netns(report, &row.netns));
             pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Plain, &said))?;
         }
-    }
-    if !report.settings.is_empty() {
-        pen.heading("Settings that differ from the kernel's defaults", "")?;
-        let said: Vec<String> = report
-            .settings
-            .iter()
-            .take(NAMESPACES * 4)
-            .map(|row| {
-                let words: Vec<&str> = row.value.split_whitespace().collect();
-                let default: Vec<&str> = row.default.split_whitespace().collect();
-                let default = if default.is_empty() { "empty".to_owned() } else { default.join(" ") };
-                format!(
-                    "{} = {} (default {default}){}",
-                    row.name,
-                    words.join(" "),
-                    in_netns(report, &row.netns)
-                )
-            })
-            .collect();
-        for line in &said {
-            pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Plain, line))?;
-        }
-        let rest = report.settings.len() + report.not_shown.settings - said.len();
+        let rest = report.conntrack.len().saturating_sub(NAMESPACES) + report.not_shown.conntrack;
         if rest > 0 {
-            remark(pen, &format!("and {rest} more in --json"))?;
+            remark(
+                pen,
+                &format!("and {} in --json", counted(rest as u64, "more namespace", "more namespaces")),
+            )?;
         }
     }
-    Ok(())
+    settings(report, pen)
 }
 
-fn listed<W: Write>(pen: &mut Pen<'_, W>, said: &[String], all: usize) -> io::Result<()> {
-    let rest = match all.saturating_sub(said.len()) {
-        0 => String::new(),
-        rest => format!(", and {rest} more in --json"),
-    };
-    pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Plain, &format!("{}{rest}", said.join(", "))))
+/// The counters of each namespace in one paragraph.
+fn counters<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    if report.counters.is_empty() {
+        return Ok(());
+    }
+    pen.heading("Counters that rose", &format!("in {}", super::length_of(report.look.length_ms)))?;
+    let mut shown = 0;
+    for rows in report.counters.chunk_by(|a, b| a.netns == b.netns).take(NAMESPACES) {
+        let said: Vec<String> =
+            rows.iter().take(MANY).map(|row| format!("{} +{}", row.name, thousands(row.rise))).collect();
+        shown += said.len();
+        let netns = rows.first().map_or("", |row| row.netns.as_str());
+        let lead = if has_many(report) { format!("  {}: ", short(netns)) } else { "  ".to_owned() };
+        pen.flow(&[(Paint::Plain, &lead)], 4, (Paint::Plain, &said.join(", ")))?;
+    }
+    let rest = report.counters.len() + report.not_shown.counters - shown;
+    if rest > 0 { remark(pen, &format!("and {rest} more in --json")) } else { Ok(()) }
+}
+
+/// Each changed setting once, with the namespaces that have it so.
+fn settings<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    if report.settings.is_empty() {
+        return Ok(());
+    }
+    pen.heading("Settings that differ from the kernel's defaults", "")?;
+    let mut alike: Vec<Vec<&Deviation>> = Vec::new();
+    for row in &report.settings {
+        match alike.iter_mut().find(|rows| rows[0].name == row.name && rows[0].value == row.value) {
+            Some(rows) => rows.push(row),
+            None => alike.push(vec![row]),
+        }
+    }
+    alike.sort_by_key(|rows| rows[0].name);
+    for rows in alike.iter().take(MANY) {
+        let row = rows[0];
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let default = if row.default.is_empty() { "empty".to_owned() } else { words(row.default) };
+        let mut said = format!("{} = {} (default {default})", row.name, words(&row.value));
+        said.push_str(&in_netns(report, &row.netns));
+        if rows.len() > 1 {
+            let _ = write!(said, " and {} more", rows.len() - 1);
+        }
+        pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Plain, &said))?;
+    }
+    let rest = alike.iter().skip(MANY).map(Vec::len).sum::<usize>() + report.not_shown.settings;
+    if rest > 0 { remark(pen, &format!("and {rest} more in --json")) } else { Ok(()) }
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// So many reasons are told.
-const REASONS: usize = 12;
+/// So many ways to see more are told, and so many reasons for each.
+const WAYS: usize = 8;
+const REASONS: usize = 4;
 /// So many rules or namespaces are named for each.
 const NAMES: usize = 4;
 
@@ -22,35 +23,69 @@ struct Reason<'a> {
 
 pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let reasons = reasons(report);
-    if reasons.is_empty() {
+    let nothing = report.host.namespaces.is_empty();
+    if reasons.is_empty() && !nothing {
         pen.blank()?;
         return pen.flow(&[], 0, (Paint::Faint, "This look saw everything that its rules ask for."));
     }
     pen.heading("What this look could not see", "")?;
-    for reason in reasons.iter().take(REASONS) {
-        let mut said = reason.because.trim_end_matches('.').to_owned();
-        if has_many(report) && !reason.namespaces.is_empty() {
-            let _ = write!(said, " (in {})", listed(&reason.namespaces));
-        }
-        if !reason.rules.is_empty() {
-            let _ = write!(said, "; undecided: {}", listed(&reason.rules));
-        }
-        pen.flow(&[(Paint::Plain, "  - ")], 4, (Paint::Plain, &said))?;
-        if !reason.how_to_see.is_empty() {
-            pen.flow(
-                &[(Paint::Plain, "    "), (Paint::Faint, "to see it: ")],
-                6,
-                (Paint::Command, reason.how_to_see),
-            )?;
+    if nothing {
+        pen.flow(
+            &[(Paint::Plain, "  - ")],
+            4,
+            (Paint::Plain, "anything: the case holds no network namespace"),
+        )?;
+        remedy(pen, "lastack doctor --save FILE, on the host in question")?;
+    }
+    let mut ways: Vec<&str> = Vec::new();
+    for reason in &reasons {
+        if !ways.contains(&reason.how_to_see) {
+            ways.push(reason.how_to_see);
         }
     }
-    let more = reasons.len().saturating_sub(REASONS);
-    let unlisted = report.not_shown.coverage + report.not_shown.unknown;
-    if more + unlisted > 0 {
-        let said = format!("    and {} more reasons; --json has up to 200", more + unlisted);
-        pen.flow(&[(Paint::Plain, "  ")], 4, (Paint::Faint, said.trim_start()))?;
+    let mut more = report.not_shown.coverage + report.not_shown.unknown;
+    for (place, way) in ways.iter().enumerate() {
+        let same = || reasons.iter().filter(|reason| reason.how_to_see == *way);
+        if place >= WAYS {
+            more += same().count();
+            continue;
+        }
+        for reason in same().take(REASONS) {
+            pen.flow(&[(Paint::Plain, "  - ")], 4, (Paint::Plain, &in_words(report, reason)))?;
+        }
+        let rest = same().count().saturating_sub(REASONS);
+        if rest > 0 {
+            let said =
+                format!("and {} of this kind", super::counted(rest as u64, "more reason", "more reasons"));
+            pen.flow(&[(Paint::Plain, "  - ")], 4, (Paint::Plain, &said))?;
+        }
+        if !way.is_empty() {
+            remedy(pen, way)?;
+        }
+    }
+    if more > 0 {
+        let said = format!(
+            "and {}; --json has up to 200",
+            super::counted(more as u64, "more reason", "more reasons")
+        );
+        pen.flow(&[(Paint::Plain, "  - ")], 4, (Paint::Faint, &said))?;
     }
     Ok(())
+}
+
+fn remedy<W: Write>(pen: &mut Pen<'_, W>, way: &str) -> io::Result<()> {
+    pen.flow(&[(Paint::Plain, "    "), (Paint::Faint, "to see it: ")], 6, (Paint::Command, way))
+}
+
+fn in_words(report: &Report, reason: &Reason<'_>) -> String {
+    let mut said = reason.because.trim_end_matches('.').to_owned();
+    if has_many(report) && !reason.namespaces.is_empty() {
+        let _ = write!(said, " (in {})", listed(&reason.namespaces));
+    }
+    if !reason.rules.is_empty() {
+        let _ = write!(said, "; undecided: {}", listed(&reason.rules));
+    }
+    said
 }
 
 fn reasons(report: &Report) -> Vec<Reason<'_>> {
@@ -71,7 +106,7 @@ fn reasons(report: &Report) -> Vec<Reason<'_>> {
 
 /// `a, b, c and 7 more`.
 fn listed(names: &BTreeSet<&str>) -> String {
-    let shown: Vec<&str> = names.iter().copied().take(NAMES).collect();
+    let shown: Vec<String> = names.iter().take(NAMES).map(|name| super::short(name)).collect();
     match names.len().saturating_sub(NAMES) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

@@ -20,10 +20,11 @@
 //! ## How to prove it
 //!
 //! ```sh
-//! ss -tno state last-ack state fin-wait-1   # timer:(on,.,N): sent N times again; (persist,.): no window
+//! ss -tno state last-ack state fin-wait-1   # timer:(on,.,N): sent N times again; (persist,.): see below
 //! tcpdump -ni any 'host PEER and tcp port PORT'       # here and at the peer: FINs, and no ACK of them
 //! ```
 //!
+//! A persist timer means that the peer's window is shut, or that a filter on this host drops what it sends.
 //! The peer sees our FIN and answers: the ACK dies on the way back. It sees nothing: the FIN dies on the
 //! way. It sees it and stays silent: its own firewall drops it.
 //!

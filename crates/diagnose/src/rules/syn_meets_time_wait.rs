@@ -155,7 +155,8 @@ fn client(look: &Look<'_>) -> Option<Finding> {
         claim: format!(
             "Up to {} of {} opened in {} were answered by a peer's TIME-WAIT, reset and tried again: {} and {} \
              rise alike",
-            count(fewer),
+            // One connection may have tried more than once.
+            count(fewer.min(opened)),
             counted(opened, "connection", "connections"),
             length(look.interval()),
             counted(resets, "reset", "resets"),

@@ -20,10 +20,12 @@
 //!
 //! ## How to prove it
 //!
-//!     ss -Htan '( dst 10.0.0.2:80 )' | awk '{print $1}' | sort | uniq -c
-//!     sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports net.ipv4.tcp_tw_reuse
-//!     strace -f -e trace=connect,bind -p PID    # EADDRNOTAVAIL at connect, EADDRINUSE at bind
-//!     lastack doctor --for 10s
+//! ```sh
+//! ss -Htan '( dst 10.0.0.2:80 )' | awk '{print $1}' | sort | uniq -c
+//! sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports net.ipv4.tcp_tw_reuse
+//! strace -f -e trace=connect,bind -p PID    # EADDRNOTAVAIL at connect, EADDRINUSE at bind
+//! lastack doctor --for 10s
+//! ```
 //!
 //! ## What to do
 //!

@@ -18,9 +18,11 @@
 //!
 //! ## How to prove it
 //!
-//!     sysctl net.ipv4.tcp_fin_timeout
-//!     ss -Htan -o state time-wait | head             # the timer starts at 60 s whatever the setting
-//!     ss -tan -o state fin-wait-2                    # here it is the setting
+//! ```sh
+//! sysctl net.ipv4.tcp_fin_timeout
+//! ss -Htan -o state time-wait | head             # the timer starts at 60 s whatever the setting
+//! ss -tan -o state fin-wait-2                    # here it is the setting
+//! ```
 //!
 //! ## What to do
 //!

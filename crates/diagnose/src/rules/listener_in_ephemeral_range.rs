@@ -16,9 +16,11 @@
 //!
 //! ## How to prove it
 //!
-//!     sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports
-//!     ss -Htln                                       # listening ports
-//!     ss -tan '( sport = :PORT )'                    # when a restart fails: who holds the port
+//! ```sh
+//! sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports
+//! ss -Htln                                       # listening ports
+//! ss -tan '( sport = :PORT )'                    # when a restart fails: who holds the port
+//! ```
 //!
 //! ## What to do
 //!

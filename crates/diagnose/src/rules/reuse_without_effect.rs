@@ -20,9 +20,11 @@
 //!
 //! ## How to prove it
 //!
-//!     sysctl net.ipv4.tcp_tw_reuse net.ipv4.tcp_timestamps
-//!     nstat -az TcpExtTWRecycled; sleep 5; nstat -az TcpExtTWRecycled      # rises by one each reuse
-//!     ss -tin state established '( dst 10.0.0.2:80 )'                      # "ts" if timestamps are used
+//! ```sh
+//! sysctl net.ipv4.tcp_tw_reuse net.ipv4.tcp_timestamps
+//! nstat -az TcpExtTWRecycled; sleep 5; nstat -az TcpExtTWRecycled      # rises by one each reuse
+//! ss -tin state established '( dst 10.0.0.2:80 )'                      # "ts" if timestamps are used
+//! ```
 //!
 //! ## What to do
 //!

@@ -18,9 +18,11 @@
 //!
 //! ## How to prove it
 //!
-//!     ss -Htan state time-wait '( dst 10.0.0.2:80 )' | wc -l
-//!     ss -Htanp state established '( dst 10.0.0.2:80 )'          # who talks to it
-//!     lastack doctor --for 10s                                   # owners seen before they close
+//! ```sh
+//! ss -Htan state time-wait '( dst 10.0.0.2:80 )' | wc -l
+//! ss -Htanp state established '( dst 10.0.0.2:80 )'          # who talks to it
+//! lastack doctor --for 10s                                   # owners seen before they close
+//! ```
 //!
 //! ## What to do
 //!

@@ -17,10 +17,12 @@
 //!
 //! ## How to prove it
 //!
-//!     ss -Htan state time-wait '( sport = :8080 )' | wc -l
-//!     ss -Htan state time-wait '( sport = :8080 )' | awk '{sub(/:[0-9]*$/, "", $4); print $4}' | sort | uniq -c
-//!     nstat -az TcpExtTCPTimeWaitOverflow            # must not rise
-//!     grep tw_sock /proc/slabinfo
+//! ```sh
+//! ss -Htan state time-wait '( sport = :8080 )' | wc -l
+//! ss -Htan state time-wait '( sport = :8080 )' | awk '{sub(/:[0-9]*$/, "", $4); print $4}' | sort | uniq -c
+//! nstat -az TcpExtTCPTimeWaitOverflow            # must not rise
+//! grep tw_sock /proc/slabinfo
+//! ```
 //!
 //! ## What to do
 //!

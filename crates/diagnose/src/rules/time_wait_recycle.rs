@@ -17,9 +17,11 @@
 //!
 //! ## How to prove it
 //!
-//!     sysctl net.ipv4.tcp_tw_recycle net.ipv4.tcp_timestamps
-//!     nstat -az TcpExtPAWSPassive TcpExtListenDrops      # both rise while clients hang
-//!     tcpdump -ni any 'tcp[tcpflags] & tcp-syn != 0 and port 80'     # SYNs again and again, no answer
+//! ```sh
+//! sysctl net.ipv4.tcp_tw_recycle net.ipv4.tcp_timestamps
+//! nstat -az TcpExtPAWSPassive TcpExtListenDrops      # both rise while clients hang
+//! tcpdump -ni any 'tcp[tcpflags] & tcp-syn != 0 and port 80'     # SYNs again and again, no answer
+//! ```
 //!
 //! ## What to do
 //!

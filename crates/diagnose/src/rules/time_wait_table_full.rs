@@ -17,9 +17,11 @@
 //!
 //! ## How to prove it
 //!
-//!     nstat -az TcpExtTCPTimeWaitOverflow; sleep 10; nstat -az TcpExtTCPTimeWaitOverflow
-//!     grep ^TCP: /proc/net/sockstat; sysctl net.ipv4.tcp_max_tw_buckets
-//!     lastack doctor --for 10s
+//! ```sh
+//! nstat -az TcpExtTCPTimeWaitOverflow; sleep 10; nstat -az TcpExtTCPTimeWaitOverflow
+//! grep ^TCP: /proc/net/sockstat; sysctl net.ipv4.tcp_max_tw_buckets
+//! lastack doctor --for 10s
+//! ```
 //!
 //! ## What to do
 //!

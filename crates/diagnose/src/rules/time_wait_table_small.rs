@@ -20,9 +20,11 @@
 //!
 //! ## How to prove it
 //!
-//!     sysctl net.ipv4.tcp_max_tw_buckets
-//!     grep ^TCP: /proc/net/sockstat                  # tw: what the limit counts
-//!     nstat -az TcpExtTCPTimeWaitOverflow TcpExtTW
+//! ```sh
+//! sysctl net.ipv4.tcp_max_tw_buckets
+//! grep ^TCP: /proc/net/sockstat                  # tw: what the limit counts
+//! nstat -az TcpExtTCPTimeWaitOverflow TcpExtTW
+//! ```
 //!
 //! ## What to do
 //!

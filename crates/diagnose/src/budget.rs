@@ -23,6 +23,12 @@ use tcp::profile::linux;
 /// The rate is the mean over so many seconds: long enough to hide a single burst, short enough to be "now".
 const RATE_S: u32 = 10;
 
+/// A mean over fewer seconds may be one burst: a start, a job.
+const LASTING_S: u32 = 5;
+
+/// When so many closes are expected in a second, one without any is no chance (1 in 150 of a random load).
+const EXPECTED: f64 = 5.0;
+
 /// The peak is the fullest of so many seconds.
 const PEAK_S: usize = 60;
 
@@ -78,13 +84,16 @@ pub struct Budget {
     /// How many seconds the rate is the mean of: 10, or the time since the first close if that is less; 0
     /// without a close.
     pub rate_over_s: u32,
+    /// True if the rate is one to go by: it held for some seconds and has not stopped. False for a single burst.
+    pub rate_lasts: bool,
     /// The most closes in one second of the last minute.
     pub peak_per_second: u32,
     /// How long ago that second was; none without a close.
     pub peak_seconds_ago: Option<u32>,
     /// Closes in each second, the latest first; seconds before the oldest close are left out.
     pub closes: Vec<u32>,
-    /// Seconds until no port is left at this rate; 0 if none is left now, none if that will not happen.
+    /// Seconds until no port is left at this rate; 0 if none is left now, none if that will not happen or if
+    /// the closes have stopped.
     pub seconds_left: Option<f64>,
     /// Who opens these connections, the largest part first, as far as it is known.
     pub owners: Vec<BudgetOwner>,
@@ -336,7 +345,7 @@ impl Pool {
             overdue: group.time_wait.overdue(),
             scale,
             window,
-            rate: seen.rate * scale,
+            rate: if seen.pace.stopped { 0.0 } else { seen.pace.per_second * scale },
         };
         let reusable = if reuse == Reuse::Works {
             // Rounded so that a port is called reusable only if it is.
@@ -368,8 +377,9 @@ impl Pool {
             reuse,
             reserved: self.reserved,
             past_knee: ports > 0 && free_first * KNEE_ONE_IN < u64::from(first).max(1),
-            closes_per_second: seen.rate,
-            rate_over_s: seen.rate_over_s,
+            closes_per_second: seen.pace.per_second,
+            rate_over_s: seen.pace.over_s,
+            rate_lasts: seen.pace.lasts(),
             peak_per_second: seen.peak,
             peak_seconds_ago: seen.peak_seconds_ago,
             closes: Vec::new(),
@@ -404,8 +414,7 @@ impl Inferred {
 struct Seen {
     /// Closes per second, the latest first, for the length of TIME-WAIT; empty without a TIME-WAIT.
     closes: Vec<u32>,
-    rate: f64,
-    rate_over_s: u32,
+    pace: Pace,
     peak: u32,
     peak_seconds_ago: Option<u32>,
 }
@@ -415,7 +424,7 @@ impl Seen {
         let mut seen = Self::default();
         if !group.time_wait.is_empty() {
             seen.closes = group.time_wait.closes_by_age(time_wait);
-            (seen.rate, seen.rate_over_s) = rate(&seen.closes, group.time_wait.overdue() > 0);
+            seen.pace = Pace::of(&seen.closes, group.time_wait.overdue() > 0);
             for (age, closes) in (0..).zip(seen.closes.iter().take(PEAK_S)) {
                 if *closes > seen.peak {
                     (seen.peak, seen.peak_seconds_ago) = (*closes, Some(age));
@@ -426,32 +435,48 @@ impl Seen {
     }
 }
 
-/// Closes a second over the last [`RATE_S`] seconds, or since the first close, and over how many seconds.
-fn rate(closes: &[u32], older: bool) -> (f64, u32) {
-    let since_first = (1..).zip(closes).filter(|(_, closes)| **closes > 0).map(|(seconds, _)| seconds).last();
-    let span: u32 = if older { RATE_S } else { since_first.unwrap_or(0).min(RATE_S) };
-    if span == 0 {
-        return (0.0, 0);
-    }
-    let sum: u64 = closes.iter().take(span as usize).map(|closes| u64::from(*closes)).sum();
-    (sum as f64 / f64::from(span), span)
+/// How fast connections close.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Pace {
+    /// Closes a second: the mean over the last [`RATE_S`] seconds, or since the first close.
+    pub(crate) per_second: f64,
+    /// Over how many seconds; 0 without a close.
+    pub(crate) over_s: u32,
+    /// True if it came to an end: nothing closed in the last second, though the mean says several should.
+    pub(crate) stopped: bool,
 }
 
-/// Closes a second of several groups together, and over how many seconds that is the mean.
-pub(crate) fn closing_rate<'g>(
-    groups: impl IntoIterator<Item = &'g Group>,
-    time_wait: Duration,
-) -> (f64, u32) {
-    let (mut closes, mut older) = (Vec::<u32>::new(), false);
-    for group in groups.into_iter().filter(|group| !group.time_wait.is_empty()) {
-        older |= group.time_wait.overdue() > 0;
-        let more = group.time_wait.closes_by_age(time_wait);
-        closes.resize(more.len().max(closes.len()), 0);
-        for (sum, more) in closes.iter_mut().zip(more) {
-            *sum = sum.saturating_add(more);
+impl Pace {
+    /// `older` says that there were closes before those that are counted.
+    fn of(closes: &[u32], older: bool) -> Self {
+        let first = (1..).zip(closes).filter(|(_, closes)| **closes > 0).map(|(seconds, _)| seconds).last();
+        let over_s: u32 = if older { RATE_S } else { first.unwrap_or(0).min(RATE_S) };
+        if over_s == 0 {
+            return Self::default();
         }
+        let sum: u64 = closes.iter().take(over_s as usize).map(|closes| u64::from(*closes)).sum();
+        let per_second = sum as f64 / f64::from(over_s);
+        Self { per_second, over_s, stopped: per_second >= EXPECTED && closes.first() == Some(&0) }
     }
-    rate(&closes, older)
+
+    /// The pace of several groups together.
+    pub(crate) fn of_groups<'g>(groups: impl IntoIterator<Item = &'g Group>, time_wait: Duration) -> Self {
+        let (mut closes, mut older) = (Vec::<u32>::new(), false);
+        for group in groups.into_iter().filter(|group| !group.time_wait.is_empty()) {
+            older |= group.time_wait.overdue() > 0;
+            let more = group.time_wait.closes_by_age(time_wait);
+            closes.resize(more.len().max(closes.len()), 0);
+            for (sum, more) in closes.iter_mut().zip(more) {
+                *sum = sum.saturating_add(more);
+            }
+        }
+        Self::of(&closes, older)
+    }
+
+    /// True if it is a rate and not one burst: only then does the next minute follow from it.
+    pub(crate) fn lasts(self) -> bool {
+        self.over_s >= LASTING_S && !self.stopped
+    }
 }
 
 fn owners(namespace: &Namespace, group: &Group) -> Vec<BudgetOwner> {

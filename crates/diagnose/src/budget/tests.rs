@@ -158,10 +158,25 @@ fn a_single_burst_is_a_rate_only_for_as_long_as_it_is_young() {
     let budget = host.budget();
     assert!(close_to(budget.seconds_left.unwrap(), 1.5));
     assert_eq!((budget.rate_over_s, budget.closes.as_slice()), (1, [400].as_slice()));
+    assert!(!budget.rate_lasts);
     let mut host = Host::new(&[]);
     host.time_waits(std::iter::repeat_n(20, 400));
     let budget = host.budget();
     assert_eq!((budget.closes_per_second, budget.seconds_left, budget.closes.len()), (0.0, None, 21));
+}
+
+#[test]
+fn closes_that_have_stopped_are_no_forecast() {
+    // 300 a second for three seconds, and nothing for the last two.
+    let mut host = Host::new(&[]);
+    host.time_waits(steady(300, 5).filter(|age| *age >= 2));
+    let budget = host.budget();
+    assert!(close_to(budget.closes_per_second, 180.0));
+    assert_eq!((budget.taken, budget.seconds_left, budget.rate_lasts), (900, None, false));
+    // A slow load may well have a second without a close.
+    let mut host = Host::new(&[]);
+    host.time_waits((1..30).flat_map(|age| [age, age]));
+    assert!(host.budget().rate_lasts);
 }
 
 #[test]

@@ -10,7 +10,8 @@
 //! It is an error when no port is left, from 98 % on, or when the last goes in less than 10 s; a warning from
 //! 80 %, in less than 60 s, or past the knee: `connect()` first walks the ports of one parity and, when
 //! that half is used up, walks it in vain each time: about 1.4 ms instead of 7 us with the default range.
-//! Ports that `tcp_tw_reuse` gives back do not count as taken.
+//! Ports that `tcp_tw_reuse` gives back do not count as taken. A rate is believed after five seconds, so that a
+//! burst is no forecast.
 //!
 //! ## Why it hurts
 //!
@@ -66,10 +67,6 @@ const NEARLY_SPENT: f64 = 0.8;
 const ERROR_S: f64 = 10.0;
 /// One TIME-WAIT: what is taken from now on does not come back before.
 const WARNING_S: f64 = 60.0;
-/// A rate over fewer seconds may be one burst (a start, a job): then it is believed only...
-const TRUSTED_RATE_S: u32 = 5;
-/// ...if that burst took this part of the ports.
-const LARGE_BURST: f64 = 0.5;
 /// Bound ports that were not seen could matter from here on.
 const HALF_SPENT: f64 = 0.4;
 /// So many destinations are named one by one; the rest are as full or less.
@@ -125,8 +122,7 @@ fn mostly_bound(budget: &Budget) -> bool {
 }
 
 fn runs_out_within(budget: &Budget, seconds: f64) -> bool {
-    let trusted = budget.rate_over_s >= TRUSTED_RATE_S || fullness(budget) >= LARGE_BURST;
-    trusted && budget.seconds_left.is_some_and(|left| left < seconds)
+    budget.rate_lasts && budget.seconds_left.is_some_and(|left| left < seconds)
 }
 
 /// How bad a budget is, if it is bad.
@@ -224,13 +220,19 @@ fn outlook(budget: &Budget) -> String {
     let speed = format!("{} closes a second", rate(budget.closes_per_second));
     match budget.seconds_left {
         Some(0.0) => "; connect() fails with EADDRNOTAVAIL".to_owned(),
+        Some(left) if !budget.rate_lasts => format!(
+            "; if it goes on as in the last {} s, at {speed}, the last is taken in {}",
+            budget.rate_over_s,
+            length(Duration::from_secs_f64(left.min(1e6)))
+        ),
         Some(left) => {
             format!("; at {speed} the last is taken in {}", length(Duration::from_secs_f64(left.min(1e6))))
         }
-        None if budget.closes_per_second > 0.0 => {
+        None if budget.rate_lasts => {
             format!("; at {speed} they come free as fast as they are taken")
         }
-        None => "; none was closed in the last seconds".to_owned(),
+        None if budget.closes_per_second >= 1.0 => "; the closes have stopped".to_owned(),
+        None => "; few of them close".to_owned(),
     }
 }
 

@@ -41,7 +41,7 @@
 //! Linux 6.18: 512 bytes of slab for each TIME-WAIT of a client to one destination, and no cost in CPU before
 //! half of the ports are taken.
 
-use crate::budget::{closing_rate, restarted_timers};
+use crate::budget::{Pace, restarted_timers};
 use crate::wording::{count, counted, length, memory, percent, rate, share};
 use crate::{Budget, Confidence, Evidence, Finding, Look, Remedy, Reuse, Severity, Subject, Verdict, myths};
 use evidence::{Role, Unseen};
@@ -96,7 +96,7 @@ fn in_the_end(look: &Look<'_>, budget: &Budget) -> f64 {
 }
 
 fn to_one(look: &Look<'_>, budget: &Budget) -> Finding {
-    let warning = in_the_end(look, budget) > HALF;
+    let warning = budget.rate_lasts && in_the_end(look, budget) > HALF;
     let who = budget.opened_by();
     let owner = budget.owners.first();
     let (source, destination) = (&budget.source, &budget.destination);
@@ -161,7 +161,8 @@ fn to_all(look: &Look<'_>) -> Option<Finding> {
         return None;
     }
     let destinations = groups().filter(|group| group.states.of(State::TimeWait) > 0).count();
-    let (speed, over_s) = closing_rate(groups(), look.namespace.settings.time_wait());
+    let Pace { per_second: speed, over_s, .. } =
+        Pace::of_groups(groups(), look.namespace.settings.time_wait());
     let ports = look.namespace.settings.local_port_range().ports();
     let holder = look.holder(groups(), &State::ALL);
     let who = holder.map(|(process, _)| format!("{} (pid {})", process.name, process.pid));

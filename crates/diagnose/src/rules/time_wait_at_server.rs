@@ -41,7 +41,7 @@
 //! RFC 9293 section 3.6.1; RFC 1337; net/ipv4/tcp_minisocks.c `tcp_timewait_state_process()`; measured on Linux
 //! 6.18: 256 bytes of slab each (100,000 in 28 MB with the clients' buckets), 12 reconnects from one client port.
 
-use crate::budget::{closing_rate, restarted_timers};
+use crate::budget::{Pace, restarted_timers};
 use crate::place::Place;
 use crate::wording::{count, memory, rate};
 use crate::{Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
@@ -95,7 +95,8 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
     let server = holder.or_else(listening);
     let who =
         server.map_or("the server".to_owned(), |process| format!("{} (pid {})", process.name, process.pid));
-    let (speed, over_s) = closing_rate(groups.iter().copied(), look.namespace.settings.time_wait());
+    let Pace { per_second: speed, over_s, .. } =
+        Pace::of_groups(groups.iter().copied(), look.namespace.settings.time_wait());
     let live: u64 = groups.iter().map(|group| group.states.live()).sum();
     let cost = memory(u64::from(time_wait) * linux::TIME_WAIT_BYTES.value);
     let mut evidence = vec![

@@ -40,7 +40,7 @@
 //! Linux 6.18: 300 closes with a limit of 100 gave 100 TIME-WAIT, +200 on the counter, and resets for every peer
 //! that closed 0.3 s later. A namespace of its own since 4.12.
 
-use crate::budget::{closing_rate, restarted_timers};
+use crate::budget::{Pace, restarted_timers};
 use crate::wording::{count, length, memory, percent, rate, share};
 use crate::{Applicability, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
 use evidence::Unseen;
@@ -65,7 +65,7 @@ pub(super) fn in_table(look: &Look<'_>) -> u64 {
 /// Closes a second that want a place, refused ones included.
 pub(super) fn wanted_per_second(look: &Look<'_>) -> f64 {
     let namespace = look.namespace;
-    let (from_timers, _) = closing_rate(&namespace.sockets.groups, namespace.settings.time_wait());
+    let from_timers = Pace::of_groups(&namespace.sockets.groups, namespace.settings.time_wait()).per_second;
     let made = namespace.counters.rate("TcpExtTW").unwrap_or(0.0);
     from_timers.max(made) + namespace.counters.rate(COUNTER).unwrap_or(0.0)
 }

@@ -7,7 +7,7 @@
 //! overflows already, `time-wait-table-full` speaks instead.
 //!
 //! The rate is read from the time that TIME-WAIT sockets have left. It is believed from five seconds of closes
-//! on, or when half of the table is taken: a single burst is no rate.
+//! on, and if they have not stopped: a single burst is no rate.
 //!
 //! ## Why it hurts
 //!
@@ -42,7 +42,7 @@
 //! namespace since 4.12); net/ipv4/inet_timewait_sock.c `inet_twsk_alloc()`; measured on Linux 6.18.
 
 use super::time_wait_table_full::{in_table, is_full, larger_table};
-use crate::budget::{closing_rate, restarted_timers};
+use crate::budget::{Pace, restarted_timers};
 use crate::wording::{count, length, percent, rate, share};
 use crate::{Confidence, Evidence, Finding, Look, Severity, Subject, Verdict, myths};
 use evidence::Unseen;
@@ -50,10 +50,6 @@ use evidence::Unseen;
 const SETTING: &str = "net.ipv4.tcp_max_tw_buckets";
 /// What is left then is a matter of one burst.
 const NEARLY_FULL: f64 = 0.8;
-/// A rate over fewer seconds may be one burst: then it is believed only...
-const TRUSTED_RATE_S: u32 = 5;
-/// ...if that burst took this part of the table.
-const LARGE_BURST: f64 = 0.5;
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let needed = [Unseen::Sockets, Unseen::Settings];
@@ -63,10 +59,10 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     };
     let held = in_table(look);
     let time_wait = look.namespace.settings.time_wait();
-    let (speed, over_s) = closing_rate(&look.namespace.sockets.groups, time_wait);
+    let pace = Pace::of_groups(&look.namespace.sockets.groups, time_wait);
+    let (speed, over_s) = (pace.per_second, pace.over_s);
     let needs = speed * time_wait.as_secs_f64();
-    let trusted = over_s >= TRUSTED_RATE_S || share(held, limit) >= LARGE_BURST;
-    let too_fast = trusted && needs > limit as f64;
+    let too_fast = pace.lasts() && needs > limit as f64;
     if !too_fast && share(held, limit) < NEARLY_FULL {
         return look.quiet_unless_unseen(&needed);
     }

@@ -204,7 +204,8 @@ pub struct Ownership {
 pub struct BoundPorts {
     /// Held by listening sockets.
     pub listening: Halves,
-    /// Held by sockets that are bound and do nothing yet; none if the kernel cannot list them (before 6.8).
+    /// Held by sockets that are bound and do nothing yet; none if there are none, if the kernel cannot list them
+    /// (before 6.8), or if it was not asked because they cannot be a quarter of the range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Halves>,
     /// Held by connections whose process named the port in bind(); none if the kernel was not asked.

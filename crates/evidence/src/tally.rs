@@ -159,16 +159,10 @@ impl Tally {
         self.listener_inodes.push(socket.inode);
     }
 
-    /// Records a port that a bound socket holds which neither listens nor is connected. Calling this at all,
-    /// or [`Tally::asked_for_idle_bound`], says that the kernel can list such sockets.
+    /// Records a port that a bound socket holds which neither listens nor is connected.
     pub fn add_idle_bound(&mut self, local_port: u16) {
         self.by_state.add(State::Closed, 1);
         self.idle_bound.get_or_insert_default().insert(local_port);
-    }
-
-    /// Says that the kernel was asked for bound sockets, even if there were none.
-    pub fn asked_for_idle_bound(&mut self) {
-        self.idle_bound.get_or_insert_default();
     }
 
     /// Records the local port of a connection whose process named it in bind().

@@ -208,7 +208,9 @@ impl Watch {
             owners_by_cookie,
             seed: RandomState::new().hash_one(0_u8),
         };
-        let tally = snapshot::tally(options, &mut |gap| gaps.push(gap));
+        let sockstat = sockstat::read(root);
+        let open_sockets = sockstat.get("sockets.used").copied();
+        let tally = snapshot::tally(options, open_sockets, &mut |gap| gaps.push(gap));
         let tally = tally.map_err(|error| gaps.push(no_sockets(&error))).ok();
         let conntrack = conntrack::read(root, &settings, gaps).map(|mut conntrack| {
             if let Some(started) = &mut self.started {
@@ -225,7 +227,7 @@ impl Watch {
             holders: std::mem::take(&mut self.found.holders),
             settings,
             counters,
-            sockstat: sockstat::read(root),
+            sockstat,
             processes: std::mem::take(&mut self.processes).processes,
             conntrack,
             ..Namespace::default()
@@ -238,7 +240,7 @@ impl Watch {
             gaps.push(Gap {
                 unseen: Unseen::Counters,
                 netns: None,
-                because: format!("/proc/net/netstat cannot be read: {error}"),
+                because: format!("the counters of this namespace: {error}"),
                 how_to_see: "mount /proc".to_owned(),
             });
             BTreeMap::new()

@@ -6,14 +6,21 @@ use std::collections::HashSet;
 use std::io;
 use tcp::State;
 
-/// Up to so many sockets, the extra walks that bound ports need cost nothing that anybody would feel.
-const FEW_SOCKETS: u64 = 50_000;
+/// Up to so many sockets, the walks that bound ports need cost less than anybody would notice.
+const FEW_SOCKETS: u64 = 1_000;
 
-/// From this part of a destination's ports on, bound ports matter whatever the walk costs.
+/// From this part of the range on, bound ports matter whatever the walk costs.
 const PORTS_MATTER: f64 = 0.25;
 
 /// Reads every socket into a tally. `gap` takes what could not be seen.
-pub(crate) fn tally(options: TallyOptions, gap: &mut impl FnMut(Gap)) -> io::Result<Tally> {
+///
+/// `open_sockets` is how many sockets of any kind the processes of this namespace hold open (`sockets: used` of
+/// /proc/net/sockstat), if that is known.
+pub(crate) fn tally(
+    options: TallyOptions,
+    open_sockets: Option<u64>,
+    gap: &mut impl FnMut(Gap),
+) -> io::Result<Tally> {
     let ports_in_range = f64::from(options.range.ports());
     let mut tally = Tally::new(options);
     let mut diag = SockDiag::open()?;
@@ -26,7 +33,7 @@ pub(crate) fn tally(options: TallyOptions, gap: &mut impl FnMut(Gap)) -> io::Res
         gap(sockets_gap("the socket table changed while it was read".to_owned()));
     }
     idle_times(&mut diag, &mut tally, gap);
-    bound_ports(&mut diag, &mut tally, ports_in_range, gap);
+    bound_ports(&mut diag, &mut tally, ports_in_range, open_sockets);
     Ok(tally)
 }
 
@@ -74,30 +81,26 @@ fn idle_times(diag: &mut SockDiag, tally: &mut Tally, gap: &mut impl FnMut(Gap))
     gap(Gap { unseen: Unseen::Ages, netns: None, because, how_to_see });
 }
 
-/// Ports that bind() took. The kernel walks its bind table for this, time-wait sockets and all, so it is asked
-/// when there are few sockets or when a destination has taken enough ports for it to matter.
-fn bound_ports(diag: &mut SockDiag, tally: &mut Tally, ports_in_range: f64, gap: &mut impl FnMut(Gap)) {
+/// Ports that bind() took. The kernel walks its whole bind table for this, TIME-WAIT sockets and all: at ten
+/// thousand sockets that takes longer than everything else together. So it is asked when there are few sockets,
+/// or when a quarter of the range may be gone: to one destination, or to sockets that are open and not connected.
+fn bound_ports(diag: &mut SockDiag, tally: &mut Tally, ports_in_range: f64, open_sockets: Option<u64>) {
     let sockets: u64 = State::ALL.into_iter().map(|state| u64::from(tally.count(state))).sum();
-    let matters = tally.groups().iter().any(|group| {
-        group.role == Role::Client && f64::from(group.ports.taken().total()) >= ports_in_range * PORTS_MATTER
-    });
-    if sockets > FEW_SOCKETS && !matters {
-        gap(Gap {
-            unseen: Unseen::BoundPorts,
-            netns: None,
-            because: format!(
-                "ports held by bind() alone were not asked for: {sockets} sockets, and no destination has \
-                 taken a quarter of its ports"
-            ),
-            how_to_see: "ss -tan state unconnected".to_owned(),
-        });
+    let connected = tally.inodes().filter(|inode| *inode != 0).count() as u64;
+    let unconnected = open_sockets.map_or(0, |open| open.saturating_sub(connected));
+    let fullest = tally
+        .groups()
+        .iter()
+        .filter(|group| group.role == Role::Client)
+        .map(|group| group.ports.taken().total())
+        .max();
+    let most = f64::from(fullest.unwrap_or(0)).max(unconnected as f64);
+    if sockets > FEW_SOCKETS && most < ports_in_range * PORTS_MATTER {
         return;
     }
     // A kernel before 6.8 knows no such state and answers with nothing: then the count stays unknown.
     let mut bound = Vec::new();
-    if diag.dump(Query::all(States::BOUND), |socket, _| bound.push(socket.local_port)).is_ok()
-        && !bound.is_empty()
-    {
+    if diag.dump(Query::all(States::BOUND), |socket, _| bound.push(socket.local_port)).is_ok() {
         for port in bound {
             tally.add_idle_bound(port);
         }

@@ -12,6 +12,10 @@
 #![no_std]
 
 pub mod profile;
+mod segment;
+mod seq;
 mod state;
 
+pub use segment::{Flags, Segment, Timestamps};
+pub use seq::Seq;
 pub use state::{State, UnknownState};

@@ -1,0 +1,39 @@
+//! One TCP segment of a capture, with what the file and the layers below say of it.
+
+use tcp::Segment;
+
+/// The two ends of a segment as it travels. Addresses are 128 bits, IPv4 mapped into IPv6 (`::ffff:a.b.c.d`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Source address.
+    pub source: u128,
+    /// Destination address.
+    pub destination: u128,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+}
+
+/// A TCP segment as it was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// Number of the packet in its file, from 1, as Wireshark counts.
+    pub number: u64,
+    /// Time, in nanoseconds since 1970.
+    pub time_ns: i64,
+    /// Who sends to whom: the innermost addresses of a tunnel.
+    pub flow: Flow,
+    /// The segment; its `length` is that of the data on the wire, even if fewer bytes were captured.
+    pub segment: Segment,
+    /// Window scale of a SYN.
+    pub window_scale: Option<u8>,
+    /// The data, as far as captured.
+    pub payload: &'a [u8],
+    /// IPv4 identification; 0 also for IPv6.
+    pub ip_id: u16,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// True if the packet was cut by the snap length.
+    pub cut: bool,
+}

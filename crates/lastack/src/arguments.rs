@@ -11,6 +11,7 @@ use std::time::Duration;
 /// Shows how TCP connections end on a machine, and what is wrong with that
 #[derive(Debug, Parser)]
 #[command(name = "lastack", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Start with `lastack doctor`. It changes nothing.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

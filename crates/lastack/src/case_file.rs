@@ -9,30 +9,40 @@ use std::path::{Path, PathBuf};
 
 /// Opens a case; `-` is standard input.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Case> {
-    let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
-    let bytes = if path.as_os_str() == "-" {
-        bounded(std::io::stdin().lock())
-    } else {
-        File::open(path).and_then(|file| {
-            if file.metadata()?.is_dir() {
-                return Err(std::io::ErrorKind::IsADirectory.into());
-            }
-            bounded(file)
-        })
-    };
-    let bytes = bytes.map_err(|error| anyhow!("{name}: {}", said(&error)))?;
-    if bytes.len() as u64 > MAX_CASE_BYTES {
-        bail!("{name}: larger than {} MiB: not a case of one host", MAX_CASE_BYTES >> 20);
+    let is_stdin = path.as_os_str() == "-";
+    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let bytes = if is_stdin { bounded(std::io::stdin().lock()) } else { file(path) };
+    match bytes {
+        Ok(Some(bytes)) => Case::from_bytes(&bytes).with_context(|| name),
+        Ok(None) => bail!("{name}: larger than {} MiB: not a case of one host", MAX_CASE_BYTES >> 20),
+        Err(error) => bail!("{name}: {}", said(&error)),
     }
-    Case::from_bytes(&bytes).with_context(|| name)
 }
 
-/// At most one byte more than a case may have.
-fn bounded(file: impl std::io::Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_CASE_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The bytes of a file; none if it is too large, which is known before it is read.
+fn file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.len() > MAX_CASE_BYTES { Ok(None) } else { bounded(file) }
 }
+
+/// The bytes of a stream, as far as it may be a case: neither a device nor a disk image is read to its end.
+fn bounded(mut stream: impl std::io::Read) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    stream.by_ref().take(HEAD).read_to_end(&mut bytes)?;
+    let begins_like_a_case =
+        bytes.starts_with(&[0x1f, 0x8b]) || bytes.trim_ascii_start().first().is_none_or(|byte| *byte == b'{');
+    if begins_like_a_case {
+        stream.take(MAX_CASE_BYTES + 1 - bytes.len() as u64).read_to_end(&mut bytes)?;
+    }
+    Ok((bytes.len() as u64 <= MAX_CASE_BYTES).then_some(bytes))
+}
+
+/// A case shows in its first bytes: `{`, or gzip's mark.
+const HEAD: u64 = 4_096;
 
 /// What the operating system said, without its number.
 fn said(error: &std::io::Error) -> String {

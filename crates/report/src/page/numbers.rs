@@ -234,7 +234,7 @@ fn rows<W: Write>(pen: &mut Pen<'_, W>, rows: &[(u64, String, String)]) -> io::R
 
 fn programs<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let sockets = &report.sockets;
-    if sockets.programs.is_empty() {
+    if sockets.programs.is_empty() && sockets.without_process == 0 {
         return Ok(());
     }
     pen.heading("By program", "")?;

@@ -81,8 +81,8 @@ pub struct Budget {
     pub past_knee: bool,
     /// Closes a second: the mean over the last `rate_over_s` full seconds.
     pub closes_per_second: f64,
-    /// How many seconds the rate is the mean of: 10, or the time since the first close if that is less; 0
-    /// without a close.
+    /// How many seconds the rate is the mean of: 10, or the time since the first close if that is less, or the
+    /// delay of a `tcp_tw_reuse` that works; 0 without a close.
     pub rate_over_s: u32,
     /// True if the rate is one to go by: it held for some seconds and has not stopped. False for a single burst.
     pub rate_lasts: bool,
@@ -310,10 +310,16 @@ impl Pool {
     }
 
     fn budget(&self, namespace: &Namespace, group: &Group, ends: (IpAddr, IpAddr), inferred: u32) -> Budget {
-        let seen = Seen::new(group, self.time_wait);
+        let mut seen = Seen::new(group, self.time_wait);
         let ports = self.allowed.total();
         let own = &group.ports;
         let reuse = self.reuse(ends, &seen, own);
+        if reuse == Reuse::Works {
+            // A port that is taken again is one TIME-WAIT less: only the seconds in which none can be are complete.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range")]
+            let complete = self.reuse_delay.floor().clamp(1.0, f64::from(RATE_S)) as u32;
+            seen.pace = Pace::of(&seen.closes, group.time_wait.overdue() > 0, complete);
+        }
         let time_wait = own.time_wait.total().min(ports);
         let established = own.established.total().min(ports);
         let other = own.other.total().min(ports);
@@ -424,7 +430,7 @@ impl Seen {
         let mut seen = Self::default();
         if !group.time_wait.is_empty() {
             seen.closes = group.time_wait.closes_by_age(time_wait);
-            seen.pace = Pace::of(&seen.closes, group.time_wait.overdue() > 0);
+            seen.pace = Pace::of(&seen.closes, group.time_wait.overdue() > 0, RATE_S);
             for (age, closes) in (0..).zip(seen.closes.iter().take(PEAK_S)) {
                 if *closes > seen.peak {
                     (seen.peak, seen.peak_seconds_ago) = (*closes, Some(age));
@@ -442,21 +448,25 @@ pub(crate) struct Pace {
     pub(crate) per_second: f64,
     /// Over how many seconds; 0 without a close.
     pub(crate) over_s: u32,
+    /// How long ago the first close was, in seconds.
+    since_first: u32,
     /// True if it came to an end: nothing closed in the last second, though the mean says several should.
     pub(crate) stopped: bool,
 }
 
 impl Pace {
-    /// `older` says that there were closes before those that are counted.
-    fn of(closes: &[u32], older: bool) -> Self {
+    /// The mean over at most `span` seconds. `older` says that there were closes before those that are counted.
+    fn of(closes: &[u32], older: bool, span: u32) -> Self {
         let first = (1..).zip(closes).filter(|(_, closes)| **closes > 0).map(|(seconds, _)| seconds).last();
-        let over_s: u32 = if older { RATE_S } else { first.unwrap_or(0).min(RATE_S) };
+        let since_first: u32 = if older { u32::MAX } else { first.unwrap_or(0) };
+        let over_s = since_first.min(span);
         if over_s == 0 {
             return Self::default();
         }
         let sum: u64 = closes.iter().take(over_s as usize).map(|closes| u64::from(*closes)).sum();
         let per_second = sum as f64 / f64::from(over_s);
-        Self { per_second, over_s, stopped: per_second >= EXPECTED && closes.first() == Some(&0) }
+        let stopped = closes.first() == Some(&0) && (per_second >= EXPECTED || span == 1);
+        Self { per_second, over_s, since_first, stopped }
     }
 
     /// The pace of several groups together.
@@ -470,12 +480,12 @@ impl Pace {
                 *sum = sum.saturating_add(more);
             }
         }
-        Self::of(&closes, older)
+        Self::of(&closes, older, RATE_S)
     }
 
     /// True if it is a rate and not one burst: only then does the next minute follow from it.
     pub(crate) fn lasts(self) -> bool {
-        self.over_s >= LASTING_S && !self.stopped
+        self.since_first >= LASTING_S && !self.stopped
     }
 }
 

@@ -324,6 +324,19 @@ fn a_full_budget_of_reusable_ports_is_not_spent() {
 }
 
 #[test]
+fn the_rate_of_reused_ports_is_that_of_the_last_second() {
+    // 300 a second take the 500 ports of the first half again and again: what is older is mostly gone.
+    let mut host = Host::new(&[("net.ipv4.tcp_tw_reuse", "1")]);
+    host.time_waits(
+        steady(300, 1).chain(std::iter::repeat_n(1, 150)).chain(steady(10, 6).filter(|age| *age >= 2)),
+    );
+    let budget = host.budget();
+    assert_eq!((budget.reuse, budget.rate_over_s, budget.rate_lasts), (Reuse::Works, 1, true));
+    assert!(close_to(budget.closes_per_second, 300.0));
+    assert_eq!((budget.seconds_left, budget.blocked()), (None, 300));
+}
+
+#[test]
 fn a_vendors_shorter_time_wait_frees_ports_sooner() {
     let mut host = Host::new(&[("net.ipv4.tcp_tw_timeout", "10")]);
     host.time_waits(steady(90, 10));

@@ -71,6 +71,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     report.skips.extend_from_log(&scratch.skip_log);
     report.step("purity", purity::check);
     report.step("wasm32 check", purity::check_wasm);
+    report.step("fuzz targets", || {
+        // Without its default feature the crate needs no C++ compiler, and no libFuzzer to link to.
+        let target = crate::target_dir();
+        step::check(
+            cargo(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--target-dir"])
+                .arg(&target)
+                .args(["--", "-D", "warnings"]),
+        )
+    });
     report.step("cargo deny", || {
         if installed("deny") {
             step::check(cargo(["deny", "--workspace", "check", "bans", "licenses", "sources"]))

@@ -1,0 +1,43 @@
+//! What fuzzing found or started from, replayed: each file of `fuzz/corpus` goes through the check that the
+//! fuzzer of its folder's name makes. `fuzz/README.md` says how to fuzz.
+
+use std::path::Path;
+
+#[path = "../../../fuzz/checks/case.rs"]
+mod case;
+#[path = "../../../fuzz/checks/netlink.rs"]
+mod netlink;
+#[path = "../../../fuzz/checks/proc.rs"]
+mod proc;
+
+fn replay(target: &str, check: fn(&[u8])) -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(&corpus)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut files: Vec<_> = files.collect::<Result<_, _>>()?;
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", corpus.display());
+    let mut failed = Vec::new();
+    for file in files {
+        let bytes = std::fs::read(&file)?;
+        if std::panic::catch_unwind(|| check(&bytes)).is_err() {
+            failed.push(file);
+        }
+    }
+    assert!(failed.is_empty(), "what must hold does not for {failed:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_corpus_of_cases_is_read_and_diagnosed() -> std::io::Result<()> {
+    replay("case", case::case)
+}
+
+#[test]
+fn the_corpus_of_netlink_datagrams_is_read_and_counted() -> std::io::Result<()> {
+    replay("netlink", netlink::netlink)
+}
+
+#[test]
+fn the_corpus_of_proc_texts_is_read() -> std::io::Result<()> {
+    replay("proc", proc::proc)
+}

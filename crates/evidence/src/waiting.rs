@@ -89,7 +89,7 @@ impl Countdown {
     }
 
     /// Whole seconds left with their sockets, in no order; a second may come more than once.
-    fn counts(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub fn counts(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let (few, many): (&[u16], &[u32]) = match &self.left {
             Left::Few { used, seconds } => (&seconds[..usize::from(*used)], &[]),
             Left::Many(counts) => (&[], counts),

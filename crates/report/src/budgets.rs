@@ -42,6 +42,9 @@ pub struct BudgetRow {
     pub bound: u32,
     /// The same, inferred from where the ports of other connections lie.
     pub bound_likely: u32,
+    /// Of this budget's own ports: likely chosen by bind() before connect(), and so lost to every other
+    /// destination.
+    pub bound_before_connect: u32,
     /// Of `time_wait`: ports that connect() takes all the same, by `tcp_tw_reuse`. They do not block.
     pub reusable: u32,
     /// What `tcp_tw_reuse` does for this destination.
@@ -57,6 +60,8 @@ pub struct BudgetRow {
     pub closes_per_second: f64,
     /// How many seconds the rate is the mean of; 0 without a close.
     pub rate_over_s: u32,
+    /// True if the rate is one to go by: it held for some seconds and has not stopped. False for a single burst.
+    pub rate_lasts: bool,
     /// The most closes in one second of the last minute.
     pub peak_per_second: u32,
     /// How long ago that second was; null without a close.
@@ -103,6 +108,7 @@ impl BudgetRow {
             other: budget.other,
             bound: budget.bound,
             bound_likely: budget.bound_likely,
+            bound_before_connect: budget.bound_before_connect,
             reusable: budget.reusable,
             reuse: budget.reuse,
             left: budget.left(),
@@ -110,6 +116,7 @@ impl BudgetRow {
             past_knee: budget.past_knee,
             closes_per_second: rounded(budget.closes_per_second),
             rate_over_s: budget.rate_over_s,
+            rate_lasts: budget.rate_lasts,
             peak_per_second: budget.peak_per_second,
             peak_seconds_ago: budget.peak_seconds_ago,
             closes: budget.closes.iter().copied().take(MAX_HISTORY).collect(),

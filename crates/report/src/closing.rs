@@ -96,7 +96,7 @@ impl Closes {
         let mut by_second = vec![0_u64; usize::try_from(seconds).unwrap_or(1)];
         let newest = by_second.len() - 1;
         for group in namespace.sockets.groups.iter().filter(|group| !group.time_wait.is_empty()) {
-            for (left, count) in group.time_wait.by_second() {
+            for (left, count) in group.time_wait.counts() {
                 // As `evidence::Countdown::closes_by_age`, without a table for each group.
                 by_second[newest.saturating_sub(left as usize)] += u64::from(count);
             }

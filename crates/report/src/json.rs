@@ -22,6 +22,10 @@ struct Harmless;
 
 impl Formatter for Harmless {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.is_ascii() && !fragment.contains('\u{7f}') {
+            // serde_json has escaped the other controls of ASCII.
+            return out.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(place) = rest.find(|letter| !is_plain(letter)) {
             let (plain, odd) = rest.split_at(place);

@@ -4,7 +4,7 @@ use super::counted;
 use crate::Report;
 use crate::pen::{Paint, Pen};
 use crate::visible::shell_quoted;
-use diagnose::{Applicability, Change, Confidence, Finding, Remedy, Severity, in_namespace};
+use diagnose::{Applicability, Avoid, Change, Confidence, Finding, Remedy, Severity, in_namespace};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -29,7 +29,7 @@ pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Resu
         if told.len() < IN_FULL && of_rule < OF_ONE_RULE {
             pen.blank()?;
             let before = told.iter().find(|other| same_advice(other, finding));
-            full(report, pen, finding, before.copied())?;
+            full(report, pen, finding, before.copied(), &told)?;
             told.push(finding);
             after_line = false;
         } else if lines < IN_A_LINE {
@@ -96,7 +96,8 @@ fn full<W: Write>(
     report: &Report,
     pen: &mut Pen<'_, W>,
     finding: &Finding,
-    told: Option<&Finding>,
+    like: Option<&Finding>,
+    told: &[&Finding],
 ) -> io::Result<()> {
     claim(pen, finding, "")?;
     let sure = match finding.confidence {
@@ -115,17 +116,21 @@ fn full<W: Write>(
         let said = format!("{}: {}", evidence.source, evidence.says);
         labelled(pen, if place == 0 { "seen" } else { "" }, &said)?;
     }
-    if let Some(told) = told {
-        let elsewhere = told.subject.netns != finding.subject.netns;
+    if let Some(like) = like {
+        let elsewhere = like.subject.netns != finding.subject.netns;
         let changes: Vec<&Change> = finding.remedies.iter().flat_map(|remedy| &remedy.changes).collect();
         let here = if elsewhere && !changes.is_empty() { "; here the commands are" } else { "" };
-        labelled(pen, "do", &format!("as above, for \"{}\"{here}", super::gist(told)))?;
+        labelled(pen, "do", &format!("as above, for \"{}\"{here}", super::gist(like)))?;
         for change in changes.iter().filter(|_| elsewhere) {
             exact(pen, &finding.subject.netns, change, gutter(pen))?;
         }
     } else {
         remedies(pen, finding)?;
-        for avoid in finding.avoid.iter().take(AVOIDS) {
+        // The same warning is given once a page.
+        let said = |avoid: &Avoid| {
+            told.iter().any(|other| other.avoid.iter().take(AVOIDS).any(|known| known == avoid))
+        };
+        for avoid in finding.avoid.iter().take(AVOIDS).filter(|avoid| !said(avoid)) {
             labelled(pen, "don't", &format!("{}: {}", avoid.what, avoid.because))?;
         }
     }
@@ -151,7 +156,8 @@ fn remedies<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()>
         for change in &remedy.changes {
             exact(pen, &finding.subject.netns, change, hang)?;
         }
-        if place < EXPLAINED || !remedy.changes.is_empty() {
+        let explained = place < EXPLAINED || !remedy.changes.is_empty();
+        if explained && finding.severity > Severity::Note {
             outcome(pen, remedy, hang)?;
         }
     }
@@ -184,7 +190,7 @@ fn outcome<W: Write>(pen: &mut Pen<'_, W>, remedy: &Remedy, indent: usize) -> io
     let mut said = remedy.expected.trim_end_matches('.').to_owned();
     if !remedy.risk.is_empty() && !remedy.risk.starts_with("none") {
         let gap = if said.is_empty() { "" } else { "; " };
-        let _ = write!(said, "{gap}but {}", remedy.risk);
+        let _ = write!(said, "{gap}risk: {}", remedy.risk);
     }
     if said.is_empty() {
         return Ok(());

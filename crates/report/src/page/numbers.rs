@@ -103,7 +103,8 @@ fn use_of(budget: &BudgetRow) -> String {
         let _ = write!(said, "; {} of them may be taken again (tcp_tw_reuse)", thousands(budget.reusable));
     }
     if budget.closes_per_second > 0.0 {
-        let _ = write!(said, "; {} closes/s", number(budget.closes_per_second));
+        let burst = if budget.rate_lasts { "" } else { " (not steady)" };
+        let _ = write!(said, "; {} closes/s{burst}", number(budget.closes_per_second));
     }
     if budget.left == 0 {
         said.push_str("; none left");

@@ -20,7 +20,16 @@ fn case(namespaces: &str, gaps: &str) -> Case {
 }
 
 fn with_budgets(case: Case, findings: Vec<Finding>, unknown: Vec<Unknown>) -> Found {
-    let budgets = case.namespaces.iter().flat_map(diagnose::budgets).collect();
+    let mut budgets: Vec<diagnose::Budget> = case.namespaces.iter().flat_map(diagnose::budgets).collect();
+    for budget in &mut budgets {
+        // Forecasts are not what is tested here: a better one changes no page.
+        let used = budget.ports - budget.left();
+        budget.rate_lasts = budget.time_wait > 100;
+        budget.closes_per_second = f64::from(budget.time_wait) / 60.0;
+        budget.seconds_left =
+            (budget.rate_lasts && used * 2 > budget.ports).then(|| f64::from(budget.left()) / 40.0);
+        budget.past_knee = used * 2 > budget.ports;
+    }
     (case, Diagnosis { budgets, findings, unknown })
 }
 

@@ -184,9 +184,9 @@ impl Sockets<'_> {
 
     fn ten_thousand(&self) -> anyhow::Result<()> {
         let readers = &self.readers;
-        let held = Held::new(self.scaled(1_000))?;
+        let held = Held::new(self.scaled(500))?;
         let start = Instant::now();
-        Fill::new(DESTINATIONS)?.add(self.scaled(8_000))?;
+        Fill::new(DESTINATIONS)?.add(self.scaled(9_000))?;
         let mut race = Race::new(vec![&readers.doctor, &readers.one_request, &readers.ss]);
         race.warm_up()?;
         race.run_rounds(self.options.rounds, start + USABLE)?;

@@ -21,7 +21,7 @@ pub(crate) fn shown_during<T>(length: Duration, work: impl FnOnce() -> T) -> T {
             // A terminal that went away does not end the look.
             let _ = write!(io::stderr(), "\rlooking: {passed} of {} s", length.as_secs());
         }
-        let _ = write!(io::stderr(), "\r\x1b[K");
+        let _ = write!(io::stderr(), "\r{:40}\r", "");
     });
     let result = work();
     drop(done);

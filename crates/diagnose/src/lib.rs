@@ -21,7 +21,9 @@ mod rules;
 mod wording;
 
 pub use budget::{Budget, BudgetOwner, Reuse, budgets};
-pub use finding::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown};
+pub use finding::{
+    Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown,
+};
 pub use look::{Look, in_namespace};
 pub use registry::{Rule, Verdict, rule, rules};
 

@@ -351,7 +351,7 @@ impl Leak {
             Holder::Unaccepted => self
                 .listener(look)
                 .map_or_else(|| "the server".to_owned(), |(name, pid)| format!("{name} (pid {pid})")),
-            Holder::Unknown => "a process that could not be seen".to_owned(),
+            Holder::Unknown => "an unknown process".to_owned(),
         }
     }
 

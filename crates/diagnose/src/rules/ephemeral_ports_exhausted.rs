@@ -293,7 +293,9 @@ fn remedies(look: &Look<'_>, budget: &Budget) -> Vec<Remedy> {
     let who = budget.opened_by().unwrap_or_else(|| "the program that connects".to_owned());
     let time_wait = length(look.namespace.settings.time_wait());
     let mut all = Vec::new();
-    let poisoned = (budget.bound + budget.bound_likely > 0).then(|| no_port(look, budget));
+    // A listener needs its port; only what bind() holds besides could be left to connect().
+    let listening = look.namespace.sockets.bound.listening.total();
+    let poisoned = (budget.bound + budget.bound_likely > listening).then(|| no_port(look, budget));
     if mostly_bound(budget) {
         all.extend(poisoned.clone());
     }

@@ -207,7 +207,7 @@ impl<'a> Here<'a> {
             (subject.process, subject.pid) = (Some(process.name.clone()), Some(process.pid));
         }
         let who = holder.map_or_else(
-            || "a process that could not be seen".to_owned(),
+            || "an unknown process".to_owned(),
             |(process, _)| format!("{} (pid {})", process.name, process.pid),
         );
         let longest = match self.longest_ms {

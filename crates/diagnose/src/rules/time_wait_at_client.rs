@@ -102,9 +102,9 @@ fn to_one(look: &Look<'_>, budget: &Budget) -> Finding {
     let (source, destination) = (&budget.source, &budget.destination);
     let kept = length(look.namespace.settings.time_wait());
     let claim = format!(
-        "{} opens short connections from {source} to {destination}, {} a second: {} in TIME-WAIT hold {} of {} local \
+        "{} short connections from {source} to {destination}, {} a second: {} in TIME-WAIT hold {} of {} local \
          ports for {kept} each, and {}",
-        who.as_deref().unwrap_or("A process that could not be seen"),
+        who.as_deref().map_or_else(|| "An unknown process opens".to_owned(), |who| format!("{who} opens")),
         rate(budget.closes_per_second),
         count(budget.time_wait),
         percent(budget.time_wait, budget.ports),
@@ -188,7 +188,7 @@ fn to_all(look: &Look<'_>) -> Option<Finding> {
              destination is near its number of ports",
             counted(destinations as u64, "destination", "destinations"),
             rate(speed),
-            who.as_deref().unwrap_or("a process that could not be seen"),
+            who.as_deref().unwrap_or("an unknown process"),
             count(time_wait),
             memory(bytes(time_wait, ports)),
         ),

@@ -115,7 +115,7 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
         confidence: Confidence::Certain,
         claim: format!(
             "{} closes first {}, {} a second: {} in TIME-WAIT cost {cost} of memory and no local port",
-            server.map_or("A server that could not be seen", |_| who.as_str()),
+            server.map_or("An unknown server", |_| who.as_str()),
             place.preposition(),
             rate(speed),
             count(time_wait)

@@ -47,9 +47,9 @@ fn headline<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
             .take(GISTS)
             .map(|finding| format!("{}{}", of_netns(report, &finding.subject.netns), gist(finding)))
             .collect();
-        let mut said = gists.join("; ");
+        let mut said = gists.join(". ");
         if problems > GISTS {
-            let _ = write!(said, "; and {} more", problems - GISTS);
+            let _ = write!(said, ". And {} more", problems - GISTS);
         }
         said.push('.');
         return pen.flow(&[(paint, &format!("{count}: "))], 0, (Paint::Strong, &said));

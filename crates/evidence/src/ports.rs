@@ -45,11 +45,16 @@ impl PortRange {
 
     /// The ports of the range that connect() may choose, by half, when `excluded` are left out.
     pub fn halves_without(self, excluded: &PortSet) -> Halves {
+        let preferred = (u32::from(self.last) - u32::from(self.first)) / 2 + 1;
+        let gone = self.halves_of(excluded);
+        Halves { preferred: preferred - gone.preferred, other: self.ports() - preferred - gone.other }
+    }
+
+    /// The ports of a set that lie in the range, by half.
+    pub fn halves_of(self, ports: &PortSet) -> Halves {
         let mut halves = Halves::default();
-        for port in self.first..=self.last {
-            if !excluded.contains(port) {
-                halves.add(self.is_preferred(port));
-            }
+        for port in ports.iter().skip_while(|port| *port < self.first).take_while(|port| *port <= self.last) {
+            halves.add(self.is_preferred(port));
         }
         halves
     }
@@ -97,6 +102,16 @@ impl PortSet {
         self.bits[usize::from(port >> 6)] >> (port & 63) & 1 == 1
     }
 
+    /// The ports of this set that are not in another.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        for (word, gone) in rest.bits.iter_mut().zip(other.bits.iter()) {
+            *word &= !gone;
+        }
+        rest
+    }
+
     /// How many ports are in the set.
     pub fn len(&self) -> u32 {
         self.bits.iter().map(|word| word.count_ones()).sum()
@@ -109,7 +124,17 @@ impl PortSet {
 
     /// The ports in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..=u16::MAX).filter(|port| self.contains(*port))
+        (0..=u16::MAX).step_by(64).zip(self.bits.iter()).flat_map(|(first, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+                let place = rest.trailing_zeros() as u16;
+                (rest != 0).then(|| {
+                    rest &= rest - 1;
+                    first + place
+                })
+            })
+        })
     }
 }
 
@@ -192,6 +217,21 @@ mod tests {
             assert_eq!(PortRange::parse(text), None, "{text}");
         }
         assert_eq!(PortRange { first: 0, last: u16::MAX }.ports(), 65_536);
+    }
+
+    #[test]
+    fn the_ports_of_a_set_come_in_order() {
+        let mut set = PortSet::default();
+        let ports = [0, 1, 63, 64, 127, 8_080, 65_535];
+        set.extend(ports);
+        assert_eq!(set.iter().collect::<Vec<_>>(), ports);
+        assert_eq!((set.len(), set.contains(64), set.contains(65)), (7, true, false));
+        let halves = PortRange { first: 1, last: 127 }.halves_of(&set);
+        assert_eq!((halves.preferred, halves.other), (3, 1));
+        let none = PortRange { first: 0, last: u16::MAX }.halves_without(&PortSet::default());
+        assert_eq!((none.preferred, none.other), (32_768, 32_768));
+        let one = PortRange { first: 7, last: 7 }.halves_without(&PortSet::default());
+        assert_eq!((one.preferred, one.other), (1, 0));
     }
 
     #[test]

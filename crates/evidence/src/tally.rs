@@ -1,7 +1,7 @@
 //! From a stream of sockets to groups, without keeping the sockets.
 
 use crate::sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
-use crate::{Endpoint, Halves, PortRange, PortSet, Waiting};
+use crate::{Endpoint, PortRange, PortSet, Waiting};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use std::hash::BuildHasher;
@@ -293,16 +293,8 @@ impl Tally {
 
     /// The result.
     pub fn finish(self) -> Sockets {
-        let range = self.options.range;
-        let within = |ports: &PortSet| {
-            let mut halves = Halves::default();
-            for port in
-                ports.iter().filter(|port| range.contains(*port) && !self.options.reserved.contains(*port))
-            {
-                halves.add(range.is_preferred(port));
-            }
-            halves
-        };
+        let TallyOptions { range, reserved, .. } = &self.options;
+        let within = |ports: &PortSet| range.halves_of(&ports.without(reserved));
         let mut all = self.listening.clone();
         for ports in [&self.idle_bound, &self.named].into_iter().flatten() {
             all.extend(ports.iter());

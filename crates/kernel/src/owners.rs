@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 const PART: u32 = 2_048;
 
 /// Threads are not worth their start for fewer open files than this.
-const WORTH_A_THREAD: u64 = 4_096;
+const WORTH_A_THREAD: u64 = 512;
 
 /// At most so many threads: the kernel gains little from more, and the host has other work.
 const MAX_THREADS: usize = 4;

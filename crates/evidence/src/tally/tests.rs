@@ -1,4 +1,5 @@
 use super::*;
+use crate::Halves;
 use std::net::Ipv4Addr;
 
 const RANGE: PortRange = PortRange { first: 1_000, last: 1_009 };

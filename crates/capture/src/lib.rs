@@ -3,6 +3,14 @@
 //! Bytes of capture files go in, connections with their endings come out. No I/O of its own, no clock: times are
 //! those of the packets.
 
+mod file;
+mod link;
+mod merge;
 mod packet;
+mod reader;
 
+pub use file::{Break, FileEnding, Refused};
+pub use link::Statistics;
+pub use merge::Merge;
 pub use packet::{Flow, Packet};
+pub use reader::Reader;

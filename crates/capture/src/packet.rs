@@ -20,10 +20,16 @@ pub struct Flow {
 pub struct Packet<'a> {
     /// Number of the packet in its file, from 1, as Wireshark counts.
     pub number: u64,
+    /// Which of several files it is from: the number its [`Reader`](crate::Reader) was given.
+    pub file: u16,
     /// Time, in nanoseconds since 1970.
     pub time_ns: i64,
     /// Who sends to whom: the innermost addresses of a tunnel.
     pub flow: Flow,
+    /// The network that the addresses belong to, where the frame says so: 0 without a tag, the number of its VLAN,
+    /// or above 4,095 a hash of the tags and tunnels it is in (VXLAN, Geneve). The two directions of a connection
+    /// may differ, where a router or a card stands between.
+    pub context: u32,
     /// The segment; its `length` is that of the data on the wire, even if fewer bytes were captured.
     pub segment: Segment,
     /// Window scale of a SYN.

@@ -1,0 +1,134 @@
+//! Every capture of the shared folder, held to what tshark counted in it: segments in all, segments of each pair of
+//! endpoints, first and last time. `docs/oracle-differences.md` explains what differs.
+
+use capture::{FileEnding, Reader};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+
+fn skip(name: &str, reason: &str) {
+    eprintln!("SKIP {name}: {reason}");
+    if let Some(path) = std::env::var_os("LASTACK_SKIP_LOG") {
+        let mut log =
+            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the log of skips");
+        log.write_all(format!("{name}\t{reason}\n").as_bytes()).expect("the log of skips");
+    }
+}
+
+/// The shared captures, where this machine has them.
+fn captures(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("LASTACK_CAPTURES").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures"),
+        PathBuf::from,
+    );
+    if folder.join("pcaps").is_dir() {
+        return Some(folder);
+    }
+    skip(test, "the shared captures are not here (LASTACK_CAPTURES names their folder)");
+    None
+}
+
+/// Segments by pair of endpoints, the smaller first.
+type Pairs = BTreeMap<(String, String), u64>;
+
+#[derive(Debug, Default, PartialEq)]
+struct Counted {
+    segments: u64,
+    pairs: Pairs,
+}
+
+fn endpoint(address: u128, port: u16) -> String {
+    let address = Ipv6Addr::from(address);
+    address
+        .to_ipv4_mapped()
+        .map_or_else(|| format!("[{address}]:{port}"), |address| format!("{address}:{port}"))
+}
+
+fn pair(first: String, second: String) -> (String, String) {
+    if first <= second { (first, second) } else { (second, first) }
+}
+
+fn read(mut reader: Reader<'_>) -> (Counted, FileEnding) {
+    let mut counted = Counted::default();
+    reader.for_each(|packet| {
+        let flow = packet.flow;
+        let source = endpoint(flow.source, flow.source_port);
+        let destination = endpoint(flow.destination, flow.destination_port);
+        counted.segments += 1;
+        *counted.pairs.entry(pair(source, destination)).or_default() += 1;
+    });
+    assert_eq!(reader.statistics().segments, counted.segments);
+    (counted, reader.ending().cloned().expect("the end was reached"))
+}
+
+/// What the oracle says of a capture, and how many of its packets it could read.
+fn expected(folder: &Path, name: &str) -> (Counted, u64) {
+    let text = std::fs::read_to_string(folder.join("oracle").join(format!("{name}.jsonl"))).unwrap();
+    let mut lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let capture = lines.next().unwrap();
+    let mut counted = Counted { segments: capture["tcp_segments"].as_u64().unwrap(), pairs: Pairs::new() };
+    for connection in lines.filter(|line| line["type"] == "conn") {
+        let side = |name: &str| {
+            let text = connection[name].as_str().unwrap();
+            let (address, port) = text.rsplit_once(':').unwrap();
+            match address.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
+                Ok(address) => endpoint(address.into(), port.parse().unwrap()),
+                Err(_) => text.to_owned(),
+            }
+        };
+        let packets = connection["packets"].as_u64().unwrap();
+        *counted.pairs.entry(pair(side("client"), side("server"))).or_default() += packets;
+    }
+    (counted, capture["frames"].as_u64().unwrap())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder.join("pcaps")).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(names.len() > 100, "{} captures", names.len());
+    names
+}
+
+#[test]
+fn the_shared_captures_have_the_segments_that_tshark_sees() {
+    let Some(folder) = captures("the_shared_captures_have_the_segments_that_tshark_sees") else { return };
+    let mut differ = Vec::new();
+    for name in names(&folder) {
+        let bytes = std::fs::read(folder.join("pcaps").join(&name)).unwrap();
+        let (expected, frames) = expected(&folder, &name);
+        let (counted, read_frames, ending) = match Reader::new(&bytes) {
+            Ok(reader) => {
+                let (counted, ending) = read(reader);
+                let mut again = Reader::new(&bytes).unwrap();
+                again.for_each(|_| {});
+                (counted, again.statistics().frames, Some(ending))
+            }
+            Err(refused) => {
+                println!("{name}: {refused}");
+                (Counted::default(), 0, None)
+            }
+        };
+        if let Some(FileEnding::Broken(place)) = &ending {
+            println!("{name}: {place}");
+        }
+        if counted != expected || read_frames != frames {
+            let mut text = format!(
+                "{name}: {} segments in {read_frames} frames, tshark has {} in {frames}",
+                counted.segments, expected.segments
+            );
+            for (pair, count) in &expected.pairs {
+                let here = counted.pairs.get(pair).copied().unwrap_or(0);
+                if here != *count {
+                    text += &format!("; {pair:?} {here}, not {count}");
+                }
+            }
+            for pair in counted.pairs.keys().filter(|pair| !expected.pairs.contains_key(*pair)) {
+                text += &format!("; {pair:?} only here");
+            }
+            differ.push(text.chars().take(600).collect::<String>());
+        }
+    }
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+}

@@ -96,6 +96,11 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
             .collect::<Vec<_>>()
             .join(" "),
     );
+    if let Some(others) = namespace::time_wait_of_the_host().filter(|others| *others > 10_000) {
+        println!(
+            "{others} TIME-WAIT of other namespaces lie in the same table, which every reader walks: wait for their end"
+        );
+    }
     if options.scale < 1.0 {
         println!("scaled to {}: the goals are for 1", options.scale);
     }

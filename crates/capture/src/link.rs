@@ -32,6 +32,8 @@ impl Link {
     pub(crate) const IPNET: Self = Self(226);
     /// What a file of another format has that has no number here.
     pub(crate) const UNKNOWN: Self = Self(u32::MAX);
+    /// A record that has a number as packets do, but is none.
+    pub(crate) const NOT_A_PACKET: Self = Self(u32::MAX - 1);
 }
 
 /// Layers within layers; no frame that anyone meant to send has as many.
@@ -127,11 +129,14 @@ impl Decoder {
             time_ns: record.time_ns,
             file: self.file,
             cut: record.captured < record.original,
+            inflated: false,
             fragments: &mut self.fragments,
             statistics: &mut self.statistics,
             sink,
         };
-        layers.link(record.link, Piece::new(frame, record.original as usize), Around::default());
+        if record.link != Link::NOT_A_PACKET {
+            layers.link(record.link, Piece::new(frame, record.original as usize), Around::default());
+        }
         self.statistics.without_tcp += u64::from(self.statistics.segments == before);
     }
 
@@ -149,6 +154,8 @@ struct Layers<'f> {
     time_ns: i64,
     file: u16,
     cut: bool,
+    /// Something in it has been decompressed: once is enough for honest frames.
+    inflated: bool,
     fragments: &'f mut Fragments,
     statistics: &'f mut Statistics,
     sink: &'f mut dyn FnMut(&Packet<'_>),

@@ -19,6 +19,17 @@ enum Lengths {
     Perhaps,
 }
 
+/// What the first two records of a file look like if their headers have a certain size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// They make sense, or the file ends behind one of them.
+    Fits,
+    /// The file ends within one of them.
+    Cut,
+    /// They make no sense.
+    Odd,
+}
+
 /// How the records of a file are written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pcap {
@@ -64,27 +75,27 @@ impl Pcap {
             MAGIC_MICROSECONDS if whole => &[16, 24, 20],
             _ => &[16],
         };
-        pcap.header = headers
-            .iter()
-            .copied()
-            .find(|size| Self { header: *size, ..pcap }.plausible(bytes))
-            .unwrap_or(headers[0]);
+        let fits = |size: &&usize| Self { header: **size, ..pcap }.shape(bytes) == Shape::Fits;
+        if pcap.shape(bytes) != Shape::Cut || magic == MAGIC_MODIFIED {
+            pcap.header = *headers.iter().find(fits).unwrap_or(&headers[0]);
+        }
         Some(Ok((pcap, FILE_HEADER)))
     }
 
-    /// True if the first two records make sense.
-    fn plausible(&self, bytes: &[u8]) -> bool {
+    /// What the first two records look like.
+    fn shape(&self, bytes: &[u8]) -> Shape {
         let mut at = FILE_HEADER;
         for _ in 0..2 {
             match self.step(bytes, at) {
                 // No packet of such a size was ever sent, so the length is none.
-                Step::Frame { record, .. } if record.original > 64 * LARGEST_PACKET => return false,
+                Step::Frame { record, .. } if record.original > 64 * LARGEST_PACKET => return Shape::Odd,
                 Step::Frame { next, .. } => at = next,
-                Step::More { .. } => return at == FILE_HEADER || at == bytes.len(),
-                _ => return false,
+                Step::More { .. } if at == bytes.len() => break,
+                Step::More { .. } => return Shape::Cut,
+                _ => return Shape::Odd,
             }
         }
-        true
+        Shape::Fits
     }
 
     #[inline]

@@ -87,6 +87,11 @@ impl Pcapng {
             OBSOLETE_PACKET => self.obsolete_packet(block, at, next),
             INTERFACE_DESCRIPTION => self.interface_description(block, next),
             INTERFACE_STATISTICS => self.interface_statistics(block, next),
+            // Wireshark numbers these too: systemd's journal, system calls of Sysdig, and what vendors add.
+            0x9 | 0x204 | 0x208 | 0x216 | 0x217 | 0x221 | 0xbad | 0x4000_0bad => {
+                let (time_ns, link) = (self.last_time, Link::NOT_A_PACKET);
+                Step::Frame { record: Record { time_ns, link, start: at, captured: 0, original: 0 }, next }
+            }
             _ => Step::Skip { next },
         }
     }

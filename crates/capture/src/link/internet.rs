@@ -5,6 +5,8 @@ use super::fragments::Datagram;
 use super::{Around, Layers, Piece};
 
 const IPV6_HEADER: usize = 40;
+/// What a length of 16 bits can say.
+const LARGEST_DATAGRAM: usize = 65_535;
 
 impl Layers<'_> {
     /// IP of the version that it says.
@@ -82,6 +84,7 @@ impl Layers<'_> {
             0 | 43 | 60 | 135 | 139 | 140 => self.extension(piece, 8, 8, around),
             51 => self.extension(piece, 8, 4, around), // AH counts in words of 4 bytes, less 2 (RFC 4302)
             44 => self.ipv6_fragment(piece, around),
+            108 => self.compressed(piece, around),
             _ => {}
         }
     }
@@ -91,6 +94,20 @@ impl Layers<'_> {
         let Some([next, length]) = piece.chunk::<2>(0) else { return };
         if let Some(rest) = piece.skip(least + usize::from(length) * unit) {
             self.protocol(next, rest, around);
+        }
+    }
+
+    /// IPComp (RFC 3173) with DEFLATE (RFC 2394), which is all that is used.
+    fn compressed(&mut self, piece: Piece<'_>, around: Around) {
+        let (Some(next), Some(body)) = (piece.u8(0), piece.skip(4)) else { return };
+        if std::mem::replace(&mut self.inflated, true) {
+            return;
+        }
+        let mut whole = Vec::with_capacity(LARGEST_DATAGRAM);
+        let mut inflate = flate2::Decompress::new(false);
+        let done = inflate.decompress_vec(body.bytes(), &mut whole, flate2::FlushDecompress::Finish);
+        if matches!(done, Ok(flate2::Status::StreamEnd)) {
+            self.protocol(next, Piece::new(&whole, whole.len()), around);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Rules: from a [`Case`](evidence::Case) to findings, each with remedies in the right order and what not to do.
+//! Rules: from a [`Case`] to findings, each with remedies in the right order and what not to do.
 //!
 //! Everything here is a function of the case: no I/O, no clock. The same case gives the same diagnosis on
 //! any machine. What a rule would need and the case lacks is an [`Unknown`], never silence.

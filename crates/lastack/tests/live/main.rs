@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a skip is said where the test is run by hand, too")]
 
 mod budgets;
+mod crafted;
 mod harness;
 mod namespaces;
 mod owners;

@@ -3,9 +3,10 @@
 //! The situations are made with real sockets; rules that need another kernel (`time-wait-recycle`) or another
 //! host's packets have fixtures only.
 
+use crate::crafted::Crafter;
 use crate::harness::{
-    Server, abort, doctor, finding, findings, has, in_namespace, lastack, listener_with_backlog, rules, run,
-    set, skip, ss, until, while_looking,
+    Server, abort, close_first, doctor, finding, findings, has, in_namespace, lastack, listener_with_backlog,
+    rules, run, set, skip, ss, until, while_looking,
 };
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -184,6 +185,38 @@ fn an_accept_queue_that_nobody_empties() {
         let (report, code) = doctor(&["--for", "0"]);
         let finding = finding(&report, "accept-queue-full");
         assert_eq!((finding["subject"]["listener"].as_str(), code), (Some("127.0.0.1:900"), 1));
+    });
+}
+
+#[test]
+fn syns_of_an_older_clock_that_meet_time_wait() {
+    in_namespace("rules::syns_of_an_older_clock_that_meet_time_wait", || {
+        // Otherwise the reset that answers the old ACK kills the TIME-WAIT at once, and it is met only once.
+        set("net.ipv4.tcp_rfc1337", "1");
+        // Timestamps are the milliseconds since the start of this host, and 1 is older than any.
+        set("net.ipv4.tcp_timestamps", "2");
+        let server = Server::local(900);
+        let ports: Vec<u16> = (0..20)
+            .map(|_| {
+                let (client, accepted) = server.pair();
+                let port = client.local_addr().expect("an address").port();
+                close_first(accepted, client);
+                port
+            })
+            .collect();
+        let (report, code) = while_looking("2s", move || {
+            let crafter = Crafter::new();
+            let end = Instant::now() + Duration::from_secs(3);
+            while Instant::now() < end {
+                for port in &ports {
+                    crafter.syn(*port, 900, 1, 1);
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        assert_eq!(finding(&report, "syn-meets-time-wait")["confidence"], "possible");
+        assert_eq!(finding(&report, "timestamps-behind-nat")["confidence"], "possible");
+        assert_eq!(code, 1);
     });
 }
 

@@ -3,12 +3,18 @@
 //! Bytes of capture files go in, connections with their endings come out. No I/O of its own, no clock: times are
 //! those of the packets.
 
+mod connections;
 mod file;
+mod http;
 mod link;
 mod merge;
 mod packet;
 mod reader;
 
+pub use connections::{
+    Connection, Connections, Ending, Endless, Handshake, HttpSummary, Note, Options, Outcome, PerSide, ResetCause, Reuse,
+    Versions, Who,
+};
 pub use file::{Break, FileEnding, Refused};
 pub use link::Statistics;
 pub use merge::Merge;

@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Doctor(Doctor),
+    Read(Read),
     Explain(Explain),
     Completions(Completions),
     Man(Man),
@@ -48,6 +49,20 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["netns", "all_netns", "length", "save"])]
     pub(crate) case: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Says of each connection in a capture how it ended, and why
+///
+/// Reads pcap and pcapng, compressed or not, of one or several files, which are merged by time. A packet's number is
+/// the one that Wireshark shows.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct Read {
+    /// The captures; - is standard input, which may still grow (`tcpdump -w - | lastack read -`)
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -171,7 +186,7 @@ fn help_command(error: &clap::Error) -> String {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
-    let commands = ["doctor", "explain", "completions", "man"];
+    let commands = ["doctor", "read", "explain", "completions", "man"];
     let words = usage.split_whitespace().find(|word| commands.contains(word));
     words.map_or_else(|| "lastack --help".to_owned(), |command| format!("lastack {command} --help"))
 }

@@ -11,6 +11,7 @@ mod explain;
 mod look_length;
 mod man;
 mod progress;
+mod read;
 mod screen;
 
 use arguments::{Arguments, Command};
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     };
     let outcome = match &arguments.command {
         Command::Doctor(options) => doctor::run(options),
+        Command::Read(options) => read::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Completions(options) => completions::run(options),
         Command::Man(options) => man::run(options),

@@ -60,7 +60,7 @@ fn assert_refused(output: &Output, thing: &str) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["", "doctor", "explain", "completions", "man"] {
+    for command in ["", "doctor", "read", "explain", "completions", "man"] {
         let arguments = [command, "--help"];
         let output = run(arguments.iter().filter(|word| !word.is_empty()));
         assert_eq!(output.status.code(), Some(0), "{command}");

@@ -104,6 +104,11 @@ impl<'a> Reader<'a> {
         let mut enough = 28;
         loop {
             while stream.filled < enough && stream.fill(&mut 0, enough) {}
+            let variants = file::Pcap::enough(&stream.buffer[..stream.filled]);
+            if enough < variants && !stream.ended {
+                enough = variants;
+                continue;
+            }
             match Format::of(&stream.buffer[..stream.filled], false) {
                 Ok((format, at)) => return Ok(Self::with(Input::Stream(stream), format, at)),
                 Err(_) if !stream.ended && enough < file::ENOUGH_TO_TELL => enough = file::ENOUGH_TO_TELL,

@@ -1,8 +1,11 @@
-//! Every capture of the shared folder, held to what tshark counted in it: segments in all, segments of each pair of
-//! endpoints, first and last time. `docs/oracle-differences.md` explains what differs.
+//! Every capture of the shared folder, held to what tshark counted in it: frames, segments in all, and segments of
+//! each pair of endpoints. `docs/oracle-differences.md` explains what differs.
+
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the captures are files")]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test")]
 
 use capture::{FileEnding, Reader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
@@ -32,7 +35,7 @@ fn captures(test: &str) -> Option<PathBuf> {
 /// Segments by pair of endpoints, the smaller first.
 type Pairs = BTreeMap<(String, String), u64>;
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Counted {
     segments: u64,
     pairs: Pairs,
@@ -49,7 +52,7 @@ fn pair(first: String, second: String) -> (String, String) {
     if first <= second { (first, second) } else { (second, first) }
 }
 
-fn read(mut reader: Reader<'_>) -> (Counted, FileEnding) {
+fn read(mut reader: Reader<'_>) -> (Counted, u64, FileEnding) {
     let mut counted = Counted::default();
     reader.for_each(|packet| {
         let flow = packet.flow;
@@ -58,8 +61,9 @@ fn read(mut reader: Reader<'_>) -> (Counted, FileEnding) {
         counted.segments += 1;
         *counted.pairs.entry(pair(source, destination)).or_default() += 1;
     });
-    assert_eq!(reader.statistics().segments, counted.segments);
-    (counted, reader.ending().cloned().expect("the end was reached"))
+    let statistics = reader.statistics();
+    assert_eq!(statistics.segments, counted.segments);
+    (counted, statistics.frames, reader.ending().cloned().expect("the end was reached"))
 }
 
 /// What the oracle says of a capture, and how many of its packets it could read.
@@ -83,6 +87,15 @@ fn expected(folder: &Path, name: &str) -> (Counted, u64) {
     (counted, capture["frames"].as_u64().unwrap())
 }
 
+/// Captures that are read otherwise than by tshark, with the segments and frames that are right.
+const DIFFER: [(&str, u64, u64); 1] = [("oisf_bug-6875-01_fuzz.pcap", 0, 1)];
+
+#[test]
+fn what_differs_is_explained() {
+    let explained = include_str!("../../../docs/oracle-differences.md");
+    assert!(DIFFER.iter().all(|(name, ..)| explained.contains(name)));
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let files = std::fs::read_dir(folder.join("pcaps")).unwrap();
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -100,10 +113,16 @@ fn the_shared_captures_have_the_segments_that_tshark_sees() {
         let (expected, frames) = expected(&folder, &name);
         let (counted, read_frames, ending) = match Reader::new(&bytes) {
             Ok(reader) => {
-                let (counted, ending) = read(reader);
-                let mut again = Reader::new(&bytes).unwrap();
-                again.for_each(|_| {});
-                (counted, again.statistics().frames, Some(ending))
+                let (counted, frames, ending) = read(reader);
+                // NetMon's files cannot be read from a stream.
+                if let Ok(streamed) = Reader::from_stream(&bytes[..]) {
+                    assert_eq!(
+                        read(streamed),
+                        (counted.clone(), frames, ending.clone()),
+                        "{name} as a stream"
+                    );
+                }
+                (counted, frames, Some(ending))
             }
             Err(refused) => {
                 println!("{name}: {refused}");
@@ -113,21 +132,24 @@ fn the_shared_captures_have_the_segments_that_tshark_sees() {
         if let Some(FileEnding::Broken(place)) = &ending {
             println!("{name}: {place}");
         }
+        if let Some((_, segments, frames)) = DIFFER.iter().find(|(differs, ..)| *differs == name) {
+            assert_eq!((counted.segments, read_frames), (*segments, *frames), "{name}");
+            continue;
+        }
         if counted != expected || read_frames != frames {
-            let mut text = format!(
+            let mut lines = vec![format!(
                 "{name}: {} segments in {read_frames} frames, tshark has {} in {frames}",
                 counted.segments, expected.segments
-            );
-            for (pair, count) in &expected.pairs {
-                let here = counted.pairs.get(pair).copied().unwrap_or(0);
-                if here != *count {
-                    text += &format!("; {pair:?} {here}, not {count}");
+            )];
+            let all: BTreeSet<_> = counted.pairs.keys().chain(expected.pairs.keys()).collect();
+            for pair in all {
+                let count = |of: &Counted| of.pairs.get(pair).copied().unwrap_or(0);
+                if count(&counted) != count(&expected) {
+                    lines.push(format!("{pair:?} {}, not {}", count(&counted), count(&expected)));
                 }
             }
-            for pair in counted.pairs.keys().filter(|pair| !expected.pairs.contains_key(*pair)) {
-                text += &format!("; {pair:?} only here");
-            }
-            differ.push(text.chars().take(600).collect::<String>());
+            lines.truncate(10);
+            differ.push(lines.join("; "));
         }
     }
     assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));

@@ -166,7 +166,12 @@ impl<R: BufRead> Read for Zstd<R> {
             if let Err(error) = block {
                 // The decoder keeps the last window back while a frame goes on. An empty last block ends it, so
                 // that all that was decompressed can be read; behind it stands room for a checksum.
-                self.failed = Some(std::io::Error::other(error));
+                let cut = self.source.fill_buf().is_ok_and(<[u8]>::is_empty);
+                self.failed = Some(if cut {
+                    std::io::ErrorKind::UnexpectedEof.into()
+                } else {
+                    std::io::Error::other(error)
+                });
                 let end = [1, 0, 0, 0, 0, 0, 0];
                 if self.decoder.decode_blocks(&end[..], BlockDecodingStrategy::All).is_err() {
                     self.inside = false;

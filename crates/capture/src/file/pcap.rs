@@ -43,6 +43,17 @@ pub(crate) struct Pcap {
 }
 
 impl Pcap {
+    /// Bytes from the start that tell which variant a file is. A plain one needs no more than its header, so that
+    /// a stream of it, which may be a capture that goes on, is not waited for.
+    pub(crate) fn enough(start: &[u8]) -> usize {
+        let modified =
+            |magic| [Order::Little, Order::Big].iter().any(|order| order.u32(magic) == MAGIC_MODIFIED);
+        match start.first_chunk() {
+            Some(magic) if modified(*magic) => FILE_HEADER + 2 * (28 + LARGEST_PACKET as usize),
+            _ => FILE_HEADER,
+        }
+    }
+
     /// `None` if this is no such file.
     pub(crate) fn of(bytes: &[u8], whole: bool) -> Option<Result<(Self, usize), Refused>> {
         let magic: [u8; 4] = *bytes.first_chunk()?;
@@ -71,12 +82,13 @@ impl Pcap {
         // Wireshark libpcap.c, libpcap_open(): the same magics stand for records with other headers, which only
         // the records can tell. 24 and 28 are Kuznetsov's, 20 is Nokia's.
         let headers: &[usize] = match magic {
-            MAGIC_MODIFIED => &[24, 28, 16],
+            MAGIC_MODIFIED => &[24, 28],
             MAGIC_MICROSECONDS if whole => &[16, 24, 20],
             _ => &[16],
         };
-        let fits = |size: &&usize| Self { header: **size, ..pcap }.shape(bytes) == Shape::Fits;
-        if pcap.shape(bytes) != Shape::Cut || magic == MAGIC_MODIFIED {
+        pcap.header = headers[0];
+        if pcap.shape(bytes) == Shape::Odd {
+            let fits = |size: &&usize| Self { header: **size, ..pcap }.shape(bytes) == Shape::Fits;
             pcap.header = *headers.iter().find(fits).unwrap_or(&headers[0]);
         }
         Some(Ok((pcap, FILE_HEADER)))
@@ -84,12 +96,25 @@ impl Pcap {
 
     /// What the first two records look like.
     fn shape(&self, bytes: &[u8]) -> Shape {
+        const YEAR_NS: u64 = 366 * 86_400 * 1_000_000_000;
         let mut at = FILE_HEADER;
+        let mut time = None;
         for _ in 0..2 {
+            let number = |place: usize| self.order.u32_at(bytes, at + place).map_or(0, i64::from);
             match self.step(bytes, at) {
-                // No packet of such a size was ever sent, so the length is none.
-                Step::Frame { record, .. } if record.original > 64 * LARGEST_PACKET => return Shape::Odd,
-                Step::Frame { next, .. } => at = next,
+                Step::Frame { record, next } => {
+                    // More bytes than were on the wire, or than any wire carries at once, are no lengths; and
+                    // fractions of a second are below a second, and packets in a row not years apart.
+                    let apart = record.time_ns.abs_diff(*time.get_or_insert(record.time_ns));
+                    let odd = record.original > 64 * LARGEST_PACKET
+                        || (self.lengths == Lengths::AsWritten && number(8) > number(12))
+                        || number(4) * self.unit >= 1_000_000_000
+                        || apart > YEAR_NS;
+                    if odd {
+                        return Shape::Odd;
+                    }
+                    at = next;
+                }
                 Step::More { .. } if at == bytes.len() => break,
                 Step::More { .. } => return Shape::Cut,
                 _ => return Shape::Odd,

@@ -11,11 +11,14 @@
 //! ```
 #![no_std]
 
+pub mod machine;
 pub mod profile;
 mod segment;
 mod seq;
 mod state;
+mod state_set;
 
 pub use segment::{Flags, Segment, Timestamps};
 pub use seq::Seq;
 pub use state::{State, UnknownState};
+pub use state_set::StateSet;

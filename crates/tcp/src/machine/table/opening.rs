@@ -1,0 +1,106 @@
+//! Segments before a connection is open (RFC 9293 sections 3.10.7.1 to 3.10.7.4).
+
+use super::super::{Condition as If, Event, Kind, Reply, Row};
+use super::on;
+use crate::State::{CloseWait, Closed, Established, Listen, SynReceived, SynSent};
+
+const RST: Event = Event::Segment(Kind::Rst);
+const SYN: Event = Event::Segment(Kind::Syn);
+const SYN_ACK: Event = Event::Segment(Kind::SynAck);
+const FIN: Event = Event::Segment(Kind::Fin);
+const DATA: Event = Event::Segment(Kind::Data);
+const ACK: Event = Event::Segment(Kind::Ack);
+const NO_FLAGS: Event = Event::Segment(Kind::NoFlags);
+
+const CLOSED: &str = "RFC 9293 section 3.10.7.1; net/ipv4/tcp_ipv4.c tcp_v4_rcv() no_tcp_socket";
+const LISTENS: &str = "RFC 9293 section 3.10.7.2; net/ipv4/tcp_input.c tcp_rcv_state_process()";
+const REQUEST: &str = "RFC 9293 section 3.10.7.2; net/ipv4/tcp_input.c tcp_conn_request()";
+const FULL: &str = "net/ipv4/tcp_input.c tcp_conn_request(): ListenOverflows";
+const RECYCLE: &str = "net/ipv4/tcp_input.c tcp_conn_request(), before 4.12: PAWSPassive";
+const SENT: &str = "RFC 9293 section 3.10.7.3; net/ipv4/tcp_input.c tcp_rcv_synsent_state_process()";
+const RECEIVED: &str = "RFC 9293 section 3.10.7.4; net/ipv4/tcp_minisocks.c tcp_check_req()";
+const OVERFLOW: &str = "net/ipv4/tcp_minisocks.c tcp_check_req(): tcp_abort_on_overflow";
+const CROSSED: &str = "RFC 9293 section 3.5 figure 7; net/ipv4/tcp_input.c tcp_validate_incoming()";
+
+pub(super) const ROWS: [Row; 67] = [
+    // No connection.
+    on(&[Closed], RST, &[]).source(CLOSED),
+    on(&[Closed], SYN, &[If::NoListener]).reply(Reply::Rst).source(CLOSED),
+    on(&[Closed, Listen], SYN, &[If::RecycleRefuses]).source(RECYCLE),
+    on(&[Closed, Listen], SYN, &[If::QueueFull]).source(FULL),
+    on(&[Closed, Listen], SYN, &[]).to(SynReceived).reply(Reply::SynAck).source(REQUEST),
+    on(&[Closed], SYN_ACK, &[]).reply(Reply::Rst).source(CLOSED),
+    on(&[Closed], FIN, &[If::Listener, If::NoAck]).source(LISTENS),
+    on(&[Closed], FIN, &[]).reply(Reply::Rst).source(CLOSED),
+    on(&[Closed], DATA, &[If::Listener, If::NoAck]).source(LISTENS),
+    on(&[Closed], DATA, &[]).reply(Reply::Rst).source(CLOSED),
+    on(&[Closed], ACK, &[]).reply(Reply::Rst).source(CLOSED),
+    on(&[Closed], NO_FLAGS, &[If::Listener]).source(LISTENS),
+    on(&[Closed], NO_FLAGS, &[]).reply(Reply::Rst).source(CLOSED),
+    on(&[Listen], RST, &[]).source(LISTENS),
+    on(&[Listen], SYN_ACK, &[]).reply(Reply::Rst).source(LISTENS),
+    on(&[Listen], FIN, &[If::NoAck]).source(LISTENS),
+    on(&[Listen], FIN, &[]).reply(Reply::Rst).source(LISTENS),
+    on(&[Listen], DATA, &[If::NoAck]).source(LISTENS),
+    on(&[Listen], DATA, &[]).reply(Reply::Rst).source(LISTENS),
+    on(&[Listen], ACK, &[]).reply(Reply::Rst).source(LISTENS),
+    on(&[Listen], NO_FLAGS, &[]).source(LISTENS),
+    // Our SYN is out. To an acknowledgement that is not of it, the reset takes that very number: it is what ends
+    // a TIME-WAIT on the other side (row 17).
+    on(&[SynSent], RST, &[If::NoAck]).source(SENT),
+    on(&[SynSent], RST, &[If::AckRefused]).source(SENT),
+    on(&[SynSent], RST, &[]).to(Closed).source(SENT),
+    on(&[SynSent], SYN, &[]).to(SynReceived).reply(Reply::SynAck).source(SENT),
+    on(&[SynSent], SYN_ACK, &[If::AckRefused]).reply(Reply::Rst).source(SENT),
+    on(&[SynSent], SYN_ACK, &[]).to(Established).reply(Reply::Ack).source(SENT),
+    on(&[SynSent], FIN, &[If::NoAck]).source(SENT),
+    on(&[SynSent], FIN, &[If::AckRefused]).reply(Reply::Rst).source(SENT),
+    on(&[SynSent], FIN, &[]).source(SENT),
+    on(&[SynSent], DATA, &[If::NoAck]).source(SENT),
+    on(&[SynSent], DATA, &[If::AckRefused]).reply(Reply::Rst).source(SENT),
+    on(&[SynSent], DATA, &[]).source(SENT),
+    on(&[SynSent], ACK, &[If::AckRefused]).reply(Reply::Rst).source(SENT),
+    on(&[SynSent], ACK, &[]).source(SENT),
+    on(&[SynSent], NO_FLAGS, &[]).source(SENT),
+    // SYNs went both ways. RFC 9293 returns to LISTEN on a reset; here a listener is another socket.
+    on(&[SynReceived], RST, &[If::OutOfWindow]).source(RECEIVED),
+    on(&[SynReceived], RST, &[]).to(Closed).source(RECEIVED),
+    on(&[SynReceived], SYN, &[If::PawsRejects]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], SYN, &[If::SynAgain]).reply(Reply::SynAck).source(RECEIVED),
+    on(&[SynReceived], SYN, &[If::OutOfWindow]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], SYN, &[]).to(Closed).reply(Reply::Rst).source(RECEIVED),
+    on(&[SynReceived], SYN_ACK, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
+    on(&[SynReceived], SYN_ACK, &[If::SynAgain]).to(Established).source(CROSSED),
+    on(&[SynReceived], SYN_ACK, &[]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], FIN, &[If::NoAck]).source(RECEIVED),
+    on(&[SynReceived], FIN, &[If::PawsRejects]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], FIN, &[If::OutOfWindow]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], FIN, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
+    on(&[SynReceived], FIN, &[If::QueueFull, If::AbortOnOverflow])
+        .to(Closed)
+        .reply(Reply::Rst)
+        .source(OVERFLOW),
+    on(&[SynReceived], FIN, &[If::QueueFull]).source(FULL),
+    on(&[SynReceived], FIN, &[If::InOrder]).to(CloseWait).reply(Reply::Ack).source(RECEIVED),
+    on(&[SynReceived], FIN, &[]).to(Established).reply(Reply::Ack).source(RECEIVED),
+    on(&[SynReceived], DATA, &[If::NoAck]).source(RECEIVED),
+    on(&[SynReceived], ACK, &[If::PawsRejects]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], DATA, &[If::PawsRejects]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], ACK, &[If::OutOfWindow]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], DATA, &[If::OutOfWindow]).reply(Reply::LimitedAck).source(RECEIVED),
+    on(&[SynReceived], ACK, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
+    on(&[SynReceived], DATA, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
+    on(&[SynReceived], ACK, &[If::QueueFull, If::AbortOnOverflow])
+        .to(Closed)
+        .reply(Reply::Rst)
+        .source(OVERFLOW),
+    on(&[SynReceived], DATA, &[If::QueueFull, If::AbortOnOverflow])
+        .to(Closed)
+        .reply(Reply::Rst)
+        .source(OVERFLOW),
+    on(&[SynReceived], ACK, &[If::QueueFull]).source(FULL),
+    on(&[SynReceived], DATA, &[If::QueueFull]).source(FULL),
+    on(&[SynReceived], ACK, &[]).to(Established).source(RECEIVED),
+    on(&[SynReceived], DATA, &[]).to(Established).reply(Reply::Ack).source(RECEIVED),
+    on(&[SynReceived], NO_FLAGS, &[]).source(RECEIVED),
+];

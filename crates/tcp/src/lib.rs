@@ -11,13 +11,18 @@
 //! ```
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod machine;
+mod observe;
 pub mod profile;
 mod segment;
 mod seq;
 mod state;
 mod state_set;
 
+pub use observe::{Notes, Observer, Side};
 pub use segment::{Flags, Segment, Timestamps};
 pub use seq::Seq;
 pub use state::{State, UnknownState};

@@ -1,6 +1,6 @@
 //! The case: everything seen on one host in one look, as a file.
 
-use crate::{Gap, Namespace};
+use crate::{Gap, Namespace, Traffic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -26,6 +26,9 @@ pub struct Case {
     pub host: Host,
     /// What was seen in each network namespace.
     pub namespaces: Vec<Namespace>,
+    /// What captures showed; none if none was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
     /// What could not be seen.
     pub gaps: Vec<Gap>,
 }
@@ -37,6 +40,7 @@ impl Default for Case {
             written_by: concat!("lastack ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: Host::default(),
             namespaces: Vec::new(),
+            traffic: None,
             gaps: Vec::new(),
         }
     }

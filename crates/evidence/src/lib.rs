@@ -26,6 +26,7 @@ mod ports;
 mod settings;
 mod sockets;
 mod tally;
+mod traffic;
 mod waiting;
 
 pub use case::{Case, CaseError, Host, MAX_CASE_BYTES, SCHEMA, Slab};
@@ -38,4 +39,7 @@ pub use ports::{Halves, PortRange, PortSet, PortUse};
 pub use settings::Settings;
 pub use sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
 pub use tally::{MAX_GROUPS, MAX_LIVE, SocketSeen, Tally, TallyOptions};
+pub use traffic::{
+    ClockReading, Clocks, Counted, Ends, Example, Exchange, Http, MAX_EXAMPLES, MAX_EXCHANGES, Traffic,
+};
 pub use waiting::{Countdown, IDLE_EDGES_S, Idle, Waiting};

@@ -15,11 +15,13 @@
 //! A row that leaves CLOSED or TIME-WAIT for the start of a life begins *another* connection ([`Row::opens`]).
 
 pub mod condition;
+mod endpoint;
 pub mod event;
 pub mod reach;
 mod table;
 
 pub use condition::Condition;
+pub use endpoint::{Endpoint, Nanos};
 pub use event::{Call, Event, Kind, Timer};
 pub use reach::{reach, senders};
 pub use table::TABLE;

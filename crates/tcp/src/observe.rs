@@ -431,7 +431,12 @@ fn talk(from: &mut End, to: &mut End, segment: &Segment, kind: Kind) -> Notes {
 
     // What the acknowledgement proves of the other side.
     if to.knows(Known::OLD) {
-        to.begins(ANSWERING);
+        if to.knows(Known::ISN) && to.isn.before(ack) && !to.nxt.before(ack) {
+            // Both had called.
+            to.known.remove(Known::OLD);
+        } else {
+            to.begins(CALLING);
+        }
     }
     if to.knows(Known::ISN) && !to.knows(Known::EARLY_DATA) && to.isn.plus(1).before(ack) {
         to.set = to.set.and(TALKING);

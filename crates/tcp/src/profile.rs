@@ -4,6 +4,12 @@
 //! Versions are a hint for people; code that meets a kernel *probes* (does this setting exist?) because
 //! distributions backport.
 
+mod others;
+mod stack;
+
+pub use others::{freebsd, macos, windows};
+pub use stack::Stack;
+
 /// A fact about a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Constant<T> {
@@ -66,6 +72,79 @@ pub mod linux {
         value: Duration::from_millis(500),
         kernel: "4.4 to 7.3",
         source: "net/ipv4/tcp_input.c tcp_oow_rate_limited()",
+    };
+
+    /// When a SYN is sent again that was answered by an ACK of something else, if it was the first: two jiffies.
+    pub const BAD_ACK_RESENDS_SYN: Constant<Duration> = Constant {
+        value: Duration::from_millis(8),
+        kernel: "5.6 to 7.3; measured on 6.18 at HZ=250: 9 to 15 ms",
+        source: "net/ipv4/tcp_input.c tcp_rcv_synsent_state_process(), include/net/tcp.h TCP_TIMEOUT_MIN",
+    };
+
+    /// Shortest retransmission timeout.
+    pub const RETRANSMIT_MIN: Constant<Duration> = Constant {
+        value: Duration::from_millis(200),
+        kernel: "2.6.32 to 7.3",
+        source: "include/net/tcp.h TCP_RTO_MIN (HZ/5)",
+    };
+
+    /// First retransmission timeout of a SYN or SYN,ACK.
+    pub const RETRANSMIT_SYN: Constant<Duration> = Constant {
+        value: Duration::from_secs(1),
+        kernel: "3.1 to 7.3",
+        source: "include/net/tcp.h TCP_TIMEOUT_INIT (RFC 6298)",
+    };
+
+    /// The same before Linux 3.1.
+    pub const RETRANSMIT_SYN_BEFORE_3_1: Constant<Duration> = Constant {
+        value: Duration::from_secs(3),
+        kernel: "2.6.32",
+        source: "include/net/tcp.h TCP_TIMEOUT_INIT",
+    };
+
+    /// Default of `net.ipv4.tcp_retries2`: retransmissions of data before the connection is given up.
+    pub const RETRIES2: Constant<u32> =
+        Constant { value: 15, kernel: "2.6.32 to 7.3", source: "include/net/tcp.h TCP_RETR2" };
+
+    /// Default of `net.ipv4.tcp_syn_retries`.
+    pub const SYN_RETRIES: Constant<u32> =
+        Constant { value: 6, kernel: "3.7 to 7.3", source: "include/net/tcp.h TCP_SYN_RETRIES" };
+
+    /// The same before Linux 3.7.
+    pub const SYN_RETRIES_BEFORE_3_7: Constant<u32> =
+        Constant { value: 5, kernel: "2.6.32", source: "include/net/tcp.h TCP_SYN_RETRIES" };
+
+    /// Retransmissions of an orphan's FIN with `net.ipv4.tcp_orphan_retries = 0`: as [`ORPHAN_RETRIES`].
+    pub const FIN_RETRIES: Constant<u32> =
+        Constant { value: 8, kernel: "2.6.32 to 7.3", source: "net/ipv4/tcp_timer.c tcp_orphan_retries()" };
+
+    /// How long a peer's timestamp rejects older ones: until half of its numbers may have passed.
+    pub const PAWS_FORGETS: Constant<Duration> = Constant {
+        value: Duration::from_secs(2_147),
+        kernel: "6.8 to 7.3",
+        source: "include/net/tcp.h TCP_PAWS_WRAP (INT_MAX / USEC_PER_SEC)",
+    };
+
+    /// The same before Linux 6.7: 24 days.
+    pub const PAWS_FORGETS_BEFORE_6_7: Constant<Duration> = Constant {
+        value: Duration::from_secs(24 * 24 * 3_600),
+        kernel: "2.6.32 to 6.5",
+        source: "include/net/tcp.h TCP_PAWS_24DAYS",
+    };
+
+    /// A reset with an older timestamp is taken when the last timestamp is this old.
+    pub const PAWS_SPARES_RESETS: Constant<Duration> = Constant {
+        value: Duration::from_secs(60),
+        kernel: "2.6.32 to 7.3",
+        source: "include/net/tcp.h TCP_PAWS_MSL, tcp_paws_reject()",
+    };
+
+    /// A SYN that opens a connection in TIME-WAIT, or takes its port by `tcp_tw_reuse`, begins so far behind the
+    /// last number of the old one.
+    pub const TIME_WAIT_ISN_STEP: Constant<u32> = Constant {
+        value: 65_537,
+        kernel: "2.6.32 to 7.3",
+        source: "net/ipv4/tcp_minisocks.c tcp_timewait_state_process() (tw_snd_nxt + 65535 + 2)",
     };
 
     /// What `net.ipv4.tcp_orphan_retries = 0` means while the peer answers at all: retransmissions of a FIN.

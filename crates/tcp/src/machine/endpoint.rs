@@ -1,0 +1,474 @@
+//! One end of a connection, run by the table.
+
+use super::{Call, Condition, Event, Kind, Reply, Row, Timer, TimerAction, rows};
+use crate::profile::Stack;
+use crate::profile::linux::{TIME_WAIT_ISN_STEP, orphan_fin_wait_2_lifetime_for};
+use crate::{Flags, Segment, Seq, State, Timestamps};
+
+mod facts;
+mod transmit;
+
+/// Nanoseconds since some start.
+pub type Nanos = u64;
+
+/// How many answers can wait to be taken by [`Endpoint::poll_transmit`].
+const OUT: usize = 4;
+
+/// A TCP endpoint without I/O and without a clock: segments, calls and timeouts go in, segments come out.
+///
+/// It keeps the variables of RFC 9293 section 3.3.1 and asks the [table](super::TABLE) what to do. Data is counted,
+/// not kept; what comes out of order is not kept either but asked for again. After each `handle_` the caller takes
+/// all of [`Endpoint::poll_transmit`] and looks at [`Endpoint::poll_timeout`].
+///
+/// ```
+/// use tcp::machine::{Call, Endpoint};
+/// use tcp::profile::Stack;
+/// use tcp::{Seq, State};
+/// let mut client = Endpoint::new(&Stack::LINUX, Seq::new(1_000));
+/// let mut server = Endpoint::new(&Stack::LINUX, Seq::new(5_000));
+/// server.handle_call(0, Call::Listen);
+/// client.handle_call(0, Call::Connect);
+/// for _ in 0..2 {
+///     while let Some(segment) = client.poll_transmit(0) {
+///         server.handle_segment(0, &segment);
+///     }
+///     while let Some(segment) = server.poll_transmit(0) {
+///         client.handle_segment(0, &segment);
+///     }
+/// }
+/// assert_eq!((client.state(), server.state()), (State::Established, State::Established));
+/// ```
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+pub struct Endpoint {
+    stack: &'static Stack,
+    state: State,
+    /// How many connections began here.
+    life: u32,
+    /// The settings and the surroundings that hold, as bits by [`Condition`].
+    surroundings: u64,
+    /// The initial sequence number of the next connection.
+    next_iss: Seq,
+    iss: Seq,
+    una: Seq,
+    nxt: Seq,
+    /// The end of all data that the application gave.
+    written: Seq,
+    /// A FIN goes behind it.
+    fin: bool,
+    /// SND.UNA of the segment that set the window, and the window.
+    window_at: Seq,
+    window: u32,
+    irs: Seq,
+    rcv_nxt: Seq,
+    rcv_window: u16,
+    /// The most data in a segment.
+    mss: u32,
+    /// Timestamps are offered; the clock ticks a millisecond, from here.
+    timestamps: Option<u32>,
+    had_timestamps: bool,
+    ts_recent: u32,
+    ts_recent_at: Nanos,
+    orphan: bool,
+    mini: bool,
+    entered_time_wait: Nanos,
+    /// When the last ACK to something unacceptable was sent.
+    last_invalid: Option<Nanos>,
+    retransmit_at: Option<Nanos>,
+    retransmits: u32,
+    /// When TIME-WAIT or FIN-WAIT-2 ends, or an orphan's FIN-WAIT-2 becomes a mini-socket.
+    linger_at: Option<Nanos>,
+    out: [Option<Segment>; OUT],
+}
+
+/// Conditions that are facts about the host, which its owner sets.
+const SURROUNDINGS: [Condition; 8] = [
+    Condition::Listener,
+    Condition::QueueFull,
+    Condition::AbortOnOverflow,
+    Condition::RecycleRefuses,
+    Condition::Rfc1337,
+    Condition::TableFull,
+    Condition::TooManyOrphans,
+    Condition::Linger2Negative,
+];
+
+const fn nanos(duration: core::time::Duration) -> Nanos {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        #[expect(clippy::cast_possible_truncation, reason = "compared the line above")]
+        {
+            nanos as u64
+        }
+    }
+}
+
+impl Endpoint {
+    /// A closed endpoint whose first connection begins at this sequence number. No listener, no timestamps.
+    pub const fn new(stack: &'static Stack, iss: Seq) -> Self {
+        let zero = Seq::new(0);
+        Self {
+            stack,
+            state: State::Closed,
+            life: 0,
+            surroundings: 0,
+            next_iss: iss,
+            iss: zero,
+            una: zero,
+            nxt: zero,
+            written: zero,
+            fin: false,
+            window_at: zero,
+            window: 0,
+            irs: zero,
+            rcv_nxt: zero,
+            rcv_window: u16::MAX,
+            mss: 1_460,
+            timestamps: None,
+            had_timestamps: false,
+            ts_recent: 0,
+            ts_recent_at: 0,
+            orphan: false,
+            mini: false,
+            entered_time_wait: 0,
+            last_invalid: None,
+            retransmit_at: None,
+            retransmits: 0,
+            linger_at: None,
+            out: [None; OUT],
+        }
+    }
+
+    /// Offers timestamps; at time 0 the clock shows this, and it ticks once a millisecond.
+    #[must_use]
+    pub const fn with_timestamps(mut self, at_start: u32) -> Self {
+        self.timestamps = Some(at_start);
+        self
+    }
+
+    /// Announces this window, not scaled.
+    #[must_use]
+    pub const fn with_window(mut self, window: u16) -> Self {
+        self.rcv_window = window;
+        self
+    }
+
+    /// Its state.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// How many connections have begun here; the last of them is the one whose state this is.
+    pub const fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// RCV.NXT.
+    pub const fn rcv_nxt(&self) -> Seq {
+        self.rcv_nxt
+    }
+
+    /// SND.NXT.
+    pub const fn snd_nxt(&self) -> Seq {
+        self.nxt
+    }
+
+    /// True if no process owns it.
+    pub const fn is_orphan(&self) -> bool {
+        self.orphan
+    }
+
+    /// True if it is kept as Linux's mini-socket.
+    pub const fn is_mini(&self) -> bool {
+        self.mini || matches!(self.state, State::TimeWait)
+    }
+
+    /// Where the next connection's sequence numbers begin.
+    pub const fn set_next_iss(&mut self, iss: Seq) {
+        self.next_iss = iss;
+    }
+
+    /// Sets a fact of the host: one of its settings, a full queue or table, a listener. Others are the endpoint's
+    /// own and stay as they are.
+    pub fn set(&mut self, condition: Condition, holds: bool) {
+        if SURROUNDINGS.contains(&condition) {
+            let bit = 1 << condition as u64;
+            self.surroundings = if holds { self.surroundings | bit } else { self.surroundings & !bit };
+        }
+    }
+
+    /// The application sends so many bytes.
+    pub fn handle_send(&mut self, now: Nanos, bytes: u32) {
+        if !self.fin && matches!(self.state, State::Established | State::CloseWait) {
+            self.written = self.written.plus(bytes);
+        }
+        self.handle_call(now, Call::Send);
+    }
+
+    /// The application asks for something. What its state does not allow does nothing, as an error of the call would.
+    pub fn handle_call(&mut self, now: Nanos, call: Call) {
+        // Who closed has no socket to call any more.
+        if self.orphan && !matches!(call, Call::Connect | Call::Listen | Call::Abort) {
+            return;
+        }
+        let reuses = matches!((call, self.state), (Call::Connect, State::TimeWait));
+        if reuses && !self.may_reuse(now) {
+            return;
+        }
+        let Some(row) = self.row(now, Event::Call(call), None) else { return };
+        match call {
+            Call::Connect => self.open(if reuses {
+                // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
+                self.nxt.plus(TIME_WAIT_ISN_STEP.value)
+            } else {
+                self.next_iss
+            }),
+            Call::ShutdownWrite => self.fin |= matches!(row.reply, Reply::Fin),
+            Call::Close => {
+                self.fin |= matches!(row.reply, Reply::Fin);
+                self.orphan = true;
+            }
+            Call::Listen => self.set(Condition::Listener, true),
+            Call::Send | Call::CloseUnread | Call::Abort => {}
+        }
+        self.apply(now, row, None);
+    }
+
+    /// A segment arrives.
+    pub fn handle_segment(&mut self, now: Nanos, segment: &Segment) {
+        let Some(row) = self.row(now, Event::Segment(Kind::of(segment)), Some(segment)) else { return };
+        let bad_ack = self.state == State::SynSent && row.reply == Reply::Rst;
+        self.take(now, row, segment);
+        self.apply(now, row, Some(segment));
+        if bad_ack
+            && self.retransmits == 0
+            && let Some(soon) = self.stack.bad_ack_resends_syn
+        {
+            // Once: the retransmission that follows counts.
+            self.retransmit_at = Some(now.saturating_add(nanos(soon)));
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do; none: never.
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        match (self.retransmit_at, self.linger_at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Time has come this far.
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        if self.retransmit_at.is_some_and(|at| at <= now) {
+            let limit = match self.state {
+                State::SynSent | State::SynReceived => self.stack.syn_retries,
+                _ if self.orphan => self.stack.orphan_retries,
+                _ => self.stack.retries,
+            };
+            if self.retransmits >= limit {
+                self.fire(now, Timer::RetransmissionGivenUp);
+            } else {
+                self.retransmits += 1;
+                self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
+                self.fire(now, Timer::RetransmissionDue);
+            }
+        }
+        if self.linger_at.is_some_and(|at| at <= now) {
+            if self.state == State::FinWait2 && !self.mini && self.stack.mini_fin_wait_2 {
+                // The part of tcp_fin_timeout above TIME-WAIT's length is over: the same again as a mini-socket.
+                self.mini = true;
+                self.linger_at = self.beyond_time_wait().map(|more| now.saturating_add(more));
+            } else if self.state == State::TimeWait {
+                self.fire(now, Timer::TimeWaitEnds);
+            } else {
+                self.fire(now, Timer::FinWait2Ends);
+            }
+        }
+    }
+
+    /// A keepalive timer that its owner runs has come, or has been given up.
+    pub fn fire(&mut self, now: Nanos, timer: Timer) {
+        if let Some(row) = self.row(now, Event::Timer(timer), None) {
+            self.apply(now, row, None);
+        }
+    }
+
+    fn row(&self, now: Nanos, event: Event, segment: Option<&Segment>) -> Option<&'static Row> {
+        rows(self.state, event, |condition| Some(self.fact(now, condition, segment))).next()
+    }
+
+    /// Begins a connection.
+    fn open(&mut self, iss: Seq) {
+        self.life += 1;
+        self.iss = iss;
+        self.una = iss;
+        self.nxt = iss.plus(1);
+        self.written = self.nxt;
+        self.window_at = self.nxt;
+        self.window = 0;
+        self.fin = false;
+        self.orphan = false;
+        self.mini = false;
+        self.had_timestamps = false;
+        self.last_invalid = None;
+        self.retransmits = 0;
+        self.retransmit_at = None;
+    }
+
+    /// Takes from a segment what the row lets in: acknowledgement, window, data, FIN, timestamp.
+    fn take(&mut self, now: Nanos, row: &Row, segment: &Segment) {
+        let holds = |condition| self.fact(now, condition, Some(segment));
+        match (self.state, row.after(self.state)) {
+            (State::Closed | State::Listen | State::TimeWait, State::SynReceived) => {
+                let iss = if self.state == State::TimeWait {
+                    self.nxt.plus(TIME_WAIT_ISN_STEP.value)
+                } else {
+                    self.next_iss
+                };
+                self.open(iss);
+                self.synchronize(now, segment);
+            }
+            (State::SynSent, State::SynReceived) => self.synchronize(now, segment),
+            (State::SynSent, State::Established) => {
+                self.synchronize(now, segment);
+                self.acknowledged(now, segment);
+            }
+            (State::SynReceived, State::Established) if Kind::of(segment) == Kind::SynAck => {
+                self.acknowledged(now, segment);
+            }
+            (State::TimeWait, _) => {
+                let quiet = row.timer == TimerAction::TimeWait && row.reply == Reply::Nothing;
+                if quiet {
+                    self.hear(now, segment);
+                } else if self.stack.ignored_reset_restarts
+                    && holds(Condition::Rfc1337)
+                    && Kind::of(segment) == Kind::Rst
+                    && holds(Condition::SeqAt)
+                    && !holds(Condition::PawsRejects)
+                {
+                    self.linger_at = Some(now.saturating_add(nanos(self.stack.time_wait)));
+                }
+            }
+            (State::FinWait2, to) if self.mini => {
+                if to == State::TimeWait {
+                    self.rcv_nxt = segment.end();
+                    self.hear(now, segment);
+                }
+            }
+            (State::Closed | State::Listen | State::SynSent, _) => {}
+            _ => {
+                let talks = matches!(Kind::of(segment), Kind::Ack | Kind::Data | Kind::Fin);
+                let refused = [Condition::NoAck, Condition::OutOfWindow, Condition::AckRefused];
+                let late = holds(Condition::PawsRejects) && !holds(Condition::SeqAt);
+                let waits = self.state == State::SynReceived && row.to.is_none();
+                if !talks || late || waits || refused.into_iter().any(holds) {
+                    return;
+                }
+                let (in_order, reaches) = (holds(Condition::InOrder), !self.rcv_nxt.before(segment.seq));
+                if reaches {
+                    self.hear(now, segment);
+                }
+                self.acknowledged(now, segment);
+                // Nothing follows the peer's FIN.
+                let open = matches!(
+                    self.state,
+                    State::SynReceived | State::Established | State::FinWait1 | State::FinWait2
+                );
+                if in_order && open {
+                    self.rcv_nxt = segment.end();
+                }
+            }
+        }
+    }
+
+    fn synchronize(&mut self, now: Nanos, segment: &Segment) {
+        self.irs = segment.seq;
+        // Data in a SYN is not taken (no TCP Fast Open).
+        self.rcv_nxt = segment.seq.plus(1);
+        self.window = u32::from(segment.window);
+        self.had_timestamps = self.timestamps.is_some() && segment.timestamps.is_some();
+        self.hear(now, segment);
+    }
+
+    /// Remembers its timestamp.
+    fn hear(&mut self, now: Nanos, segment: &Segment) {
+        if let (true, Some(timestamps)) = (self.had_timestamps, segment.timestamps) {
+            self.ts_recent = timestamps.value;
+            self.ts_recent_at = now;
+        }
+    }
+
+    fn acknowledged(&mut self, now: Nanos, segment: &Segment) {
+        if self.una.before(segment.ack) {
+            self.una = segment.ack;
+            self.retransmits = 0;
+            self.retransmit_at = None;
+            if self.una.before(self.nxt) {
+                self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
+            }
+        }
+        if !segment.ack.before(self.window_at) {
+            self.window_at = segment.ack;
+            self.window = u32::from(segment.window);
+        }
+    }
+
+    /// Goes where the row leads, sets its timer, answers.
+    fn apply(&mut self, now: Nanos, row: &Row, segment: Option<&Segment>) {
+        let from = self.state;
+        self.state = row.after(from);
+        match row.timer {
+            TimerAction::Keep => {}
+            TimerAction::Stop => self.linger_at = None,
+            TimerAction::TimeWait => {
+                if from != State::TimeWait {
+                    self.entered_time_wait = now;
+                    self.last_invalid = None;
+                }
+                self.mini = false;
+                self.orphan = true;
+                self.linger_at = Some(now.saturating_add(nanos(self.stack.time_wait)));
+            }
+            TimerAction::FinWait2 => self.wait_for_fin(now),
+        }
+        match self.state {
+            State::Closed | State::Listen | State::FinWait2 | State::TimeWait => {
+                self.retransmit_at = None;
+                self.retransmits = 0;
+            }
+            _ => {}
+        }
+        if self.state == State::Closed {
+            self.orphan = false;
+            self.mini = false;
+            self.fin = false;
+            self.linger_at = None;
+        }
+        self.answer(now, row.reply, segment, from);
+    }
+
+    /// An orphan in FIN-WAIT-2 does not wait for ever (net/ipv4/tcp.c tcp_close(), tcp_rcv_state_process()).
+    fn wait_for_fin(&mut self, now: Nanos) {
+        let Some(timeout) = self.stack.fin_timeout.filter(|_| self.orphan) else { return };
+        if !self.stack.mini_fin_wait_2 {
+            self.linger_at = Some(now.saturating_add(nanos(timeout)));
+            return;
+        }
+        self.mini = timeout <= self.stack.time_wait;
+        let first = self.beyond_time_wait().unwrap_or(nanos(timeout));
+        self.linger_at = Some(now.saturating_add(first));
+    }
+
+    /// Half of the lifetime of an orphan's FIN-WAIT-2, if its timeout is longer than TIME-WAIT.
+    fn beyond_time_wait(&self) -> Option<Nanos> {
+        let timeout = self.stack.fin_timeout.filter(|timeout| *timeout > self.stack.time_wait)?;
+        Some(nanos(orphan_fin_wait_2_lifetime_for(timeout, self.stack.time_wait)) / 2)
+    }
+
+    /// `tcp_tw_reuse`: a second after TIME-WAIT began (net/ipv4/tcp_ipv4.c tcp_twsk_unique()).
+    fn may_reuse(&self, now: Nanos) -> bool {
+        self.stack.reuse_delay.is_some_and(|delay| now >= self.entered_time_wait.saturating_add(nanos(delay)))
+    }
+}

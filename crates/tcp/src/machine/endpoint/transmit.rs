@@ -1,0 +1,141 @@
+//! What an endpoint sends.
+
+use super::{Endpoint, Flags, Nanos, Reply, Segment, Seq, State, Timestamps, nanos};
+
+impl Endpoint {
+    /// The next segment to send, if there is one: answers first, then data and FIN as far as the window allows.
+    pub fn poll_transmit(&mut self, now: Nanos) -> Option<Segment> {
+        if let Some(segment) = self.out[0].take() {
+            self.out.rotate_left(1);
+            return Some(segment);
+        }
+        let sends = matches!(
+            self.state,
+            State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
+        );
+        if !sends {
+            return None;
+        }
+        let unsent = self.written.since(self.nxt);
+        let room = self.window_at.plus(self.window).since(self.nxt);
+        if room <= 0 || unsent < 0 || unsent == 0 && !self.fin {
+            return None;
+        }
+        let length = unsent.min(room).cast_unsigned().min(self.mss);
+        let last = length == unsent.cast_unsigned();
+        // A FIN takes a number of the window too.
+        let fin = self.fin && last && length < room.cast_unsigned();
+        if length == 0 && !fin {
+            return None;
+        }
+        let segment = self.piece(now, self.nxt, length, fin);
+        self.nxt = segment.end();
+        self.arm(now);
+        Some(segment)
+    }
+
+    pub(super) fn retransmit_after(&self) -> Nanos {
+        let first = match self.state {
+            State::SynSent | State::SynReceived => self.stack.retransmit_syn,
+            _ => self.stack.retransmit,
+        };
+        // include/net/tcp.h TCP_RTO_MAX
+        nanos(first).saturating_mul(1 << self.retransmits.min(16)).min(120_000_000_000)
+    }
+
+    fn arm(&mut self, now: Nanos) {
+        if self.retransmit_at.is_none() {
+            self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
+        }
+    }
+
+    /// Puts the answer of a row on its way. `from` is the state in which the event met it.
+    pub(super) fn answer(&mut self, now: Nanos, reply: Reply, to: Option<&Segment>, from: State) {
+        let segment = match reply {
+            // What is new goes out by itself; what was sent already goes again.
+            Reply::Data | Reply::Fin if to.is_none() && self.una.before(self.nxt) && self.retransmits > 0 => {
+                let Some(segment) = self.oldest(now) else { return };
+                segment
+            }
+            Reply::Nothing | Reply::Data | Reply::Fin => return,
+            Reply::Syn => {
+                self.arm(now);
+                self.plain(now, Flags::SYN, self.iss, Seq::new(0))
+            }
+            Reply::SynAck => {
+                self.arm(now);
+                self.plain(now, Flags::SYN.with(Flags::ACK), self.iss, self.rcv_nxt)
+            }
+            Reply::LimitedAck if self.is_limited(now, to) => return,
+            // net/ipv4/tcp_timer.c tcp_keepalive_timer(): not while something is in flight or waits to be.
+            Reply::Probe if self.una != self.nxt || self.written.since(self.nxt) > 0 => return,
+            Reply::Ack | Reply::LimitedAck => self.plain(now, Flags::ACK, self.nxt, self.rcv_nxt),
+            Reply::Probe => self.plain(now, Flags::ACK, self.una.plus(u32::MAX), self.rcv_nxt),
+            Reply::Abort => {
+                debug_assert!(from != State::Closed, "nothing to abort");
+                self.plain(now, Flags::RST.with(Flags::ACK), self.nxt, self.rcv_nxt)
+            }
+            Reply::Rst => {
+                let Some(to) = to else { return };
+                if to.flags.has(Flags::ACK) {
+                    Segment { flags: Flags::RST, seq: to.ack, ..Segment::default() }
+                } else {
+                    let flags = Flags::RST.with(Flags::ACK);
+                    Segment { flags, ack: to.end(), ..Segment::default() }
+                }
+            }
+        };
+        if let Some(free) = self.out.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(segment);
+        }
+    }
+
+    /// net/ipv4/tcp_input.c tcp_oow_rate_limited(): a SYN or a segment without data is answered once in a while.
+    fn is_limited(&mut self, now: Nanos, to: Option<&Segment>) -> bool {
+        let Some(limit) = self.stack.invalid_ratelimit else { return false };
+        let counts = to.is_some_and(|segment| segment.flags.has(Flags::SYN) || segment.span() == 0);
+        if !counts {
+            return false;
+        }
+        if self.last_invalid.is_some_and(|last| now < last.saturating_add(nanos(limit))) {
+            return true;
+        }
+        self.last_invalid = Some(now);
+        false
+    }
+
+    /// The oldest that is not acknowledged.
+    fn oldest(&self, now: Nanos) -> Option<Segment> {
+        let first = self.una.max(self.iss.plus(1));
+        let fin_sent = self.fin && self.written.before(self.nxt);
+        let data = self.nxt.since(first) - i32::from(fin_sent);
+        let data = u32::try_from(data).ok()?;
+        let length = data.min(self.mss);
+        let fin = fin_sent && length == data;
+        (length > 0 || fin).then(|| self.piece(now, first, length, fin))
+    }
+
+    fn piece(&self, now: Nanos, seq: Seq, length: u32, fin: bool) -> Segment {
+        let mut flags = Flags::ACK;
+        if length > 0 {
+            flags = flags.with(Flags::PSH);
+        }
+        if fin {
+            flags = flags.with(Flags::FIN);
+        }
+        Segment { length, ..self.plain(now, flags, seq, self.rcv_nxt) }
+    }
+
+    fn plain(&self, now: Nanos, flags: Flags, seq: Seq, ack: Seq) -> Segment {
+        let offers = self.had_timestamps || flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+        let timestamps = self.timestamps.filter(|_| offers).map(|at_start| {
+            #[expect(clippy::cast_possible_truncation, reason = "a timestamp wraps (RFC 7323 section 5.4)")]
+            let ticks = (now / 1_000_000) as u32;
+            Timestamps {
+                value: at_start.wrapping_add(ticks),
+                echo: if self.had_timestamps { self.ts_recent } else { 0 },
+            }
+        });
+        Segment { flags, seq, ack, length: 0, window: self.rcv_window, timestamps }
+    }
+}

@@ -1,0 +1,54 @@
+//! Systems that are not Linux. Few of their constants could be checked; what is not here is not known.
+
+/// Windows since Vista and Server 2008.
+pub mod windows {
+    use crate::profile::Constant;
+    use core::time::Duration;
+
+    /// Length of TIME-WAIT. Microsoft's pages name 120 s (registry) and 240 s (troubleshooting): measure.
+    pub const TIME_WAIT: Constant<Duration> = Constant {
+        value: Duration::from_secs(120),
+        kernel: "Windows Vista, Server 2008 and later",
+        source: "TcpTimedWaitDelay, default 0x78, 30 to 300 s; tcp-ip-port-exhaustion-troubleshooting says 4 minutes",
+    };
+
+    /// First and last dynamic port.
+    pub const DYNAMIC_PORTS: Constant<(u16, u16)> = Constant {
+        value: (49_152, 65_535),
+        kernel: "Windows Vista, Server 2008 and later",
+        source: "netsh int ipv4 show dynamicport tcp; tcp-ip-port-exhaustion-troubleshooting",
+    };
+}
+
+/// macOS.
+pub mod macos {
+    use crate::profile::Constant;
+    use core::time::Duration;
+
+    /// Length of TIME-WAIT: twice `net.inet.tcp.msl`.
+    pub const TIME_WAIT: Constant<Duration> = Constant {
+        value: Duration::from_secs(30),
+        kernel: "xnu-11417",
+        source: "bsd/netinet/tcp_timer.h TCPTV_MSL (15*TCP_RETRANSHZ)",
+    };
+}
+
+/// FreeBSD.
+pub mod freebsd {
+    use crate::profile::Constant;
+    use core::time::Duration;
+
+    /// Length of TIME-WAIT: twice `net.inet.tcp.msl` (30000 ms). Newer releases have `msl_local` for local peers.
+    pub const TIME_WAIT: Constant<Duration> = Constant {
+        value: Duration::from_secs(60),
+        kernel: "not checked",
+        source: "net.inet.tcp.msl, from memory",
+    };
+
+    /// `net.inet.tcp.finwait2_timeout`.
+    pub const FIN_WAIT_2: Constant<Duration> = Constant {
+        value: Duration::from_secs(60),
+        kernel: "not checked",
+        source: "net.inet.tcp.finwait2_timeout, from memory",
+    };
+}

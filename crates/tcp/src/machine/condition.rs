@@ -50,14 +50,10 @@ pub enum Condition {
     PawsRejects,
     /// The SYN would open a new connection in TIME-WAIT: rows 1, 2, 5 and 7.
     NewSyn,
-    /// The segment has an ACK.
-    HasAck,
-    /// It has none.
+    /// The segment has no ACK.
     NoAck,
     /// Its acknowledgement is not acceptable: of something not sent, or (before ESTABLISHED) not of our SYN.
     AckRefused,
-    /// It acknowledges our SYN.
-    AcksSyn,
     /// It acknowledges our FIN.
     AcksFin,
     /// No process owns the socket any more.
@@ -78,7 +74,7 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 32] = [
         Self::Listener,
         Self::NoListener,
         Self::QueueFull,
@@ -101,10 +97,8 @@ impl Condition {
         Self::TsAbsent,
         Self::PawsRejects,
         Self::NewSyn,
-        Self::HasAck,
         Self::NoAck,
         Self::AckRefused,
-        Self::AcksSyn,
         Self::AcksFin,
         Self::Orphan,
         Self::Mini,
@@ -140,10 +134,8 @@ impl Condition {
             Self::TsAbsent => "no ts",
             Self::PawsRejects => "ts older",
             Self::NewSyn => "acceptable",
-            Self::HasAck => "with ACK",
             Self::NoAck => "without ACK",
             Self::AckRefused => "ack not acceptable",
-            Self::AcksSyn => "acks the SYN",
             Self::AcksFin => "acks the FIN",
             Self::Orphan => "orphan",
             Self::Mini => "mini-socket",

@@ -121,7 +121,7 @@ const fn answers_with_bare_rst(at: usize) -> bool {
     }
     let mut index = 0;
     while index < row.when.len() {
-        if matches!(row.when[index], Condition::AckRefused | Condition::AcksFin | Condition::HasAck) {
+        if matches!(row.when[index], Condition::AckRefused | Condition::AcksFin) {
             return true;
         }
         index += 1;

@@ -56,10 +56,8 @@ impl Endpoint {
                         || self.compares_timestamps()
                             && self.ts_ahead(segment).is_some_and(|ahead| ahead > 0))
             }
-            Condition::HasAck => segment.flags.has(Flags::ACK),
             Condition::NoAck => !segment.flags.has(Flags::ACK),
             Condition::AckRefused => segment.flags.has(Flags::ACK) && self.refuses(segment.ack),
-            Condition::AcksSyn => segment.flags.has(Flags::ACK) && segment.ack == self.iss.plus(1),
             Condition::AcksFin => {
                 segment.flags.has(Flags::ACK)
                     && self.fin

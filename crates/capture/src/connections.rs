@@ -178,12 +178,12 @@ impl Connections {
         if record.key.context() == tuple.context {
             return Some(*index);
         }
-        // In another context: there may be one of its own.
-        let context = |index: u32| self.records.get(index).map(|record| record.key.context());
-        let own = self.table.find(spread(hash), |(other, index)| {
-            *other == hash && is(*index) && context(*index) == Some(tuple.context)
-        });
-        Some(own.map_or(*index, |(_, index)| *index))
+        // In another context: one of its own, or else the newest.
+        let all = self.table.iter_hash(spread(hash)).filter(|(other, index)| *other == hash && is(*index));
+        let rank = |index: u32| {
+            self.records.get(index).map(|record| (record.key.context() == tuple.context, record.number))
+        };
+        all.map(|(_, index)| *index).max_by_key(|index| rank(*index))
     }
 
     /// True if this packet opens another connection than the one that has its tuple.

@@ -73,6 +73,8 @@ pub enum Note {
     TimeGoesBack,
     /// A reset that its receiver must ignore.
     IgnoredReset,
+    /// The reset that ended it has ACK: its sender gave up by itself, with `SO_LINGER` 0 or data unread.
+    ActiveReset,
     /// The sender of a reset went on as if there had been none.
     WentOnAfterReset,
     /// A reset came over another number of hops than the other packets of its side.
@@ -146,7 +148,8 @@ names! {
     Note {
         BeganLate "began-late", RolesGuessed "roles-guessed", OneDirection "one-direction",
         CapturedTwice "captured-twice", Cut "cut", MissingSegments "missing-segments",
-        TimeGoesBack "time-goes-back", IgnoredReset "ignored-reset", WentOnAfterReset "went-on-after-reset",
+        TimeGoesBack "time-goes-back", IgnoredReset "ignored-reset",
+        ActiveReset "active-reset", WentOnAfterReset "went-on-after-reset",
         ForeignReset "foreign-reset", LastFinUnacknowledged "last-fin-unacknowledged", FinMoved "fin-moved",
         DataAfterFin "data-after-fin", TimeWaitKilled "time-wait-killed",
         EarlierNotCaptured "earlier-not-captured", SimultaneousOpen "simultaneous-open",
@@ -383,6 +386,7 @@ impl Connection {
             (either(Seen::MISSING), Note::MissingSegments),
             (marks.has(Marks::TIME_BACK), Note::TimeGoesBack),
             (marks.has(Marks::BAD_RESET), Note::IgnoredReset),
+            (marks.has(Marks::ACTIVE_RESET), Note::ActiveReset),
             (marks.has(Marks::WENT_ON), Note::WentOnAfterReset),
             (marks.has(Marks::FOREIGN_RESET), Note::ForeignReset),
             (both_closed && orderly && !record.is_closed(), Note::LastFinUnacknowledged),

@@ -79,6 +79,8 @@ pub(crate) struct Flank {
     top_ack: Seq,
     /// The window it advertised with `ack`, as on the wire.
     pub(crate) window: u16,
+    /// The largest window it advertised, the one of its SYN apart: that is not scaled.
+    pub(crate) top_window: u16,
     /// Behind its first FIN.
     pub(crate) fin_end: Seq,
     /// Behind its SYN-ACK.
@@ -208,6 +210,9 @@ impl Live {
         flank.top_ack = if flank.ack.is_some() { flank.top_ack.max(segment.ack) } else { segment.ack };
         flank.ack = Some(segment.ack);
         flank.window = segment.window;
+        if !segment.flags.has(Flags::SYN) {
+            flank.top_window = flank.top_window.max(segment.window);
+        }
         record.ends[side].seen.add(Seen::ACK);
         if record.ends[peer].fins > 0 && covers(segment.ack, fin_end) {
             record.ends[peer].seen.add(Seen::FIN_ACKED);

@@ -122,6 +122,8 @@ impl Marks {
     pub(crate) const QUEUED: Self = Self(1 << 26);
     /// The peer of its first sender had not closed the connection that had the tuple before.
     pub(crate) const AFTER_OPEN: Self = Self(1 << 28);
+    /// The reset that ended it has ACK: it answers nothing.
+    pub(crate) const ACTIVE_RESET: Self = Self(1 << 23);
     /// Its place is free.
     pub(crate) const FORGOTTEN: Self = Self(1 << 29);
     /// A FIN was sent with another sequence number than the first.

@@ -10,9 +10,9 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use tcp::Flags;
 
 /// How much later a copy may come, in ticks.
-const NEAR: u32 = 100_000_000 >> TICK_BITS;
+const NEAR: u32 = (100_000_000 >> TICK_BITS) + 1;
 /// The same for a SYN without an IP identification.
-const NEAR_SYN: u32 = 5_000_000 >> TICK_BITS;
+const NEAR_SYN: u32 = (5_000_000 >> TICK_BITS) + 1;
 /// A tick is 2^16 ns.
 const TICK_BITS: u32 = 16;
 const CLOCK_BITS: u32 = 24;

@@ -57,6 +57,8 @@ struct Early {
 struct Waiting {
     /// The beginning of a head or of a line.
     partial: Vec<u8>,
+    /// Its first line is complete.
+    has_line: bool,
     early: Vec<Early>,
     early_bytes: usize,
 }
@@ -276,25 +278,31 @@ impl Stream {
     }
 
     fn message(&mut self, bytes: &[u8], plain: bool) -> Wants {
-        let partial =
-            self.waiting.as_mut().map(|waiting| &mut waiting.partial).filter(|partial| !partial.is_empty());
-        let Some(partial) = partial else {
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.partial.is_empty()) else {
             return match head::parse(bytes) {
                 Parsed::Head(head, length) => Wants::Act(head, length),
                 Parsed::Partial => {
-                    self.waiting.get_or_insert_default().partial.extend_from_slice(bytes);
+                    let waiting = self.waiting.get_or_insert_default();
+                    waiting.partial.extend_from_slice(bytes);
+                    waiting.has_line = memchr::memchr(b'\n', bytes).is_some();
                     Wants::Nothing
                 }
                 Parsed::Other if plain => Wants::Plain,
                 Parsed::Other => self.not_a_message(bytes),
             };
         };
+        let partial = &mut waiting.partial;
         let before = partial.len();
         partial.extend_from_slice(bytes);
-        // A long head in small pieces is read again only when it may be complete.
+        // A long head in small pieces is read again only for its first line, and for the empty one that ends it.
         let tail = &partial[before.saturating_sub(3)..];
-        let may_be_complete = memchr::memchr(b'\n', tail).is_some();
-        let parsed = if may_be_complete { head::parse(partial) } else { Parsed::Partial };
+        let ends = |end: &[u8]| memchr::memmem::find(tail, end).is_some();
+        let parsed = if ends(b"\n\r\n") || ends(b"\n\n") || !waiting.has_line && ends(b"\n") {
+            head::parse(partial)
+        } else {
+            Parsed::Partial
+        };
+        waiting.has_line |= memchr::memchr(b'\n', bytes).is_some();
         match parsed {
             Parsed::Head(head, length) => {
                 partial.clear();

@@ -352,6 +352,8 @@ fn answer(from: &mut End, to: &mut End, segment: &Segment) -> Notes {
         // The SYN that this answers was not seen; whatever was known of that side is of an older connection.
         notes = notes.with(if to.knows(Known::NXT) { Notes::REOPENED } else { Notes::MISSING });
         to.begins(CALLING);
+        to.isn = segment.ack.plus(u32::MAX);
+        to.known.add(Known::ISN);
         to.reached(segment.ack);
     }
     from.known.add(Known::SYNCHRONIZED);
@@ -398,7 +400,7 @@ fn talk(from: &mut End, to: &mut End, segment: &Segment, kind: Kind) -> Notes {
     let (seq, ack) = (segment.seq, segment.ack);
     if from.knows(Known::OLD) {
         // A TIME-WAIT or a half-open connection answers a SYN with the numbers of its own.
-        if !to.isn.before(ack) || to.nxt.before(ack) {
+        if from.is_foreign(seq) || !to.isn.before(ack) || to.nxt.before(ack) {
             return Notes::FOREIGN_NUMBERS;
         }
         from.begins(ANSWERING);

@@ -188,6 +188,20 @@ pub mod linux {
         source: "net/ipv4/inet_hashtables.c __inet_hash_connect(), measured: 1320 to 1500 with 28,232 ports",
     };
 
+    /// So many bytes of a list of ports one write to its setting takes; what is beyond is dropped without an error.
+    pub const PORT_LIST_BYTES: Constant<usize> = Constant {
+        value: 4_095,
+        kernel: "6.18",
+        source: "kernel/sysctl.c proc_do_large_bitmap() (PAGE_SIZE - 1), measured: 4,090 of 189,047 bytes taken",
+    };
+
+    /// How many TIME-WAIT sockets there may be by default, as a part of the entries of the table of connections.
+    pub const TIME_WAIT_PER_HASH_ENTRY: Constant<f64> = Constant {
+        value: 0.5,
+        kernel: "2.6.32 to 7.3",
+        source: "net/ipv4/tcp_ipv4.c tcp_set_hashinfo(): sysctl_max_tw_buckets = ehash_entries / 2",
+    };
+
     /// How long conntrack keeps a connection in its own TIME_WAIT
     /// (`net.netfilter.nf_conntrack_tcp_timeout_time_wait`), whatever the sockets do.
     pub const CONNTRACK_TIME_WAIT: Constant<Duration> = Constant {

@@ -10,6 +10,7 @@ mod link;
 mod merge;
 mod packet;
 mod reader;
+mod traffic;
 
 pub use connections::{
     Connection, Connections, Ending, Endless, Handshake, HttpSummary, Note, Options, Outcome, PerSide, ResetCause, Reuse,
@@ -20,3 +21,4 @@ pub use link::Statistics;
 pub use merge::Merge;
 pub use packet::{Flow, Packet};
 pub use reader::Reader;
+pub use traffic::TrafficTally;

@@ -1,0 +1,135 @@
+use super::*;
+use crate::connections::{Handshake, PerSide, ResetCause, Versions};
+
+const SECOND: i64 = 1_000_000_000;
+
+fn connection(client: &str, server: &str, start_s: i64, end_s: i64) -> Connection {
+    Connection {
+        number: 1,
+        file: 0,
+        client: client.parse().unwrap(),
+        server: server.parse().unwrap(),
+        start_ns: start_s * SECOND,
+        end_ns: end_s * SECOND,
+        first_packet: 10,
+        last_packet: 19,
+        handshake: Handshake::Complete,
+        syns: 1,
+        first_closer: Some(Who::Client),
+        fins: PerSide { client: 1, server: 1 },
+        resets: PerSide::default(),
+        ending: Ending::Graceful,
+        reset_cause: None,
+        reset_by: None,
+        time_wait_at: Some(Who::Client),
+        packets: PerSide { client: 5, server: 5 },
+        bytes: PerSide::default(),
+        retransmits: PerSide::default(),
+        http: None,
+        reuses: None,
+        challenged: false,
+        idle_ms: None,
+        notes: Vec::new(),
+    }
+}
+
+fn tally(connections: &[Connection]) -> Traffic {
+    let mut tally = TrafficTally::new(0, Some(0), Some(100 * SECOND));
+    for connection in connections {
+        tally.add(connection);
+    }
+    tally.finish()
+}
+
+#[test]
+fn connections_are_added_up_by_client_and_server_the_most_first() {
+    let traffic = tally(&[
+        connection("10.0.0.9:1000", "10.0.0.2:80", 0, 1),
+        connection("10.0.0.1:1000", "10.0.0.2:80", 1, 2),
+        connection("10.0.0.1:1001", "10.0.0.2:80", 1, 5),
+        connection("10.0.0.1:1002", "10.0.0.2:81", 1, 2),
+    ]);
+    let seen: Vec<_> = traffic
+        .exchanges
+        .iter()
+        .map(|exchange| (exchange.client.to_string(), exchange.server.to_string(), exchange.connections))
+        .collect();
+    let expected =
+        [("10.0.0.1", "10.0.0.2:80", 2), ("10.0.0.9", "10.0.0.2:80", 1), ("10.0.0.1", "10.0.0.2:81", 1)];
+    assert_eq!(seen, expected.map(|(client, server, count)| (client.to_owned(), server.to_owned(), count)));
+    let first = &traffic.exchanges[0];
+    assert_eq!((first.length_ms, first.at_once), (4_000, 2));
+    assert_eq!(first.first_closer, Ends { client: 2, ..Ends::default() });
+    let ends: Vec<_> =
+        traffic.time_wait_by_second.iter().map(|(second, ends)| (*second, ends.client)).collect();
+    assert_eq!(ends, [(1, 1), (2, 2), (5, 1)]);
+}
+
+#[test]
+fn one_after_the_other_is_one_at_once() {
+    let connections: Vec<_> =
+        (0..5).map(|second| connection("10.0.0.1:1000", "10.0.0.2:80", second, second + 1)).collect();
+    assert_eq!(tally(&connections).exchanges[0].at_once, 1);
+}
+
+#[test]
+fn who_does_not_close_needs_the_rest_of_the_capture() {
+    let half = |end_s| Connection {
+        ending: Ending::HalfClosed,
+        time_wait_at: None,
+        ..connection("10.0.0.1:1000", "10.0.0.2:80", 0, end_s)
+    };
+    let exchange = tally(&[half(94), half(96)]).exchanges.remove(0);
+    assert_eq!(exchange.not_closed_by, Ends { server: 1, ..Ends::default() });
+    assert_eq!(exchange.not_closed.examples[0].first_packet, 10);
+    let mut stream = TrafficTally::new(0, None, None);
+    stream.add(&half(0));
+    assert_eq!(stream.finish().exchanges[0].not_closed_by.total(), 0);
+}
+
+#[test]
+fn who_asks_to_close_is_told_by_header_and_version() {
+    let with = |http| Connection { http: Some(http), ..connection("10.0.0.1:1", "10.0.0.2:80", 0, 1) };
+    let one = HttpSummary { requests: 1, responses: 1, ..HttpSummary::default() };
+    let closes = HttpSummary { close: PerSide { client: true, server: true }, ..one };
+    let server_closes = HttpSummary { close: PerSide { client: false, server: true }, ..one };
+    let many = HttpSummary { requests: 5_000, ..one };
+    let traffic = tally(&[with(one), with(closes), with(server_closes), with(many)]);
+    let http = traffic.exchanges[0].http.clone().unwrap();
+    assert_eq!(
+        (http.kept.count, http.client_asks_to_close.count, http.server_asks_to_close.count),
+        (2, 1, 1)
+    );
+    assert_eq!(http.by_requests.into_iter().collect::<Vec<_>>(), [(1, 3), (MOST_REQUESTS, 1)]);
+    assert_eq!(http.close_by, Ends { client: 0, server: 1, both: 1 });
+    assert_eq!(Versions::default().iter().count(), 0);
+}
+
+#[test]
+fn examples_are_few_and_counts_are_whole() {
+    let reset = Connection {
+        reset_cause: Some(ResetCause::AbortByLinger),
+        reset_by: Some(Who::Server),
+        ..connection("10.0.0.1:1000", "10.0.0.2:80", 0, 1)
+    };
+    let exchange = tally(&vec![reset; 50]).exchanges.remove(0);
+    let counted = &exchange.resets["abort-by-linger"];
+    assert_eq!((counted.count, counted.examples.len()), (50, evidence::MAX_EXAMPLES));
+    assert_eq!(exchange.reset_by.server, 50);
+}
+
+#[test]
+fn a_client_for_every_connection_is_folded_and_nothing_is_lost() {
+    let mut tally = TrafficTally::new(0, Some(0), None);
+    let clients = MAX_EXCHANGES as u64 * 3;
+    for number in 0..clients {
+        let bits = u32::try_from(number).unwrap() + 0x0b00_0000;
+        let server = format!("10.0.0.2:{}", number % 50_000);
+        let client = format!("{}:1000", std::net::Ipv4Addr::from_bits(bits));
+        tally.add(&connection(&client, &server, 0, 1));
+    }
+    let traffic = tally.finish();
+    assert!(traffic.exchanges.len() <= 2 * MAX_EXCHANGES + 1, "{}", traffic.exchanges.len());
+    assert_eq!(traffic.exchanges.iter().map(|exchange| exchange.connections).sum::<u64>(), clients);
+    assert_eq!(traffic.folded, clients - MAX_EXCHANGES as u64);
+}

@@ -207,8 +207,8 @@ fn unknown(bytes: &[u8]) -> Refused {
     let head = &bytes[..bytes.len().min(64)];
     if head.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~')) {
         let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-        let line = &line[..line.len().min(24)];
-        return Refused::Unknown(format!("the text \"{}\"", String::from_utf8_lossy(line)));
+        let line = String::from_utf8_lossy(&line[..line.len().min(24)]).replace('\t', " ");
+        return Refused::Unknown(format!("the text \"{line}\""));
     }
     let digits: Vec<_> = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     Refused::Unknown(format!("the bytes {}", digits.join(" ")))

@@ -242,6 +242,43 @@ fn a_compressed_file_that_is_cut_gives_what_comes_before() {
 }
 
 #[test]
+fn a_damaged_compressed_file_gives_what_comes_before_and_says_so() {
+    let frames: Vec<_> = (0..2_000)
+        .map(|number| {
+            let body = made::tcp(number, 0x10, &number.wrapping_mul(0x9e37_79b9).to_be_bytes());
+            Frame::new(u64::from(number) * 1_000, made::ethernet(0x0800, &made::ipv4(6, &body)))
+        })
+        .collect();
+    let file = plain(&frames);
+    let whole = all_of(&file).0;
+    // A wrong checksum behind all the data: everything is there, and it is said.
+    let mut sum = gzip(&file);
+    let at = sum.len() - 8;
+    sum[at] ^= 1;
+    let (seen, ending) = all_of(&sum);
+    assert_eq!(seen, whole);
+    let FileEnding::Broken(place) = ending else { panic!("{ending:?}") };
+    assert!(place.why.contains("checksum"), "{place}");
+    assert_eq!((place.at, place.packet), (file.len() as u64, 2_001));
+    // Damage in the middle of one: at least a good part of what is before.
+    let mut damaged = gzip(&file);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 4].copy_from_slice(&[0xff; 4]);
+    let (seen, ending) = all_of(&damaged);
+    assert!(matches!(ending, FileEnding::Broken(_)));
+    assert!(seen.len() > 800 && seen[..800] == whole[..800], "{}", seen.len());
+    // Names, comments and more in the header, and what is no member behind the last.
+    let mut header = vec![0x1f, 0x8b, 8, 0x1e, 0, 0, 0, 0, 0, 3, 2, 0, 1, 2];
+    header.extend(b"name\0comment\0\x11\x22");
+    let named = [&header[..], &gzip(&file)[10..]].concat();
+    assert_eq!(all_of(&named), (whole.clone(), FileEnding::Complete));
+    let FileEnding::Broken(place) = all_of(&[&named[..], b"garbage that is no member"].concat()).1 else {
+        panic!("garbage is no padding");
+    };
+    assert!(place.why.contains("no gzip member"), "{place}");
+}
+
+#[test]
 fn a_stream_gives_each_packet_as_soon_as_it_is_there() {
     /// Gives one piece after the other, and counts those of which it has given the last byte.
     struct Watched<'a> {

@@ -87,7 +87,7 @@ fn link_layers() {
         ("802.3 with SNAP", 1, ethernet(u16::from(length) + 8, &llc)),
         ("802.3 with IP's SAP", 1, ethernet(u16::from(length) + 3, &of(&[&[6, 6, 3], &ip]))),
         ("ISO network layer", 1, ethernet(u16::from(length) + 4, &of(&[&[0xfe, 0xfe, 3, 0xcc], &ip]))),
-        ("ISL", 1, of(&[&[1, 0, 0x0c, 0, 0], &[0; 21], &ethernet(0x800, &ip)])),
+        ("ISL", 1, of(&[&[1, 0, 0x0c, 0, 0], &[0; 9], &[0xaa, 0xaa, 3], &[0; 9], &ethernet(0x800, &ip)])),
         ("null, little", 0, of(&[&[2, 0, 0, 0], &ip])),
         ("null, big", 0, of(&[&[0, 0, 0, 2], &ip])),
         ("null, IPv6 of macOS", 0, of(&[&[30, 0, 0, 0], &inner_v6()])),

@@ -1,5 +1,6 @@
 //! gzip and zstd around a capture.
 
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::{BufRead, BufReader, Read};
 
@@ -35,40 +36,145 @@ pub(crate) fn decompress<'a>(
     source: impl BufRead + Send + 'a,
 ) -> Box<dyn Read + Send + 'a> {
     match compression {
-        Compression::Gzip => Box::new(Gzip { source: Some(flate2::bufread::GzDecoder::new(source)) }),
+        Compression::Gzip => Box::new(Gzip::new(source)),
         Compression::Zstd => Box::new(Zstd::new(source)),
     }
 }
 
-/// The members of a gzip file, one after the other; zeros behind the last are padding (gzip(1)).
+/// The members of a gzip file (RFC 1952), one after the other; zeros behind the last are padding (gzip(1)). Unlike
+/// flate2's own reader this one gives all that was decompressed before the damage.
 struct Gzip<R> {
-    source: Option<flate2::bufread::GzDecoder<R>>,
+    source: R,
+    inflate: Decompress,
+    sum: Crc,
+    inside: bool,
+    failed: Option<std::io::Error>,
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn new(source: R) -> Self {
+        Self { source, inflate: Decompress::new(false), sum: Crc::new(), inside: false, failed: None }
+    }
+
+    /// Begins the next member; false at the end.
+    fn begin(&mut self) -> std::io::Result<bool> {
+        loop {
+            let here = self.source.fill_buf()?;
+            if here.is_empty() {
+                return Ok(false);
+            }
+            let zeros = here.iter().take_while(|byte| **byte == 0).count();
+            if zeros == 0 {
+                break;
+            }
+            self.source.consume(zeros);
+        }
+        let mut head = [0; 10];
+        self.source.read_exact(&mut head)?;
+        let [0x1f, 0x8b, 8, flags, ..] = head else {
+            return Err(std::io::Error::other("what follows is no gzip member"));
+        };
+        if flags & 4 != 0 {
+            let mut length = [0; 2];
+            self.source.read_exact(&mut length)?;
+            self.pass(u16::from_le_bytes(length).into())?;
+        }
+        for text in [8, 16] {
+            if flags & text != 0 {
+                self.pass_text()?;
+            }
+        }
+        if flags & 2 != 0 {
+            self.pass(2)?;
+        }
+        self.inflate.reset(false);
+        self.sum.reset();
+        Ok(true)
+    }
+
+    fn pass(&mut self, count: u64) -> std::io::Result<()> {
+        let passed = std::io::copy(&mut (&mut self.source).take(count), &mut std::io::sink())?;
+        if passed == count { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// A name or comment, of any length, with a zero behind it.
+    fn pass_text(&mut self) -> std::io::Result<()> {
+        loop {
+            let here = self.source.fill_buf()?;
+            if here.is_empty() {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let end = here.iter().position(|byte| *byte == 0);
+            let count = end.map_or(here.len(), |end| end + 1);
+            self.source.consume(count);
+            if end.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends a member: the sum and the length of what it holds.
+    fn end(&mut self) -> std::io::Result<()> {
+        let mut tail = [0; 8];
+        self.source.read_exact(&mut tail)?;
+        // The sum, then the length, little-endian both.
+        let expected = u64::from(self.sum.amount()) << 32 | u64::from(self.sum.sum());
+        if u64::from_le_bytes(tail) == expected {
+            Ok(())
+        } else {
+            Err(std::io::Error::other("the checksum does not fit the data"))
+        }
+    }
+
+    /// Some bytes, or 0 at the end.
+    fn more(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            if !self.inside {
+                if !self.begin()? {
+                    return Ok(0);
+                }
+                self.inside = true;
+            }
+            let here = self.source.fill_buf()?;
+            let cut = here.is_empty();
+            let (before, given) = (self.inflate.total_in(), self.inflate.total_out());
+            let done = self.inflate.decompress(here, buffer, FlushDecompress::None);
+            let taken = usize::try_from(self.inflate.total_in() - before).unwrap_or(usize::MAX);
+            self.source.consume(taken);
+            let count = usize::try_from(self.inflate.total_out() - given).unwrap_or(usize::MAX);
+            let fresh = buffer.get(..count).unwrap_or_default();
+            self.sum.update(fresh);
+            let ended = match done {
+                Ok(Status::StreamEnd) => {
+                    self.inside = false;
+                    self.end()
+                }
+                Ok(_) if cut && count == 0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(std::io::Error::other(error)),
+            };
+            match ended {
+                Err(error) if count == 0 => return Err(error),
+                Err(error) => self.failed = Some(error),
+                Ok(()) => {}
+            }
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+    }
 }
 
 impl<R: BufRead> Read for Gzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            let Some(member) = &mut self.source else { return Ok(0) };
-            let count = member.read(buffer).map_err(|error| told("gzip", &error))?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            let mut source = self.source.take().map(flate2::bufread::GzDecoder::into_inner);
-            let Some(rest) = &mut source else { return Ok(0) };
-            loop {
-                let here = rest.fill_buf()?;
-                if here.is_empty() {
-                    return Ok(0);
-                }
-                let zeros = here.iter().take_while(|byte| **byte == 0).count();
-                let only = zeros == here.len();
-                rest.consume(zeros);
-                if !only {
-                    break;
-                }
-            }
-            self.source = source.map(flate2::bufread::GzDecoder::new);
+        if buffer.is_empty() {
+            return Ok(0);
         }
+        let given = match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.more(buffer),
+        };
+        given.map_err(|error| told("gzip", &error))
     }
 }
 

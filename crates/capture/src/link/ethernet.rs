@@ -51,9 +51,12 @@ impl Layers<'_> {
 
     pub(super) fn ethernet(&mut self, piece: Piece<'_>, around: Around) {
         let Some(around) = around.inside() else { return };
-        // Cisco ISL stands before a whole frame, by its destination (26 bytes; the 27th and 28th belong to it).
-        if let Some([1 | 3, 0, 0x0c, 0, 0, ..]) = piece.chunk::<26>(0) {
-            return self.skipped(piece, 26, around, Self::ethernet);
+        // Cisco ISL stands before a whole frame: by its destination, and SNAP at a place where no type is.
+        if let Some([1 | 3, 0, 0x0c, 0, 0, ..]) = piece.chunk::<26>(0)
+            && let (Some([0xaa, 0xaa, 3]), Some(tag)) = (piece.chunk::<3>(14), piece.u16(20))
+        {
+            let context = around.context.in_vlan(tag >> 1);
+            return self.skipped(piece, 26, Around { context, ..around }, Self::ethernet);
         }
         self.ether_type_at(piece, 12, 14, around);
     }

@@ -7,7 +7,10 @@
 )]
 
 mod bench;
+mod capture_maker;
+mod debian;
 mod dump;
+mod floor;
 mod namespace;
 mod sockets;
 mod test;
@@ -35,6 +38,9 @@ enum Task {
     /// What the other tasks start
     #[command(subcommand, hide = true)]
     Part(sockets::Part),
+    /// What the maker of captures starts
+    #[command(subcommand, hide = true)]
+    CaptureMaker(capture_maker::Part),
 }
 
 fn main() -> ExitCode {
@@ -47,12 +53,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// The bare dump, without the milliseconds that reading the command line costs: it is what others are measured by.
+/// What others are measured by, without the milliseconds that reading the command line costs.
 fn quick() -> Option<anyhow::Result<ExitCode>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["dump"] => Some(dump::run(false)),
         ["dump", "--each-family"] => Some(dump::run(true)),
+        ["floor", file] => Some(floor::run(file)),
         _ => None,
     }
 }
@@ -63,6 +70,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(bench) => bench::run(&bench),
         Task::Sockets(options) => sockets::run(&options),
         Task::Part(part) => part.run(),
+        Task::CaptureMaker(part) => part.run(),
     }
 }
 

@@ -28,14 +28,19 @@ pub(crate) struct Inside {
 
 /// Starts this program again in a new namespace, with these arguments, and gives its exit code.
 pub(crate) fn run_inside(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    let status = inside(arguments)?.status().context("cannot run unshare (package util-linux)")?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
+}
+
+/// What starts this program again in a new namespace, with these arguments.
+pub(crate) fn inside(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Command> {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
     command.args(["--net", "--"]).arg(std::env::current_exe()?).args(arguments);
     command.args(["--inside", &inode()?.to_string()]);
-    let status = command.status().context("cannot run unshare (package util-linux)")?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
+    Ok(command)
 }
 
 impl Inside {

@@ -1,7 +1,7 @@
 //! Programs that the tests run beside ours, and how a machine gets them.
 
 use super::step::Outcome;
-use std::process::{Command, Stdio};
+use crate::debian::{self, found};
 
 /// A program, the Debian package it is in, and what the tests do with it.
 const PROGRAMS: [(&str, &str, &str); 6] = [
@@ -24,10 +24,7 @@ pub(super) fn ensure(may_install: bool) -> anyhow::Result<Outcome> {
         let mut packages: Vec<_> = missing.iter().map(|(_, package, _)| *package).collect();
         packages.dedup();
         println!("installing {}", packages.join(", "));
-        // The lists of a fresh image are often empty or old: fetch them if the first try fails.
-        if !apt(&["install"], &packages)? && apt(&["update"], &[])? {
-            apt(&["install"], &packages)?;
-        }
+        debian::install(&packages)?;
         missing = self::missing();
     }
     if missing.is_empty() {
@@ -42,23 +39,4 @@ pub(super) fn ensure(may_install: bool) -> anyhow::Result<Outcome> {
 
 fn missing() -> Vec<(&'static str, &'static str, &'static str)> {
     PROGRAMS.into_iter().filter(|(program, ..)| !found(program)).collect()
-}
-
-/// True if the program is in `PATH`, or where Debian keeps root's programs.
-fn found(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|directory| directory.join(program).is_file())
-}
-
-fn apt(arguments: &[&str], packages: &[&str]) -> anyhow::Result<bool> {
-    let status = Command::new("apt-get")
-        .args(["-q", "-y", "--no-install-recommends"])
-        .args(arguments)
-        .args(packages)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .status()?;
-    Ok(status.success())
 }

@@ -15,6 +15,7 @@
 //! A row that leaves CLOSED or TIME-WAIT for the start of a life begins *another* connection ([`Row::opens`]).
 
 pub mod condition;
+pub mod diagram;
 mod endpoint;
 pub mod event;
 pub mod reach;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use tcp::machine::{Call, Condition, Endpoint, Kind, Nanos, Timer};
 use tcp::profile::Stack;
-use tcp::{Observer, Segment, Seq, Side, State, StateSet};
+use tcp::{Flags, Observer, Segment, Seq, Side, State, StateSet};
 
 const MS: Nanos = 1_000_000;
 
@@ -44,6 +44,8 @@ struct Run {
     /// The last connection of each side of which something was shown, and whether its beginning was.
     shown: [Option<(u32, bool)>; 2],
     first_iss: [Seq; 2],
+    /// Every connection of each side and where its numbers begin.
+    lives: [Vec<(u32, Seq)>; 2],
     trace: Vec<String>,
 }
 
@@ -51,6 +53,7 @@ impl Run {
     fn new(ends: [Endpoint; 2], first_iss: [Seq; 2]) -> Self {
         Self {
             first_iss,
+            lives: [vec![], vec![]],
             now: 0,
             ends,
             wire: Vec::new(),
@@ -67,6 +70,10 @@ impl Run {
             let end = &mut self.ends[side.index()];
             // Each connection begins far behind the one before, as a clock makes it.
             end.set_next_iss(self.first_iss[side.index()].plus(end.life() * (1 << 24)));
+            let begun = (end.life(), end.iss());
+            if begun.0 > 0 && self.lives[side.index()].last() != Some(&begun) {
+                self.lives[side.index()].push(begun);
+            }
             while let Some(segment) = end.poll_transmit(self.now) {
                 self.trace.push(format!("  {side:?} in {} sends {segment:?}", end.state()));
                 self.wire.push(Packet { from: side, life: end.life(), segment, shown: false });
@@ -90,6 +97,14 @@ impl Run {
             Some((life, _)) if packet.life > life && !begins => return,
             Some((life, began)) if packet.life < life && (begins || !began) => return,
             _ => {}
+        }
+        // Nor does it see an acknowledgement of a connection of which it has not seen the beginning.
+        let to = packet.from.other().index();
+        if let (true, Some((life, _))) = (packet.segment.flags.has(Flags::ACK) && !begins, self.shown[to]) {
+            let acknowledged = self.lives[to].iter().rfind(|(_, iss)| !packet.segment.ack.before(*iss));
+            if acknowledged.is_some_and(|(of, _)| *of > life) {
+                return;
+            }
         }
         self.trace.push(format!("  shown: {:?} {:?}", packet.from, packet.segment));
         let seen = &mut self.shown[packet.from.index()];

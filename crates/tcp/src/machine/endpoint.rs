@@ -165,6 +165,11 @@ impl Endpoint {
         self.life
     }
 
+    /// ISS of the last connection.
+    pub const fn iss(&self) -> Seq {
+        self.iss
+    }
+
     /// RCV.NXT.
     pub const fn rcv_nxt(&self) -> Seq {
         self.rcv_nxt

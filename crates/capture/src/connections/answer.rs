@@ -8,6 +8,7 @@ use serde::ser::{SerializeSeq as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use tcp::StateSet;
 
 /// One side of a connection, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -293,6 +294,8 @@ pub struct Connection {
     pub reset_by: Option<Who>,
     /// Who is left in TIME-WAIT.
     pub time_wait_at: Option<Who>,
+    /// The states that each side may be in by now, as far as packets prove.
+    pub states: PerSide<StateSet>,
     /// Packets.
     pub packets: PerSide<u32>,
     /// Bytes of data, each once.
@@ -347,6 +350,7 @@ impl Connection {
                 [true, true] => Who::Both,
                 [high_is_not_in, _] => who(usize::from(!high_is_not_in)),
             }),
+            states: PerSide { client: record.states(client), server: record.states(server) },
             packets: PerSide { client: c.packets, server: s.packets },
             bytes: PerSide { client: c.bytes, server: s.bytes },
             retransmits: PerSide { client: c.retransmits, server: s.retransmits },
@@ -476,6 +480,15 @@ fn http(record: &Record, client: usize) -> Option<HttpSummary> {
     })
 }
 
+/// States, in the order of a connection's life.
+struct States(StateSet);
+
+impl Serialize for States {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.states().map(tcp::State::name))
+    }
+}
+
 /// A time as RFC 3339 writes it, with nanoseconds.
 struct Time(i64);
 
@@ -510,6 +523,9 @@ impl Serialize for Connection {
         line.serialize_field("ending", &self.ending)?;
         line.serialize_field("reset_cause", &self.reset_cause)?;
         line.serialize_field("time_wait_at", &self.time_wait_at)?;
+        let states = self.states;
+        let states = PerSide { client: States(states.client), server: States(states.server) };
+        line.serialize_field("states", &states)?;
         line.serialize_field("packets", &self.packets)?;
         line.serialize_field("bytes", &self.bytes)?;
         line.serialize_field("retransmits", &self.retransmits)?;

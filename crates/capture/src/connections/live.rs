@@ -4,7 +4,7 @@ use super::key::Side;
 use super::record::{End, Marks, NONE, Record, Seen};
 use crate::Packet;
 use crate::http::{Data, Http};
-use tcp::{Flags, Segment, Seq};
+use tcp::{Flags, Observer, Segment, Seq, StateSet};
 
 /// An acknowledgement this far ahead is taken for one that is behind (half of the window of RFC 9293, halved).
 const AHEAD: i32 = 1 << 30;
@@ -110,7 +110,7 @@ pub(crate) struct Live {
     last_data: Option<Side>,
     /// A request and the server's FIN passed each other.
     pub(crate) raced: bool,
-    /// Any segment beyond a SYN.
+    observer: Observer,
     pub(crate) http: Http,
 }
 
@@ -118,12 +118,14 @@ impl Live {
     /// For a record. If all that was seen are SYNs they are taken up; else nothing is known.
     pub(crate) fn new(index: u32, record: &Record) -> Self {
         let mut flanks = [Flank::default(); 2];
+        let mut observer = Observer::new();
         if !record.marks.has(Marks::GIVEN_UP) && !record.is_over() {
             for (flank, end) in flanks.iter_mut().zip(&record.ends) {
                 if end.seen.has(Seen::SYN) {
                     flank.high = Some(Seq::new(end.isn).plus(1));
                 }
             }
+            observer = observer_of_syns(record);
         }
         Self {
             record: index,
@@ -133,6 +135,7 @@ impl Live {
             last_sender: None,
             last_data: None,
             raced: false,
+            observer,
             http: Http::default(),
         }
     }
@@ -141,6 +144,7 @@ impl Live {
     pub(crate) fn segment(&mut self, record: &mut Record, side: Side, packet: &Packet<'_>) {
         let segment = &packet.segment;
         let flags = segment.flags;
+        self.observe(side, segment);
         if flags.has(Flags::SYN) && flags.has(Flags::ACK) {
             self.syn_ack(record, side, segment);
         } else if flags.has(Flags::SYN) {
@@ -165,6 +169,11 @@ impl Live {
             self.http.end(side, &mut record.http);
         }
         self.last_sender = Some(side);
+    }
+
+    /// What the segment proves of the states of both sides.
+    pub(crate) fn observe(&mut self, side: Side, segment: &Segment) {
+        self.observer.observe(tcp::Side::ALL[side], segment);
     }
 
     fn syn_ack(&mut self, record: &mut Record, side: Side, segment: &Segment) {
@@ -337,6 +346,7 @@ impl Live {
     pub(crate) fn finish(&mut self, record: &mut Record) {
         self.http.finish(&mut record.http);
         for side in 0..2 {
+            record.verdict.set_states(side, self.observer.states(tcp::Side::ALL[side]));
             let (flank, peer) = (&self.flanks[side], &self.flanks[1 - side]);
             let unseen = match (flank.high, peer.ack) {
                 (Some(high), Some(_)) => peer.top_ack.since(high) > 0 && covers(peer.top_ack, high),
@@ -346,6 +356,29 @@ impl Live {
                 record.ends[side].seen.add(Seen::MISSING);
             }
         }
+    }
+}
+
+/// An observer that was shown the SYNs of a record.
+fn observer_of_syns(record: &Record) -> Observer {
+    let mut observer = Observer::new();
+    for (side, end) in tcp::Side::ALL.into_iter().zip(&record.ends) {
+        if end.seen.has(Seen::SYN) {
+            observer
+                .observe(side, &Segment { flags: Flags::SYN, seq: Seq::new(end.isn), ..Segment::default() });
+        }
+    }
+    observer
+}
+
+impl Record {
+    /// The states that a side may be in by now.
+    pub(crate) fn states(&self, side: Side) -> StateSet {
+        if self.marks.has(Marks::GIVEN_UP) {
+            return StateSet::ALL;
+        }
+        let of_syns = || observer_of_syns(self).states(tcp::Side::ALL[side]);
+        self.verdict.states(side).unwrap_or_else(of_syns)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::key::{Key, Side};
 use crate::http::Messages;
+use tcp::{State, StateSet};
 
 /// No index.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -148,6 +149,46 @@ impl Marks {
     }
 }
 
+/// The states that its sides may be in (11 bits each), what made its reset (4), and the answer to its SYN (3).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Verdict(u32);
+
+impl Verdict {
+    const STATES: u32 = (1 << State::COUNT) - 1;
+    const CAUSE_AT: usize = 2 * State::COUNT;
+    const OUTCOME_AT: usize = Self::CAUSE_AT + 4;
+
+    /// The states of a side; none if they were not written down.
+    pub(crate) fn states(self, side: Side) -> Option<StateSet> {
+        let bits = self.0 >> (side * State::COUNT) & Self::STATES;
+        let states = State::ALL.into_iter().filter(|state| bits >> state.index() & 1 != 0);
+        (bits != 0).then(|| states.collect())
+    }
+
+    pub(crate) const fn set_states(&mut self, side: Side, states: StateSet) {
+        let at = side * State::COUNT;
+        self.0 = self.0 & !(Self::STATES << at) | (states.bits() as u32) << at;
+    }
+
+    /// What made the reset: 0 for none.
+    pub(crate) const fn cause(self) -> usize {
+        (self.0 >> Self::CAUSE_AT & 15) as usize
+    }
+
+    pub(crate) const fn set_cause(&mut self, cause: u8) {
+        self.0 = self.0 & !(15 << Self::CAUSE_AT) | (cause as u32) << Self::CAUSE_AT;
+    }
+
+    /// The answer to the SYN: 0 for none.
+    pub(crate) const fn outcome(self) -> usize {
+        (self.0 >> Self::OUTCOME_AT & 7) as usize
+    }
+
+    pub(crate) const fn set_outcome(&mut self, outcome: u8) {
+        self.0 = self.0 & !(7 << Self::OUTCOME_AT) | (outcome as u32) << Self::OUTCOME_AT;
+    }
+}
+
 /// A connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
@@ -171,8 +212,7 @@ pub(crate) struct Record {
     pub(crate) syns: u32,
     pub(crate) marks: Marks,
     pub(crate) http: Messages,
-    pub(crate) cause: u8,
-    pub(crate) outcome: u8,
+    pub(crate) verdict: Verdict,
     /// Which of several files the first packet is from.
     pub(crate) file: u16,
     upper: [u8; 2],
@@ -207,8 +247,7 @@ impl Record {
             syns: 0,
             marks,
             http: Messages::default(),
-            cause: 0,
-            outcome: 0,
+            verdict: Verdict::default(),
         }
     }
 

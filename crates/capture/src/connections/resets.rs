@@ -80,22 +80,22 @@ impl Outcome {
 impl Record {
     /// What made its reset.
     pub(crate) fn reset_cause(&self) -> Option<ResetCause> {
-        ResetCause::ALL.get(usize::from(self.cause).checked_sub(1)?).copied()
+        ResetCause::ALL.get(self.verdict.cause().checked_sub(1)?).copied()
     }
 
     fn set_cause(&mut self, cause: ResetCause) {
-        self.cause = cause as u8 + 1;
+        self.verdict.set_cause(cause as u8 + 1);
     }
 
     /// The first answer to its SYN.
     pub(crate) fn first_answer(&self) -> Option<Outcome> {
-        Outcome::ALL.get(usize::from(self.outcome).checked_sub(1)?).copied()
+        Outcome::ALL.get(self.verdict.outcome().checked_sub(1)?).copied()
     }
 
     /// The SYN was answered; only the first answer counts.
     pub(crate) fn answered_syn(&mut self, outcome: Outcome) {
-        if self.outcome == 0 {
-            self.outcome = outcome as u8 + 1;
+        if self.verdict.outcome() == 0 {
+            self.verdict.set_outcome(outcome as u8 + 1);
         }
     }
 }
@@ -161,12 +161,13 @@ pub(crate) fn take(record: &mut Record, live: &mut Live, side: Side, packet: &Pa
     record.marks.add_if(ttl != 0 && packet.ttl.abs_diff(ttl) > MAX_TTL_CHANGE, Marks::FOREIGN_RESET);
 
     if live.challenge == Some(segment.seq) && record.ends[side].seen.has(Seen::SYN) {
-        if record.cause == 0 {
+        if record.verdict.cause() == 0 {
             record.set_cause(match before {
                 Before::OpenAtPeer => ResetCause::HalfOpen,
                 Before::Unknown | Before::Over => ResetCause::TimeWaitChallenge,
             });
         }
+        live.observe(side, segment);
         return;
     }
     let place = place(record, live, side, packet);
@@ -174,6 +175,7 @@ pub(crate) fn take(record: &mut Record, live: &mut Live, side: Side, packet: &Pa
         record.marks.add(Marks::BAD_RESET);
         return;
     }
+    live.observe(side, segment);
     if record.marks.has(Marks::RESET) {
         return;
     }

@@ -22,6 +22,7 @@ fn connection(client: &str, server: &str, start_s: i64, end_s: i64) -> Connectio
         reset_cause: None,
         reset_by: None,
         time_wait_at: Some(Who::Client),
+        states: PerSide::default(),
         packets: PerSide { client: 5, server: 5 },
         bytes: PerSide::default(),
         retransmits: PerSide::default(),

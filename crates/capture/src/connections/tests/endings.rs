@@ -17,6 +17,9 @@ fn the_server_closes_and_keeps_time_wait() {
         (PerSide { client: 1, server: 1 }, PerSide { client: 6, server: 4 })
     );
     assert_eq!(found.bytes, PerSide { client: 27, server: 43 });
+    let closers = tcp::StateSet::of(&[tcp::State::TimeWait, tcp::State::Closed]);
+    assert_eq!(found.states.server, closers);
+    assert!(found.states.client.has(tcp::State::Closed) && !found.states.client.has(tcp::State::TimeWait));
     assert_eq!((found.first_packet, found.last_packet), (1, 10));
     assert_eq!((found.retransmits, found.notes), (PerSide::default(), vec![]));
     let http = found.http.unwrap();

@@ -96,6 +96,11 @@ impl StateSet {
         State::ALL.into_iter().filter(move |state| self.has(*state))
     }
 
+    /// From one bit a state; other bits are left out.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
     /// One bit a state, by [`State::index`].
     pub const fn bits(self) -> u16 {
         self.0

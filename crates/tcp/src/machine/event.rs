@@ -58,6 +58,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, in the order of its declaration.
+    pub const ALL: [Self; 7] =
+        [Self::Rst, Self::Syn, Self::SynAck, Self::Fin, Self::Data, Self::Ack, Self::NoFlags];
+
     /// The kind of a segment.
     pub const fn of(segment: &Segment) -> Self {
         let flags = segment.flags;

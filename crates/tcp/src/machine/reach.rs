@@ -50,9 +50,7 @@ const REACH: [StateSet; State::COUNT] = {
     reach
 };
 
-/// Where a connection in one of these states may be after anything that was not seen: calls, timers, segments.
-/// Within the same connection: CLOSED is its end.
-pub const fn reach(from: StateSet) -> StateSet {
+const fn reach_of(from: StateSet) -> StateSet {
     let mut set = StateSet::EMPTY;
     let mut at = 0;
     while at < State::COUNT {
@@ -62,6 +60,25 @@ pub const fn reach(from: StateSet) -> StateSet {
         at += 1;
     }
     set
+}
+
+/// The answer for every set: an observer asks once a packet.
+static REACH_OF: [StateSet; 1 << State::COUNT] = REACHES;
+
+const REACHES: [StateSet; 1 << State::COUNT] = {
+    let mut all = [StateSet::EMPTY; 1 << State::COUNT];
+    let mut bits = 0;
+    while bits < 1 << State::COUNT {
+        all[bits as usize] = reach_of(StateSet::from_bits(bits));
+        bits += 1;
+    }
+    all
+};
+
+/// Where a connection in one of these states may be after anything that was not seen: calls, timers, segments.
+/// Within the same connection: CLOSED is its end.
+pub const fn reach(from: StateSet) -> StateSet {
+    REACH_OF[from.bits() as usize]
 }
 
 /// True if such a segment can be what a reply is on the wire. Data goes on while a FIN waits behind it, and what
@@ -80,8 +97,18 @@ const fn can_be(reply: Reply, kind: Kind) -> bool {
 
 /// The states a side may be in just after it sent a segment of a kind, in whatever row.
 pub const fn senders(kind: Kind) -> StateSet {
-    sent_by(kind, false)
+    SENDERS[kind as usize]
 }
+
+const SENDERS: [StateSet; Kind::ALL.len()] = {
+    let mut all = [StateSet::EMPTY; Kind::ALL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = sent_by(Kind::ALL[at], false);
+        at += 1;
+    }
+    all
+};
 
 /// The states a side may be in just after it sent a reset with an ACK: an abort, or the answer to a segment that
 /// had none.

@@ -18,7 +18,7 @@ pub mod condition;
 pub mod diagram;
 mod endpoint;
 pub mod event;
-pub mod reach;
+mod reach;
 mod table;
 
 pub use condition::Condition;

@@ -149,6 +149,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn kinds_count_from_zero_in_their_order() {
+        for (position, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, position);
+        }
+    }
+
+    #[test]
     fn the_strongest_flag_names_the_segment() {
         let kind =
             |bits, length| Kind::of(&Segment { flags: Flags::from_bits(bits), length, ..Segment::default() });

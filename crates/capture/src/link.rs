@@ -107,14 +107,10 @@ impl Decoder {
         let cut = record.captured < record.original;
         self.statistics.cut += u64::from(cut);
         if record.link == Link::ETHERNET
-            && let Some(mut packet) = fast::ethernet_ipv4_tcp(frame, record.original as usize)
+            && let Some(segment) = fast::ethernet_ipv4_tcp(frame, record.original as usize)
         {
-            packet.number = number;
-            packet.file = self.file;
-            packet.time_ns = record.time_ns;
-            packet.cut = cut;
             self.statistics.segments += 1;
-            sink(&packet);
+            sink(&segment.packet(number, self.file, record.time_ns, cut));
             return;
         }
         self.layers(number, record, frame, sink);

@@ -146,21 +146,13 @@ impl<'a> Reader<'a> {
                 Input::Mapped(bytes) => bytes,
                 Input::Stream(stream) => &stream.buffer[..stream.filled],
             };
-            let step = loop {
-                match format.step(bytes, *at) {
-                    Step::Frame { record, next } => {
-                        *number += 1;
-                        *at = next;
-                        decoder.frame(*number, &record, bytes, &mut sink);
-                        left -= 1;
-                        if left == 0 {
-                            return true;
-                        }
-                    }
-                    Step::Skip { next } => *at = next,
-                    other => break other,
-                }
+            let mut walk = Walk { at, number, left: &mut left, decoder };
+            // The classic format gets a loop of its own, in which its step is no call.
+            let step = match format {
+                Format::Pcap(pcap) => walk.run(bytes, |bytes, at| pcap.step(bytes, at), &mut sink),
+                other => walk.run(bytes, |bytes, at| other.step(bytes, at), &mut sink),
             };
+            let Some(step) = step else { return true };
             let waited = matches!(self.input, Input::Stream(_)) && left < frames;
             if waited && matches!(step, Step::More { .. }) {
                 return true;
@@ -246,6 +238,42 @@ impl<'a> Reader<'a> {
         match &self.input {
             Input::Mapped(_) => self.at as u64,
             Input::Stream(stream) => stream.consumed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A way through the bytes at hand.
+struct Walk<'w> {
+    at: &'w mut usize,
+    number: &'w mut u64,
+    /// Frames that are still wanted.
+    left: &'w mut u64,
+    decoder: &'w mut Decoder,
+}
+
+impl Walk<'_> {
+    /// Gives the segments of frame after frame, up to a step that is none; `None` if no more are wanted.
+    #[inline]
+    fn run(
+        &mut self,
+        bytes: &[u8],
+        mut step: impl FnMut(&[u8], usize) -> Step,
+        sink: &mut impl FnMut(&Packet<'_>),
+    ) -> Option<Step> {
+        loop {
+            match step(bytes, *self.at) {
+                Step::Frame { record, next } => {
+                    *self.number += 1;
+                    *self.at = next;
+                    self.decoder.frame(*self.number, &record, bytes, sink);
+                    *self.left -= 1;
+                    if *self.left == 0 {
+                        return None;
+                    }
+                }
+                Step::Skip { next } => *self.at = next,
+                other => return Some(other),
+            }
         }
     }
 }

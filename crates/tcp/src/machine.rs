@@ -24,6 +24,7 @@ mod table;
 pub use condition::Condition;
 pub use endpoint::{Endpoint, Nanos};
 pub use event::{Call, Event, Kind, Timer};
+pub(crate) use reach::abort_senders;
 pub use reach::{reach, senders};
 pub use table::TABLE;
 

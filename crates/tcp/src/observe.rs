@@ -15,8 +15,7 @@
 //!   may hold it for some milliseconds.)
 //! * No data is sent before the handshake is complete (TCP Fast Open, RFC 7413).
 
-use crate::machine::reach::abort_senders;
-use crate::machine::{Kind, reach, senders};
+use crate::machine::{Kind, abort_senders, reach, senders};
 use crate::{Flags, Segment, Seq, State, StateSet};
 
 /// One of the two ends of a connection. Which is the client is for the packets to say.

@@ -10,7 +10,8 @@
 //!
 //! * The packets are those of the two sides, not forged.
 //! * The sets speak of one connection. When a tuple is used again, at least a SYN or SYN,ACK of the new connection is
-//!   shown; until a side's first segment of it is, its set is that of the old one.
+//!   shown before other segments of it or answers to them; until then a side's set is that of the old one. Late
+//!   segments of the old one have numbers that the new one does not use.
 //! * A FIN with no data before it is sent when the application closes, if the window has room. (A sender that paces
 //!   may hold it for some milliseconds.)
 //! * No data is sent before the handshake is complete (TCP Fast Open, RFC 7413).

@@ -12,6 +12,9 @@ pub struct Namespace {
     pub name: String,
     /// Its number, as in `net:[4026531840]`.
     pub inode: u64,
+    /// True if the program that looked was in it: commands typed where it ran need no way in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
     /// Whose it is: containers and processes, `nginx (pid 12, container 4f1c…)`.
     pub holders: Vec<String>,
     /// Settings that exist here.

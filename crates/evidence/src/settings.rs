@@ -53,6 +53,13 @@ impl Settings {
         self.number("net.ipv4.tcp_tw_reuse_delay").map_or(linux::TW_REUSE_DELAY.value, Duration::from_millis)
     }
 
+    /// What `tcp_max_tw_buckets` is where nobody changed it: half the table of connections. That is the host's
+    /// where `tcp_ehash_entries` has a minus sign. None before 6.1, which do not tell.
+    pub fn default_tw_buckets(&self) -> Option<u64> {
+        let entries: i64 = self.text("net.ipv4.tcp_ehash_entries")?.trim().parse().ok()?;
+        Some(entries.unsigned_abs() / linux::HASH_ENTRIES_PER_TIME_WAIT.value)
+    }
+
     /// True if timestamps are on, which `tcp_tw_reuse` needs; they are unless the setting says 0.
     pub fn timestamps(&self) -> bool {
         self.number("net.ipv4.tcp_timestamps") != Some(0)
@@ -68,6 +75,15 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_of_the_time_wait_table_follows_from_the_hash() {
+        let of = |entries: &str| {
+            Settings::from_iter([("net.ipv4.tcp_ehash_entries", entries)]).default_tw_buckets()
+        };
+        assert_eq!([of("262144"), of("-262144"), of("junk")], [Some(131_072), Some(131_072), None]);
+        assert_eq!(Settings::default().default_tw_buckets(), None);
+    }
 
     #[test]
     fn a_vendors_time_wait_length_replaces_the_constant() {

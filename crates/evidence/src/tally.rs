@@ -12,7 +12,8 @@ use tcp::State;
 /// that a host with a peer for every socket does not need memory for every socket.
 pub const MAX_GROUPS: usize = 100_000;
 
-/// Further groups that folding may make before everything falls into one per role.
+/// Further groups that each step of folding may make: first by local address and port, then by port, and what is
+/// left falls into one per role.
 const MAX_FOLDED_GROUPS: usize = 4_096;
 
 /// So many live sockets keep their inode until owners are looked up; 16 bytes each.
@@ -81,8 +82,12 @@ enum Kind {
     Server,
     /// To one destination port, folded over the addresses.
     ClientFolded,
-    /// On one local port, folded over the peers.
+    /// On one local address and port, folded over the peers.
     ServerFolded,
+    /// To one destination port, folded over all addresses.
+    ClientPort,
+    /// On one local port, folded over all addresses.
+    ServerPort,
     /// Folded over everything.
     AllFolded(Role),
 }
@@ -381,6 +386,18 @@ impl Tally {
         if self.keys.len() < MAX_GROUPS + MAX_FOLDED_GROUPS {
             return self.insert_new(role, by_port);
         }
+        // A host that is reached under every address of a network has as many local addresses.
+        let port_only = Key {
+            local: 0,
+            kind: if role == Role::Client { Kind::ClientPort } else { Kind::ServerPort },
+            ..by_port
+        };
+        if let Some(place) = self.find(port_only) {
+            return place;
+        }
+        if self.keys.len() < MAX_GROUPS + 2 * MAX_FOLDED_GROUPS {
+            return self.insert_new(role, port_only);
+        }
         let all = Key { local: 0, remote: 0, port: 0, kind: Kind::AllFolded(role) };
         self.find(all).unwrap_or_else(|| self.insert_new(role, all))
     }
@@ -398,6 +415,8 @@ impl Tally {
                 (Endpoint::any_port(address(key.local)), Endpoint { address: None, port: Some(key.port) })
             }
             Kind::ServerFolded => (Endpoint::new(address(key.local), key.port), Endpoint::default()),
+            Kind::ClientPort => (Endpoint::default(), Endpoint { address: None, port: Some(key.port) }),
+            Kind::ServerPort => (Endpoint { address: None, port: Some(key.port) }, Endpoint::default()),
             Kind::AllFolded(_) => (Endpoint::default(), Endpoint::default()),
         };
         self.groups.push(Group::new(role, local, remote));

@@ -195,9 +195,9 @@ pub mod linux {
         source: "kernel/sysctl.c proc_do_large_bitmap() (PAGE_SIZE - 1), measured: 4,090 of 189,047 bytes taken",
     };
 
-    /// How many TIME-WAIT sockets there may be by default, as a part of the entries of the table of connections.
-    pub const TIME_WAIT_PER_HASH_ENTRY: Constant<f64> = Constant {
-        value: 0.5,
+    /// Entries of the table of connections for each place in the table of TIME-WAIT sockets, by default.
+    pub const HASH_ENTRIES_PER_TIME_WAIT: Constant<u64> = Constant {
+        value: 2,
         kernel: "2.6.32 to 7.3",
         source: "net/ipv4/tcp_ipv4.c tcp_set_hashinfo(): sysctl_max_tw_buckets = ehash_entries / 2",
     };

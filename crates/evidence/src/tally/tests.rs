@@ -108,10 +108,28 @@ fn a_peer_for_every_socket_is_folded_and_nothing_is_lost() {
         tally.add(&socket);
     }
     let result = tally.finish();
-    assert!(result.groups.len() <= MAX_GROUPS + MAX_FOLDED_GROUPS + 2, "{}", result.groups.len());
+    assert!(result.groups.len() <= MAX_GROUPS + 2 * MAX_FOLDED_GROUPS + 2, "{}", result.groups.len());
     assert_eq!(result.folded, 50_000);
     assert_eq!(result.groups.iter().map(|group| group.states.total()).sum::<u64>(), sockets);
     assert_eq!(result.by_state.total(), sockets);
+}
+
+#[test]
+fn a_service_under_many_addresses_keeps_its_port_when_folded() {
+    let mut tally = tally();
+    tally.add_listener(&socket(State::Listen, 80, 0), None);
+    let folded = 3 * MAX_FOLDED_GROUPS;
+    for number in 0..(MAX_GROUPS + folded) as u128 {
+        let mut socket = socket(State::TimeWait, 80, 40_000);
+        (socket.local, socket.remote) = (number << 8, number << 9);
+        tally.add(&socket);
+    }
+    tally.attribute(|_| Some(0));
+    let result = tally.finish();
+    assert!(result.groups.iter().all(|group| group.role == Role::Server && group.local.port == Some(80)));
+    let rest = result.groups.last().unwrap();
+    assert_eq!(rest.local.to_string(), "*:80");
+    assert_eq!(rest.states.total(), (folded - MAX_FOLDED_GROUPS) as u64);
 }
 
 #[test]

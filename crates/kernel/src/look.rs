@@ -18,6 +18,9 @@ const ROUND: Duration = Duration::from_millis(100);
 /// Listing takes at most this part of the time: a round that took 30 ms is followed by 270 ms of rest.
 const REST_FACTOR: u32 = 9;
 
+/// Whoever was not seen in a look of this length is not seen in a longer one either.
+const LONG_LOOK: Duration = Duration::from_secs(10);
+
 /// So many sockets of one namespace are remembered with their owner in each half of the memory.
 const REMEMBERED: usize = 200_000;
 
@@ -56,8 +59,10 @@ pub fn look(options: &Options) -> Result<Case, LookError> {
         finished.push((namespace, tally));
     })?;
     own(&mut finished, root, &mut gaps);
-    let namespaces =
-        finished.into_iter().map(|(namespace, tally)| complete(namespace, tally, &mut gaps)).collect();
+    let namespaces = finished
+        .into_iter()
+        .map(|(namespace, tally)| complete(namespace, tally, options.duration, &mut gaps))
+        .collect();
     let mut host = host::read(root);
     host.taken_at = format!("{:.9}", jiff::Timestamp::now());
     host.slabs = slabs::read(root, &mut gaps);
@@ -81,12 +86,7 @@ fn each(
         match netns::enter(&found, || act(watch, gaps)) {
             Ok(()) => true,
             Err(refused) if matches!(selection, Selection::All) => {
-                gaps.push(Gap {
-                    unseen: Unseen::Namespace,
-                    netns: Some(found.name.clone()),
-                    because: refused.to_string(),
-                    how_to_see: "run as root".to_owned(),
-                });
+                gaps.push(not_entered(&refused));
                 false
             }
             Err(refused) => {
@@ -96,6 +96,21 @@ fn each(
         }
     });
     error.map_or(Ok(()), Err)
+}
+
+/// The gap that a namespace leaves. It is in no namespace of the case, and names itself.
+fn not_entered(refused: &NetnsError) -> Gap {
+    let how_to_see = match refused {
+        NetnsError::Denied(_) => "run as root",
+        NetnsError::Gone(_) => "look again; with --for 0 hardly one can end meanwhile",
+        _ => "look again",
+    };
+    Gap {
+        unseen: Unseen::Namespace,
+        netns: None,
+        because: refused.to_string(),
+        how_to_see: how_to_see.to_owned(),
+    }
 }
 
 /// Lists live sockets again and again until the look is over.
@@ -224,6 +239,7 @@ impl Watch {
         let namespace = Namespace {
             name,
             inode: self.found.inode,
+            here: self.found.is_here(),
             holders: std::mem::take(&mut self.found.holders),
             settings,
             counters,
@@ -313,8 +329,23 @@ fn own(finished: &mut [(Namespace, Option<Tally>)], root: &Root, gaps: &mut Vec<
     }
 }
 
+/// How to see who opens connections, after a look of this length.
+fn how_to_see_openers(looked: Duration) -> &'static str {
+    if looked < LONG_LOOK {
+        "look longer while they are made: lastack doctor --for 10s"
+    } else {
+        "they end sooner than live sockets can be listed; count who connects: \
+         bpftrace -e 'kprobe:tcp_connect { @[comm, pid] = count(); }'"
+    }
+}
+
 /// Takes the groups out of the tally, and says what they cannot tell.
-fn complete(mut namespace: Namespace, tally: Option<Tally>, gaps: &mut Vec<Gap>) -> Namespace {
+fn complete(
+    mut namespace: Namespace,
+    tally: Option<Tally>,
+    looked: Duration,
+    gaps: &mut Vec<Gap>,
+) -> Namespace {
     let Some(tally) = tally else { return namespace };
     let mut gap = |unseen, because: String, how_to_see: &str| {
         gaps.push(Gap {
@@ -345,8 +376,22 @@ fn complete(mut namespace: Namespace, tally: Option<Tally>, gaps: &mut Vec<Gap>)
     if ownerless > 0 {
         let because =
             format!("who opened {ownerless} of the sockets in TIME-WAIT: the kernel forgets it at close");
-        gap(Unseen::Owners, because, "look longer while they are made: lastack doctor --for 10s");
+        gap(Unseen::Owners, because, how_to_see_openers(looked));
     }
     namespace.sockets = sockets;
     namespace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_do_what_was_just_done() {
+        assert!(how_to_see_openers(Duration::from_secs(1)).contains("--for 10s"));
+        assert!(!how_to_see_openers(Duration::from_secs(10)).contains("--for"));
+        let gone = not_entered(&NetnsError::Gone("pid:7".to_owned()));
+        assert!(gone.because.contains("pid:7") && !gone.how_to_see.contains("root"), "{gone:?}");
+        assert_eq!(not_entered(&NetnsError::Denied("pid:7".to_owned())).how_to_see, "run as root");
+    }
 }

@@ -49,6 +49,13 @@ pub struct Found {
     paths: Vec<PathBuf>,
 }
 
+impl Found {
+    /// True if the thread that looked for it was in it.
+    pub fn is_here(&self) -> bool {
+        self.paths.is_empty()
+    }
+}
+
 /// Device and inode.
 type Identity = (u64, u64);
 
@@ -141,7 +148,7 @@ pub fn find(root: &Root, selection: &Selection, gaps: &mut Vec<Gap>) -> Result<V
 /// Does something inside a namespace. The calling thread stays where it is: another one goes there, unless the
 /// namespace is the one that [`find`] was called in, as for [`Selection::Here`]; then no privilege is needed.
 pub fn enter<T: Send>(found: &Found, act: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
-    if found.paths.is_empty() {
+    if found.is_here() {
         return Ok(act());
     }
     std::thread::scope(|scope| {

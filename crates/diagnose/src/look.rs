@@ -1,6 +1,6 @@
 //! What a rule looks at: one namespace of a case, with what every rule derives from it derived once.
 
-use crate::wording::{length, shell_word};
+use crate::wording::{clipped, length, shell_word};
 use crate::{Budget, Change, Evidence, Finding, Subject, Verdict};
 use evidence::{Case, Gap, Group, Namespace, Process, Unseen};
 use std::cmp::Reverse;
@@ -86,7 +86,10 @@ impl<'a> Look<'a> {
 
     /// A setting and its value as evidence, if it is there.
     pub(crate) fn set(&self, setting: &str) -> Option<Evidence> {
-        self.namespace.settings.text(setting).map(|value| Evidence::new(setting, format!("is {value}")))
+        self.namespace
+            .settings
+            .text(setting)
+            .map(|value| Evidence::new(setting, format!("is {}", clipped(value))))
     }
 
     /// A change of a setting, with what it is now as its inverse; none if that could not be read, or if it
@@ -127,15 +130,16 @@ impl<'a> Look<'a> {
 
     /// A command as it must be typed to run in this namespace.
     pub(crate) fn command(&self, command: &str) -> String {
-        in_namespace(&self.namespace.name, command)
+        in_namespace(&self.namespace.name, self.namespace.here, command)
     }
 }
 
-/// A command as it must be typed on the host to run in a namespace of this name. (`nsenter` and not
-/// `ip netns exec` for processes: a container's namespace has no name.)
-pub fn in_namespace(name: &str, command: &str) -> String {
+/// A command as it must be typed where lastack ran to run in a namespace of this name. `here` says that lastack was
+/// in it: in a container, which may not enter any namespace, the plain command works. (`nsenter` and not `ip netns
+/// exec` for processes: a container's namespace has no name.)
+pub fn in_namespace(name: &str, here: bool, command: &str) -> String {
     match name.strip_prefix("pid:") {
-        _ if name == "host" || name.is_empty() => command.to_owned(),
+        _ if here || name == "host" || name.is_empty() => command.to_owned(),
         Some(pid) => format!("nsenter --net --target {} {command}", shell_word(pid)),
         None if name.contains('/') => format!("nsenter --net={} {command}", shell_word(name)),
         None => format!("ip netns exec {} {command}", shell_word(name)),
@@ -158,6 +162,8 @@ mod tests {
         assert_eq!(command("pid:12"), "nsenter --net --target 12 ss -t");
         assert_eq!(command("/run/x/net"), "nsenter --net=/run/x/net ss -t");
         assert_eq!(command("$(x)"), "ip netns exec '$(x)' ss -t");
+        let inside = Namespace { name: "pid:1".into(), here: true, ..Namespace::default() };
+        assert_eq!(Look::new(&case, &inside).command("ss -t"), "ss -t");
     }
 
     #[test]

@@ -77,6 +77,18 @@ pub(crate) fn length(time: Duration) -> String {
     }
 }
 
+/// A value as evidence: a long list only by its beginning.
+pub(crate) fn clipped(value: &str) -> std::borrow::Cow<'_, str> {
+    const MOST: usize = 100;
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => {
+            let whole = value[..end].rfind(',').unwrap_or(end);
+            format!("{},... ({})", &value[..whole], counted(value.len() as u64, "byte", "bytes")).into()
+        }
+        None => value.into(),
+    }
+}
+
 /// A text as one word of a shell command.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:+@".contains(c);
@@ -123,6 +135,18 @@ mod tests {
         assert_eq!(written, ["0 ms", "850 ms", "9.5 s", "9 s", "75 s", "119 s", "2 min", "119 min"]);
         let written: Vec<_> = [7_200_000, 12_000_000, 172_800_000, 187_200_000].map(of).into();
         assert_eq!(written, ["2 h", "3 h 20 min", "2 d", "2 d 4 h"]);
+    }
+
+    #[test]
+    fn a_long_list_is_shown_by_its_beginning() {
+        assert_eq!(clipped("32768\t60999"), "32768\t60999");
+        let list: Vec<String> = (1_024..2_000).map(|port| port.to_string()).collect();
+        let shown = clipped(&list.join(",")).into_owned();
+        assert!(
+            shown.starts_with("1024,1025,") && shown.ends_with(",1042,1043,... (4,879 bytes)"),
+            "{shown}"
+        );
+        assert_eq!(clipped(&"é".repeat(101)).chars().count(), 100 + ",... (202 bytes)".len());
     }
 
     #[test]

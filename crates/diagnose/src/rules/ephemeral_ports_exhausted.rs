@@ -10,6 +10,7 @@
 //! It is an error when no port is left, from 98 % on, or when the last goes in less than 10 s; a warning from
 //! 80 %, in less than 60 s, or past the knee: `connect()` first walks the ports of one parity and, when
 //! that half is used up, walks it in vain each time: about 1.4 ms instead of 7 us with the default range.
+//! Where no connection has a port, it looks at the range itself: all reserved, or held by `bind()` to as much.
 //! Ports that `tcp_tw_reuse` gives back do not count as taken. A rate is believed after five seconds, so that a
 //! burst is no forecast.
 //!
@@ -84,13 +85,16 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     let mut poisoned = false;
     worst.retain(|(_, budget)| !mostly_bound(budget) || !std::mem::replace(&mut poisoned, true));
     let more = worst.len().saturating_sub(MAX_FINDINGS);
-    let findings: Vec<Finding> = (worst.iter().take(MAX_FINDINGS))
+    let mut findings: Vec<Finding> = (worst.iter().take(MAX_FINDINGS))
         .enumerate()
         .map(|(place, (severity, budget))| {
             let more = if place + 1 == MAX_FINDINGS { more } else { 0 };
             finding(look, *severity, budget, more)
         })
         .collect();
+    if findings.is_empty() && look.gap(Unseen::Settings).is_none() {
+        findings.extend(to_any(look));
+    }
     let bound_matters =
         look.budgets.iter().any(|budget| fullness(budget) >= HALF_SPENT && budget.taken >= NOISE);
     let needed: &[Unseen] = if bound_matters {
@@ -144,6 +148,82 @@ pub(super) fn severity(budget: &Budget) -> Option<Severity> {
     } else {
         None
     }
+}
+
+/// The range itself has no port to give, whatever the destination: there may be no connection that shows it.
+fn to_any(look: &Look<'_>) -> Option<Finding> {
+    const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
+    let settings = &look.namespace.settings;
+    settings.text("net.ipv4.ip_local_port_range")?;
+    let range = settings.local_port_range();
+    let ports = range.halves_without(&settings.reserved_ports()).total();
+    let bound = look.namespace.sockets.bound;
+    let taken = bound.all.total().min(ports);
+    let full = share(taken, ports);
+    if ports > 0 && (full < NEARLY_SPENT || taken < NOISE && taken < ports) {
+        return None;
+    }
+    let fails = "connect() fails with EADDRNOTAVAIL, whatever the destination";
+    let (severity, claim) = if ports == 0 {
+        let claim = format!("All {} local ports are reserved: {fails}", count(range.ports()));
+        (Severity::Error, claim)
+    } else {
+        let held = if taken == ports {
+            format!("All {} local ports are held by bind(): {fails}", count(ports))
+        } else {
+            format!(
+                "{} of {} local ports are held by bind() ({}) and lost to every destination",
+                count(taken),
+                count(ports),
+                percent(taken, ports)
+            )
+        };
+        (if full >= SPENT { Severity::Error } else { Severity::Warning }, held)
+    };
+    let mut evidence =
+        vec![Evidence::new("net.ipv4.ip_local_port_range", format!("is {} to {}", range.first, range.last))];
+    evidence.extend(look.set(RESERVED).filter(|_| ports < range.ports()));
+    if taken > 0 {
+        let says = format!(
+            "{} held by listening sockets, {} by sockets that are bound and not connected",
+            counted(bound.listening.total(), "port is", "ports are"),
+            count(bound.idle.unwrap_or_default().total())
+        );
+        evidence.push(Evidence::new("sock_diag", says));
+    }
+    let remedy = if ports == 0 {
+        Remedy::advice(
+            "reserve-less",
+            format!("Take ports out of {RESERVED}, or widen the range beyond them"),
+            "a service whose port is reserved no more may find it taken when it starts",
+            "each port serves one connection to each destination",
+        )
+    } else {
+        Remedy::advice(
+            "close-what-is-bound",
+            "Close sockets that are bound and not used, and move services below the range",
+            "clients of a service that moves must learn its port",
+            "each port comes back for every destination",
+        )
+    };
+    Some(Finding {
+        rule: "ephemeral-ports-exhausted",
+        severity,
+        confidence: Confidence::Certain,
+        claim,
+        subject: look.subject(),
+        evidence,
+        remedies: vec![remedy],
+        avoid: vec![Avoid::new("tcp_tw_reuse, tcp_fin_timeout", "no TIME-WAIT is involved")],
+        next: Some(look.command(if ports == 0 {
+            "sysctl net.ipv4.ip_local_reserved_ports"
+        } else if bound.listening.total() * 2 > taken {
+            "ss -Htlnp"
+        } else {
+            // -B lists what is bound and neither listens nor is connected.
+            "ss -tanp -B    # iproute2 6.7 or newer"
+        })),
+    })
 }
 
 fn confidence(budget: &Budget) -> Confidence {
@@ -394,6 +474,10 @@ fn wider_range(look: &Look<'_>, budget: &Budget) -> Option<Remedy> {
     let mut all = reserved;
     all.extend(inside.iter().copied());
     let ports = wide.halves_without(&all).total();
+    // What listens in the wider range may leave nothing to gain.
+    if f64::from(ports) < f64::from(budget.ports) * WORTH_WIDENING {
+        return None;
+    }
     let steady = |ports: u32| rate(f64::from(ports) / settings.time_wait().as_secs_f64());
     let advice = Remedy::advice(
         "wider-port-range",

@@ -27,7 +27,7 @@
 //! Reserve the port: `ip_local_reserved_ports` takes it out of the automatic choice of both `connect()` and
 //! `bind()`; a service that names it gets it as before. The setting holds one list for the namespace: merge,
 //! do not replace. Or move the service below the range, or start the range above the service. Each container
-//! has its own list.
+//! has its own list. Where that would leave less than half of the range to choose from, move the services.
 //!
 //! ## What not to do
 //!
@@ -40,16 +40,19 @@
 //! `inet_csk_get_port()`; measured on Linux 6.18: a client's TIME-WAIT on the port blocked a new listener in 4
 //! of 4 cases, with and without `SO_REUSEADDR`.
 
-use crate::wording::{counted, length};
+use crate::wording::{clipped, counted, length, share};
 use crate::{
     Applicability, Avoid, Change, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict,
 };
 use evidence::{Listener, PortSet, Unseen};
 use std::fmt::Write as _;
+use tcp::profile::linux;
 
 const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
 /// So many ports are named; a host with more has a habit, not a slip.
 const NAMED: usize = 5;
+/// If reserving leaves less than this part of the range to choose from, it is the range that is wrong.
+const MUST_STAY: f64 = 0.5;
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let settings = &look.namespace.settings;
@@ -86,11 +89,16 @@ pub(super) fn named_ports(look: &Look<'_>) -> Vec<u16> {
 }
 
 /// The change that reserves these ports besides those that are; none without any, or if the list could not
-/// be read.
+/// be read, or is longer than the kernel takes.
 pub(super) fn reserve(look: &Look<'_>, ports: &[u16]) -> Option<Change> {
     let mut all = PortSet::parse(look.namespace.settings.text(RESERVED)?)?;
     all.extend(ports.iter().copied());
-    if ports.is_empty() { None } else { look.change(RESERVED, list(&all)) }
+    let list = list(&all);
+    if ports.is_empty() || list.len() > linux::PORT_LIST_BYTES.value {
+        None
+    } else {
+        look.change(RESERVED, list)
+    }
 }
 
 /// A set of ports as the kernel prints it: `8080,9000-9100`.
@@ -151,7 +159,7 @@ fn finding(look: &Look<'_>, inside: &[(u16, &Listener)]) -> Finding {
     let says = match look.namespace.settings.text(RESERVED) {
         None => "could not be read".to_owned(),
         Some("") => "is empty".to_owned(),
-        Some(list) => format!("is {list}"),
+        Some(list) => format!("is {}", clipped(list)),
     };
     evidence.push(Evidence::new(RESERVED, says));
     Finding {
@@ -200,12 +208,17 @@ fn remedies(look: &Look<'_>, ports: &[u16]) -> Vec<Remedy> {
         ),
         "the service gets its port at every start; a connection that holds it now keeps it until it ends",
     );
+    let range = look.namespace.settings.local_port_range();
+    let mut reserved = look.namespace.settings.reserved_ports();
+    reserved.extend(ports.iter().copied());
+    let left = share(range.halves_without(&reserved).total(), range.ports());
+    let change = reserve(look, ports).filter(|_| left >= MUST_STAY);
     let guards = ["ephemeral-ports-exhausted does not fire: each destination has a few ports less"];
     vec![
-        reserve_them.carried_out(Applicability::Safe, reserve(look, ports), &guards),
+        reserve_them.carried_out(Applicability::Safe, change, &guards),
         Remedy::advice(
             "move-the-service",
-            format!("Or let the service listen below {}", look.namespace.settings.local_port_range().first),
+            format!("Or let the service listen below {}", range.first),
             "clients must learn the new port",
             "the port is out of the range without a setting",
         ),
@@ -215,6 +228,17 @@ fn remedies(look: &Look<'_>, ports: &[u16]) -> Vec<Remedy> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_the_kernel_would_cut_is_not_offered() {
+        let case = evidence::Case::default();
+        let settings = evidence::Settings::from_iter([(RESERVED, "")]);
+        let namespace = evidence::Namespace { settings, ..evidence::Namespace::default() };
+        let look = Look::new(&case, &namespace);
+        let odd: Vec<u16> = (10_001..12_001).step_by(2).collect();
+        assert!(reserve(&look, &odd).is_none());
+        assert!(reserve(&look, &odd[..600]).is_some_and(|change| change.to.len() == 3_599));
+    }
 
     #[test]
     fn a_list_of_ports_is_written_as_the_kernel_does() {

@@ -4,7 +4,8 @@
 //!
 //! `TcpExtTCPTimeWaitOverflow` rose during the look (certain), or the table holds `tcp_max_tw_buckets` sockets
 //! now (likely). The counter also rises when the kernel has no memory for a mini-socket; then the table is not
-//! near its limit. Old TIME-WAIT sockets are never pushed out: the connection that closes *now* gets none.
+//! near its limit. Old TIME-WAIT sockets are never pushed out: the connection that closes *now* gets none. A limit
+//! of 0 is a table that is always full.
 //!
 //! The table counts FIN-WAIT-2 mini-sockets of closed processes, too, and is one for each network namespace.
 //!
@@ -26,8 +27,9 @@
 //! ## What to do
 //!
 //! Raise `tcp_max_tw_buckets` in the namespace it happens in (a container has its own) to what the closes of
-//! one TIME-WAIT need, with a margin: closes a second x 60 s. Each costs 256 bytes at a server, 512 at a client.
-//! Then close less: keep-alive and pools.
+//! one TIME-WAIT need, with a margin: closes a second x 60 s, and at least to what it is where nobody changed it:
+//! half of `tcp_ehash_entries`. Each costs 256 bytes at a server, 512 at a client. Then close less: keep-alive and
+//! pools.
 //!
 //! ## What not to do
 //!
@@ -51,6 +53,8 @@ const SETTING: &str = "net.ipv4.tcp_max_tw_buckets";
 const COUNTER: &str = "TcpExtTCPTimeWaitOverflow";
 /// Room for a load half as high again.
 const MARGIN: f64 = 1.5;
+/// A table is never made smaller than this: 1 MB when full.
+const LEAST: u64 = 4_096;
 /// Below this part, a table is not said to be possibly full.
 const HALF: f64 = 0.5;
 /// An overflow with the table emptier than this had another cause: no memory.
@@ -76,14 +80,17 @@ pub(super) fn larger_table(look: &Look<'_>) -> Remedy {
     let time_wait = look.namespace.settings.time_wait();
     let need = wanted_per_second(look) * time_wait.as_secs_f64() * MARGIN;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
-    let need = (need.ceil() as u64).max(in_table(look)).max(now.saturating_mul(2)).max(1);
+    let need = (need.ceil() as u64).max(in_table(look)).max(now.saturating_mul(2)).max(LEAST);
     // The setting is a C int.
-    let to = need.checked_next_power_of_two().unwrap_or(u64::MAX).min(1 << 30);
+    let need = need.checked_next_power_of_two().unwrap_or(u64::MAX).min(1 << 30);
+    let default = look.namespace.settings.default_tw_buckets().unwrap_or(0);
+    let to = need.max(default);
+    let by_default = if to == default { ", which is its default here" } else { "" };
     let (small, large) =
         (linux::TIME_WAIT_BYTES.value, linux::TIME_WAIT_BYTES.value + linux::BIND_BUCKETS_BYTES.value);
     Remedy::advice(
         "larger-table",
-        format!("Raise tcp_max_tw_buckets to {}", count(to)),
+        format!("Raise tcp_max_tw_buckets to {}{by_default}", count(to)),
         format!(
             "kernel memory: a full table takes {} at a server, {} at a client",
             memory(to * small),
@@ -133,6 +140,15 @@ fn finding(look: &Look<'_>, limit: Option<u64>, held: u64) -> Finding {
             length(look.interval()),
             count(held)
         )
+    } else if limit == Some(0) {
+        let skipped = match refused {
+            0 => String::new(),
+            _ => format!(" ({} in {})", count(refused), length(look.interval())),
+        };
+        format!(
+            "tcp_max_tw_buckets is 0: what closes first here gets no TIME-WAIT{skipped}, and late FINs of its peer \
+             meet a reset"
+        )
     } else if refused > 0 {
         format!(
             "The TIME-WAIT table is full ({} of {limit_text}): {} closes skipped TIME-WAIT in {}, and late FINs of \
@@ -166,7 +182,11 @@ fn finding(look: &Look<'_>, limit: Option<u64>, held: u64) -> Finding {
     Finding {
         rule: "time-wait-table-full",
         severity: Severity::Warning,
-        confidence: if refused > 0 && full { Confidence::Certain } else { Confidence::Likely },
+        confidence: if (refused > 0 && full) || limit == Some(0) {
+            Confidence::Certain
+        } else {
+            Confidence::Likely
+        },
         claim,
         subject: Subject { setting: Some(SETTING.to_owned()), ..look.subject() },
         evidence,

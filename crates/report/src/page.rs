@@ -139,6 +139,11 @@ fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count), if count == 1 { one } else { many })
 }
 
+/// True if lastack ran in the namespace of this name.
+fn is_here(report: &Report, netns: &str) -> bool {
+    report.host.namespaces.iter().any(|namespace| namespace.here && namespace.name == netns)
+}
+
 /// ` in namespace web`, where there is more than one to confuse it with.
 fn in_netns(report: &Report, netns: &str) -> String {
     if has_many(report) && !netns.is_empty() { format!(" in {}", short(netns)) } else { String::new() }

@@ -77,6 +77,8 @@ pub struct NamespaceRow {
     pub name: String,
     /// Its number, as in `net:[4026531840]`.
     pub inode: u64,
+    /// True if lastack ran in it: the commands of its findings are then to be typed there.
+    pub here: bool,
     /// Containers and processes that live in it.
     pub holders: Vec<String>,
     /// Its TCP sockets.
@@ -221,6 +223,7 @@ impl NamespaceRow {
         Self {
             name: name(&namespace.name),
             inode: namespace.inode,
+            here: namespace.here,
             holders: namespace.holders.iter().take(MAX_ROWS).map(|holder| name(holder)).collect(),
             sockets: namespace.sockets.by_state.total(),
         }

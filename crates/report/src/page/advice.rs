@@ -122,10 +122,10 @@ fn full<W: Write>(
         let here = if elsewhere && !changes.is_empty() { "; here the commands are" } else { "" };
         labelled(pen, "do", &format!("as above, for \"{}\"{here}", super::gist(like)))?;
         for change in changes.iter().filter(|_| elsewhere) {
-            exact(pen, &finding.subject.netns, change, gutter(pen))?;
+            exact(report, pen, &finding.subject.netns, change, gutter(pen))?;
         }
     } else {
-        remedies(pen, finding)?;
+        remedies(report, pen, finding)?;
         // The same warning is given once a page.
         let said = |avoid: &Avoid| {
             told.iter().any(|other| other.avoid.iter().take(AVOIDS).any(|known| known == avoid))
@@ -141,7 +141,7 @@ fn full<W: Write>(
     Ok(())
 }
 
-fn remedies<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()> {
+fn remedies<W: Write>(report: &Report, pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()> {
     for (place, remedy) in finding.remedies.iter().take(REMEDIES).enumerate() {
         let number = format!("{}. ", place + 1);
         let label = lead(pen, if place == 0 { "do" } else { "" });
@@ -154,7 +154,7 @@ fn remedies<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()>
         let summary = format!("{}{tag}", remedy.summary);
         pen.flow(&[(Paint::Faint, &label), (Paint::Strong, &number)], hang, (Paint::Plain, &summary))?;
         for change in &remedy.changes {
-            exact(pen, &finding.subject.netns, change, hang)?;
+            exact(report, pen, &finding.subject.netns, change, hang)?;
         }
         let explained = place < EXPLAINED || !remedy.changes.is_empty();
         if explained && finding.severity > Severity::Note {
@@ -170,12 +170,22 @@ fn remedies<W: Write>(pen: &mut Pen<'_, W>, finding: &Finding) -> io::Result<()>
 }
 
 /// A change as the command that makes it, and what to go back to.
-fn exact<W: Write>(pen: &mut Pen<'_, W>, netns: &str, change: &Change, indent: usize) -> io::Result<()> {
+fn exact<W: Write>(
+    report: &Report,
+    pen: &mut Pen<'_, W>,
+    netns: &str,
+    change: &Change,
+    indent: usize,
+) -> io::Result<()> {
     let margin = " ".repeat(indent);
     if change.setting.starts_with("net.") {
         let words = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ");
         let assignment = format!("{}={}", change.setting, words(&change.to));
-        let command = in_namespace(netns, &format!("sysctl -w {}", shell_quoted(&assignment)));
+        let command = in_namespace(
+            netns,
+            super::is_here(report, netns),
+            &format!("sysctl -w {}", shell_quoted(&assignment)),
+        );
         pen.command(&[], indent, &command)?;
         let now = if change.from.is_empty() { "empty".to_owned() } else { words(&change.from) };
         return pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Faint, &format!("(now {now})")));

@@ -17,6 +17,7 @@ pub use answer::{Connection, Ending, Handshake, HttpSummary, Note, PerSide, Reus
 pub use resets::{Outcome, ResetCause};
 
 use crate::Packet;
+use crate::clock::{ClockTally, Reading};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use key::{Side, Tuple, Wide};
@@ -96,6 +97,7 @@ pub struct Connections {
     /// Where the search for one to give up goes on.
     hand: u32,
     twice: Twice,
+    clocks: ClockTally,
     count: u32,
     packets: u64,
     refused: u64,
@@ -117,6 +119,7 @@ impl Connections {
             lingering: VecDeque::new(),
             hand: 0,
             twice: Twice::new(FixedState::with_seed(options.seed)),
+            clocks: ClockTally::new(FixedState::with_seed(options.seed)),
             count: 0,
             packets: 0,
             refused: 0,
@@ -264,7 +267,7 @@ impl Connections {
     }
 
     fn follow(&mut self, index: u32, side: Side, packet: &Packet<'_>) {
-        let Self { records, lives, twice, .. } = self;
+        let Self { records, lives, twice, clocks, .. } = self;
         let Some(record) = records.get_mut(index) else { return };
         let segment = &packet.segment;
         note_packet(record, side, packet);
@@ -273,6 +276,15 @@ impl Connections {
             return;
         }
         note_opening(record, side, packet);
+        if segment.flags.has(Flags::SYN)
+            && let Some(timestamps) = segment.timestamps
+        {
+            let flow = &packet.flow;
+            let is_answer = segment.flags.has(Flags::ACK);
+            let port = if is_answer { flow.destination_port } else { flow.source_port };
+            let (packet, time_ns, value) = (packet.number, packet.time_ns, timestamps.value);
+            clocks.take(flow.source, flow.destination, Reading { packet, time_ns, value, port });
+        }
         let lone_syn = segment.flags == Flags::SYN && segment.length == 0;
         if record.live == NONE {
             if record.is_over() && record.marks.has(Marks::QUEUED) {
@@ -371,6 +383,17 @@ impl Connections {
         (0..u32::try_from(self.records.places()).unwrap_or(u32::MAX))
             .filter_map(|index| self.records.get(index))
             .map(|record| self.answer(record))
+    }
+
+    /// The clocks behind each address that sent SYNs or SYN-ACKs with timestamps. Times are counted from `start_ns`.
+    pub fn clocks(&self, start_ns: i64) -> Vec<evidence::Clocks> {
+        self.clocks.clocks(start_ns)
+    }
+
+    /// Takes the clocks of another shard, for [`Self::clocks`].
+    pub fn absorb_clocks(&mut self, other: &mut Self) {
+        let none = ClockTally::new(FixedState::with_seed(self.options.seed));
+        self.clocks.absorb(std::mem::replace(&mut other.clocks, none));
     }
 
     fn answer(&self, record: &Record) -> Connection {

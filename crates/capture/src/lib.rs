@@ -3,6 +3,7 @@
 //! Bytes of capture files go in, connections with their endings come out. No I/O of its own, no clock: times are
 //! those of the packets.
 
+mod clock;
 mod connections;
 mod file;
 mod http;
@@ -13,8 +14,8 @@ mod reader;
 mod traffic;
 
 pub use connections::{
-    Connection, Connections, Ending, Endless, Handshake, HttpSummary, Note, Options, Outcome, PerSide, ResetCause, Reuse,
-    Versions, Who,
+    Connection, Connections, Ending, Endless, Handshake, HttpSummary, Note, Options, Outcome, PerSide,
+    ResetCause, Reuse, Versions, Who,
 };
 pub use file::{Break, FileEnding, Refused};
 pub use link::Statistics;

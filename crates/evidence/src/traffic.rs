@@ -35,6 +35,9 @@ pub struct Traffic {
     pub folded: u64,
     /// Connections that went into TIME-WAIT, by the second of the capture (from 0) in which they ended.
     pub time_wait_by_second: BTreeMap<u32, Ends>,
+    /// Connections by each note that `lastack read --json` has on them: `began-late`, `cut`, …
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, u64>,
     /// Clocks that the timestamps of one source address show.
     pub clocks: Vec<Clocks>,
 }
@@ -198,12 +201,15 @@ pub struct Exchange {
 pub struct Clocks {
     /// The address.
     pub address: Endpoint,
-    /// At least so many hosts.
+    /// At least so many hosts: clocks that connections of several ports agree with, and that were in use at one time.
+    /// 0 if no two connections agree, as where each has an offset of its own: then the number cannot be told.
     pub hosts: u32,
     /// Ticks a second of the clocks.
     pub ticks_per_second: u32,
     /// Connections that were compared.
     pub connections: u64,
+    /// Connections whose clock no connection of another port agrees with.
+    pub unmatched: u64,
     /// Two packets that one clock cannot have stamped, for each further host.
     pub proof: Vec<(ClockReading, ClockReading)>,
 }

@@ -24,6 +24,8 @@ pub enum Unseen {
     Slabs,
     /// A network namespace.
     Namespace,
+    /// Packets of a capture: it began late, was cut short, or lost some.
+    Packets,
     /// Something a newer version of lastack knows about.
     #[serde(other)]
     Other,

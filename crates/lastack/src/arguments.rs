@@ -4,8 +4,10 @@ use crate::look_length;
 use crate::screen;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use evidence::Endpoint;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Shows how TCP connections end on a machine, and what is wrong with that
@@ -53,19 +55,64 @@ pub(crate) struct Doctor {
     pub(crate) output: Output,
 }
 
-/// Says of each connection in a capture how it ended, and why
+/// Says of the connections in a capture how they ended, and why
 ///
 /// Reads pcap and pcapng, compressed or not, of one or several files, which are merged by time. A packet's number is
-/// the one that Wireshark shows.
+/// the one that Wireshark shows. Without --json it prints what is wrong and a summary; with it, one line for each
+/// connection, in the order of first packets.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_STATUS)]
+#[command(after_help = READ_HELP)]
 pub(crate) struct Read {
     /// The captures; - is standard input, which may still grow (`tcpdump -w - | lastack read -`)
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// Show one connection packet by packet: its number, or its client's address and port
+    #[arg(long, value_name = "N|CLIENT:PORT", conflicts_with = "filter")]
+    pub(crate) connection: Option<Wanted>,
+    /// Fold nothing in the packets of --connection
+    #[arg(long, requires = "connection")]
+    pub(crate) all_packets: bool,
+    /// Take only the connections for which this holds: `ending == reset && resets.server > 0`
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
+
+/// Which connection is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This one, counted from 1 in the order of first packets.
+    Number(u32),
+    /// The first of this client.
+    Client(Endpoint),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(number) = text.parse::<u32>() {
+            return if number > 0 {
+                Ok(Self::Number(number))
+            } else {
+                Err("connections count from 1".to_owned())
+            };
+        }
+        match text.parse::<Endpoint>() {
+            Ok(client) if client.address.is_some() && client.port.is_some() => Ok(Self::Client(client)),
+            _ => Err("a number, as --json has it, or a client such as 10.0.0.1:51034".to_owned()),
+        }
+    }
+}
+
+const READ_HELP: &str = "\
+A filter compares fields of --json with values: ending == reset, http.requests >= 2, client ~ \"10.0.0.\",
+first_closer == null; a field alone asks whether there is something: http. These are joined by && and ||,
+turned by !, grouped by ( ). ~ asks whether a text contains another. docs/read.md has the fields.
+
+Exit status: 0 nothing is wrong, 1 a rule found something (a warning or an error; with --filter, among the connections
+taken; with --json, too), 2 nothing could be read. With --connection: 0 if there is such a connection, else 2.";
 
 /// Explains a rule, or lists the rules
 #[derive(Debug, Args)]

@@ -45,7 +45,7 @@ fn bounded(mut stream: impl std::io::Read) -> std::io::Result<Option<Vec<u8>>> {
 const HEAD: u64 = 4_096;
 
 /// What the operating system said, without its number.
-fn said(error: &std::io::Error) -> String {
+pub(crate) fn said(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::NotFound => "no such file".to_owned(),

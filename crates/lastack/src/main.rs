@@ -8,11 +8,15 @@ mod case_file;
 mod completions;
 mod doctor;
 mod explain;
+mod filter;
 mod look_length;
 mod man;
+mod mapped;
 mod progress;
 mod read;
+mod read_progress;
 mod screen;
+mod sequence;
 
 use arguments::{Arguments, Command};
 use clap::Parser as _;

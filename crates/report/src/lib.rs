@@ -28,6 +28,7 @@ pub mod page;
 mod pen;
 
 mod report;
+mod sequence;
 mod talkers;
 mod visible;
 
@@ -37,5 +38,6 @@ pub use deviations::Deviation;
 pub use json::{json_schema, write_json};
 pub use pen::Style;
 pub use report::{GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow};
+pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use visible::visible;

@@ -212,22 +212,36 @@ fn remedies(look: &Look<'_>, ports: &[u16]) -> Vec<Remedy> {
     let mut reserved = look.namespace.settings.reserved_ports();
     reserved.extend(ports.iter().copied());
     let left = share(range.halves_without(&reserved).total(), range.ports());
-    let change = reserve(look, ports).filter(|_| left >= MUST_STAY);
     let guards = ["ephemeral-ports-exhausted does not fire: each destination has a few ports less"];
-    vec![
-        reserve_them.carried_out(Applicability::Safe, change, &guards),
-        Remedy::advice(
-            "move-the-service",
-            format!("Or let the service listen below {}", range.first),
-            "clients must learn the new port",
-            "the port is out of the range without a setting",
-        ),
-    ]
+    let first = range.first;
+    let move_it = Remedy::advice(
+        "move-the-service",
+        format!("{} the service listen below {first}", if left < MUST_STAY { "Let" } else { "Or let" }),
+        "clients must learn the new port",
+        "the port is out of the range without a setting",
+    );
+    if left < MUST_STAY {
+        return vec![move_it];
+    }
+    vec![reserve_them.carried_out(Applicability::Safe, reserve(look, ports), &guards), move_it]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_leave_no_port_to_choose_is_not_offered() {
+        let case = evidence::Case::default();
+        let settings =
+            evidence::Settings::from_iter([(RESERVED, ""), ("net.ipv4.ip_local_port_range", "1000\t1009")]);
+        let namespace = evidence::Namespace { settings, ..evidence::Namespace::default() };
+        let look = Look::new(&case, &namespace);
+        let names =
+            |ports: &[u16]| -> Vec<_> { remedies(&look, ports).iter().map(|remedy| remedy.name).collect() };
+        assert_eq!(names(&[1_000, 1_001, 1_002, 1_003, 1_004]), ["reserve-ports", "move-the-service"]);
+        assert_eq!(names(&[1_000, 1_001, 1_002, 1_003, 1_004, 1_005]), ["move-the-service"]);
+    }
 
     #[test]
     fn a_list_that_the_kernel_would_cut_is_not_offered() {

@@ -24,7 +24,9 @@ use std::net::{IpAddr, Ipv6Addr};
 const RATES: [u32; 6] = [1_000, 1_000_000, 250, 300, 100, 10];
 
 /// A segment may have waited so long before it was captured.
-const JITTER_NS: i64 = 100_000_000;
+const JITTER_US: i64 = 100_000;
+/// Readings further apart than this are compared as if they were not.
+const LONGEST_US: i64 = 1 << 43;
 /// Clocks drift by so many parts in a million from that of the capture.
 const DRIFT_PPM: i64 = 200;
 
@@ -62,16 +64,17 @@ impl Line {
     /// The rates at which this clock can have stamped a reading.
     fn fitting(&self, reading: Reading) -> u8 {
         let from = |known: Reading| {
-            let elapsed = reading.time_ns.saturating_sub(known.time_ns);
-            let ticks = reading.value.wrapping_sub(known.value).cast_signed();
-            let slack = JITTER_NS + elapsed.saturating_abs() / 1_000_000 * DRIFT_PPM;
+            // In microseconds and within some 100 days, so that a million ticks a second fit into 64 bits.
+            let elapsed_us = reading.time_ns.saturating_sub(known.time_ns) / 1_000;
+            let elapsed_us = elapsed_us.clamp(-LONGEST_US, LONGEST_US);
+            let ticks = reading.value.wrapping_sub(known.value);
+            let slack_us = JITTER_US + elapsed_us.abs() / 1_000_000 * DRIFT_PPM;
             (0..RATES.len()).filter(|rate| self.rates >> rate & 1 != 0).filter(move |rate| {
-                // In i128, because an endless capture may be longer than 2^63 ns at a million ticks a second.
-                let per_second = i128::from(RATES[*rate]);
-                let due = i128::from(elapsed) * per_second / 1_000_000_000;
+                let per_second = i64::from(RATES[*rate]);
+                let due = elapsed_us * per_second / 1_000_000;
                 // The value wraps: only the difference within 32 bits is known.
-                let off = (i128::from(ticks) - due + (1 << 31)).rem_euclid(1 << 32) - (1 << 31);
-                off.abs() <= i128::from(slack) * per_second / 1_000_000_000 + 2
+                let off = ticks.wrapping_sub(wrapped(due)).cast_signed();
+                i64::from(off).abs() <= slack_us * per_second / 1_000_000 + 2
             })
         };
         let bits = |rates: &mut dyn Iterator<Item = usize>| rates.fold(0, |bits, rate| bits | 1 << rate);
@@ -226,6 +229,16 @@ impl ClockTally {
         all.sort_by_key(|clocks| Reverse(clocks.hosts));
         all
     }
+}
+
+/// The lower 32 bits.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "arithmetic of a clock that wraps"
+)]
+const fn wrapped(ticks: i64) -> u32 {
+    ticks as u32
 }
 
 /// The rate, if only one fits; of several the usual one is taken.

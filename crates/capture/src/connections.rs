@@ -7,6 +7,7 @@
 mod answer;
 mod endless;
 mod key;
+mod line;
 mod live;
 mod pages;
 mod record;
@@ -77,7 +78,7 @@ impl Default for Endless {
 }
 
 /// Both ends of a connection may linger and speak up again: so many ended ones keep their running state.
-const LINGERING: usize = 4096;
+const LINGERING: usize = 512;
 
 /// A SYN with the number of the one before opens a new connection only if the old was closed and quiet for so long.
 const SAME_ISN_QUIET_NS: i64 = 1_000_000_000;
@@ -271,7 +272,11 @@ impl Connections {
         let Some(record) = records.get_mut(index) else { return };
         let segment = &packet.segment;
         note_packet(record, side, packet);
-        if twice.seen(packet, record.number, side) {
+        let news = match lives.get(record.live) {
+            Some(live) => live.is_news(side, segment),
+            None => !record.is_over() && !record.ends[side].seen.has(Seen::SYN),
+        };
+        if twice.seen(packet, record.number, side, !news) {
             record.marks.add(Marks::TWICE);
             return;
         }

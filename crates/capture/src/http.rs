@@ -8,7 +8,6 @@ mod head;
 mod stream;
 
 use head::{Head, Method, Start, Version};
-use std::collections::VecDeque;
 use stream::{Stream, Wants};
 
 /// What is kept of a connection's HTTP.
@@ -90,22 +89,67 @@ impl Messages {
     }
 }
 
-/// A request that waits for its response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Asked {
-    method: Method,
-    /// Nobody answers HTTP/0.9 with a status line.
-    plain: bool,
+/// What the response to a request is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Answer {
+    /// A head, and perhaps a body.
+    #[default]
+    Usual,
+    /// A head only.
+    HeadOnly,
+    /// A tunnel, if it says yes.
+    Tunnel,
+    /// A body without a head: HTTP/0.9.
+    Plain,
 }
 
-/// Requests without a response that are remembered; more pipelining than this is taken for plain GETs.
-const MAX_ASKED: usize = 1024;
+/// Requests that wait for their responses, two bits each. Of more than 32 the last ones are taken for usual.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    bits: u64,
+    remembered: u8,
+    more: u32,
+}
+
+impl Asked {
+    const MOST: u8 = 32;
+
+    fn push(&mut self, answer: Answer) {
+        if self.remembered < Self::MOST && self.more == 0 {
+            self.bits |= (answer as u64) << (2 * self.remembered);
+            self.remembered += 1;
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// The first of them.
+    const fn first(self) -> Answer {
+        match self.bits & 3 {
+            1 => Answer::HeadOnly,
+            2 => Answer::Tunnel,
+            3 => Answer::Plain,
+            _ => Answer::Usual,
+        }
+    }
+
+    fn pop(&mut self) -> Answer {
+        let first = self.first();
+        if self.remembered > 0 {
+            self.bits >>= 2;
+            self.remembered -= 1;
+        } else {
+            self.more = self.more.saturating_sub(1);
+        }
+        first
+    }
+}
 
 /// The running state of both directions.
 #[derive(Debug, Default)]
 pub(crate) struct Http {
     streams: [Stream; 2],
-    asked: VecDeque<Asked>,
+    asked: Asked,
 }
 
 /// Data of a segment, and what is known of the stream it is part of.
@@ -178,7 +222,7 @@ impl Http {
     fn advance(&mut self, side: usize, bytes: &[u8], length: u32, messages: &mut Messages) {
         let mut bytes = bytes.get(..length as usize).unwrap_or(bytes);
         let cut = length - u32::try_from(bytes.len()).unwrap_or(length);
-        let plain = self.asked.front().is_some_and(|asked| asked.plain);
+        let plain = self.asked.first() == Answer::Plain;
         while !bytes.is_empty() {
             match self.streams[side].eat(bytes, plain) {
                 Wants::More(used) => {
@@ -193,7 +237,7 @@ impl Http {
                 }
                 Wants::Plain => {
                     // The answer to HTTP/0.9 is a body and nothing else.
-                    self.asked.pop_front();
+                    self.asked.pop();
                     messages.set(Messages::RESPONSES, side);
                     messages.set(Messages::V09, side);
                     self.streams[side].until_close();
@@ -238,9 +282,12 @@ impl Http {
         match head.start {
             Start::Request(method) => {
                 messages.count[side] = messages.count[side].saturating_add(1);
-                if self.asked.len() < MAX_ASKED {
-                    self.asked.push_back(Asked { method, plain: head.version == Some(Version::V09) });
-                }
+                self.asked.push(match method {
+                    _ if head.version == Some(Version::V09) => Answer::Plain,
+                    Method::Head => Answer::HeadOnly,
+                    Method::Connect => Answer::Tunnel,
+                    Method::Other => Answer::Usual,
+                });
                 // RFC 9112 section 6.3: a request without either has no body.
                 self.streams[side].body(head.chunked, Some(head.length.unwrap_or(0)));
             }
@@ -253,13 +300,13 @@ impl Http {
             self.streams[side].body(false, Some(0));
             return;
         }
-        let method = self.asked.pop_front().map_or(Method::Other, |asked| asked.method);
+        let answer = self.asked.pop();
         // RFC 9112 section 6.3, in its order.
         let success = (200..300).contains(&code);
-        if code == 101 || method == Method::Connect && success {
+        if code == 101 || answer == Answer::Tunnel && success {
             self.streams.iter_mut().for_each(Stream::ignore);
             self.streams[side].finish();
-        } else if method == Method::Head || matches!(code, 204 | 304) {
+        } else if answer == Answer::HeadOnly || matches!(code, 204 | 304) {
             self.streams[side].body(false, Some(0));
         } else {
             self.streams[side].body(head.chunked, head.length);

@@ -140,6 +140,15 @@ impl Live {
         }
     }
 
+    /// True if the segment sends or acknowledges what its side never did before: then it is no copy.
+    pub(crate) fn is_news(&self, side: Side, segment: &Segment) -> bool {
+        let flank = &self.flanks[side];
+        let sends = segment.span() > 0 && flank.high.is_none_or(|high| high.before(segment.end()));
+        let acknowledges =
+            segment.flags.has(Flags::ACK) && flank.ack.is_none_or(|ack| ack.before(segment.ack));
+        (sends || acknowledges) && !segment.flags.has(Flags::RST)
+    }
+
     /// A segment that is no reset.
     pub(crate) fn segment(&mut self, record: &mut Record, side: Side, packet: &Packet<'_>) {
         let segment = &packet.segment;

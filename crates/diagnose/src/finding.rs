@@ -54,7 +54,8 @@ pub struct Finding {
 /// What a finding is about; what does not apply is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Subject {
-    /// Network namespace.
+    /// Network namespace; left out where packets were read, which do not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub netns: String,
     /// Source address of the connections.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,9 +80,9 @@ pub struct Subject {
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
-    /// Where: `sock_diag`, `TcpExtTCPTimeWaitOverflow`, `net.ipv4.tcp_tw_reuse`, `conntrack`.
+    /// Where: `sock_diag`, `TcpExtTCPTimeWaitOverflow`, `net.ipv4.tcp_tw_reuse`, `conntrack`; a capture by its name.
     pub source: String,
-    /// What: `rose by 200 in 1.0 s`.
+    /// What: `rose by 200 in 1.0 s`; of a capture `packets 17 to 25: ...`, as Wireshark counts them.
     pub says: String,
 }
 

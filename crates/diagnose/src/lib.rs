@@ -13,8 +13,10 @@
 
 mod budget;
 mod finding;
+mod keeping;
 mod look;
 mod myths;
+mod packets;
 mod place;
 mod registry;
 mod rules;
@@ -25,6 +27,7 @@ pub use finding::{
     Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown,
 };
 pub use look::{Look, in_namespace};
+pub use packets::TrafficLook;
 pub use registry::{Rule, Verdict, rule, rules};
 
 use evidence::Case;
@@ -40,24 +43,38 @@ pub struct Diagnosis {
     pub unknown: Vec<Unknown>,
 }
 
-/// Applies every rule to every namespace of a case.
+impl Diagnosis {
+    fn take(&mut self, rule: &Rule, verdict: Verdict) {
+        match verdict {
+            Verdict::Quiet => {}
+            Verdict::Found(findings) => self.findings.extend(findings),
+            Verdict::Unknown { because, how_to_see } => {
+                let unknown = Unknown { rule: rule.name(), because, how_to_see };
+                if !self.unknown.contains(&unknown) {
+                    self.unknown.push(unknown);
+                }
+            }
+        }
+    }
+}
+
+/// Applies every rule to every namespace of a case, and once to its packets.
 pub fn diagnose(case: &Case) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     for namespace in &case.namespaces {
         let look = Look::new(case, namespace);
         for rule in rules() {
-            match rule.check(&look) {
-                Verdict::Quiet => {}
-                Verdict::Found(findings) => diagnosis.findings.extend(findings),
-                Verdict::Unknown { because, how_to_see } => {
-                    let unknown = Unknown { rule: rule.name(), because, how_to_see };
-                    if !diagnosis.unknown.contains(&unknown) {
-                        diagnosis.unknown.push(unknown);
-                    }
-                }
-            }
+            diagnosis.take(rule, rule.check(&look));
         }
         diagnosis.budgets.extend(look.budgets);
+    }
+    let traffic = TrafficLook::new(case);
+    for rule in rules() {
+        match &traffic {
+            Some(look) => diagnosis.take(rule, rule.check_traffic(look)),
+            None if rule.needs_packets() => diagnosis.take(rule, Rule::without_packets()),
+            None => {}
+        }
     }
     // Stable: equal findings keep the order of the registry and the namespaces.
     diagnosis.findings.sort_by_key(|finding| std::cmp::Reverse((finding.severity, finding.confidence)));

@@ -1,9 +1,9 @@
 //! The rules there are. A rule is one file in `rules/`; its `//!` comment is the page that `lastack explain`
 //! prints, and its name here is the only other place that mentions it.
 
-use crate::{Finding, Look};
+use crate::{Finding, Look, TrafficLook};
 
-/// What a rule says of one namespace.
+/// What a rule says of one namespace, or of the packets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Nothing is wrong.
@@ -25,11 +25,12 @@ impl From<Vec<Finding>> for Verdict {
     }
 }
 
-/// A rule: its name, its page and its check.
+/// A rule: its name, its page and what it judges: namespaces, packets, or both.
 pub struct Rule {
-    name: &'static str,
-    source: &'static str,
-    check: fn(&Look<'_>) -> Verdict,
+    pub(crate) name: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) check: Option<fn(&Look<'_>) -> Verdict>,
+    pub(crate) check_traffic: Option<fn(&TrafficLook<'_>) -> Verdict>,
 }
 
 impl Rule {
@@ -56,9 +57,28 @@ impl Rule {
         )
     }
 
-    /// Judges one namespace.
+    /// Judges one namespace; quiet if only packets decide.
     pub fn check(&self, look: &Look<'_>) -> Verdict {
-        (self.check)(look)
+        self.check.map_or(Verdict::Quiet, |check| check(look))
+    }
+
+    /// Judges what captures showed; quiet if packets say nothing of it.
+    pub fn check_traffic(&self, look: &TrafficLook<'_>) -> Verdict {
+        self.check_traffic.map_or(Verdict::Quiet, |check| check(look))
+    }
+
+    /// True if only packets decide.
+    pub fn needs_packets(&self) -> bool {
+        self.check.is_none()
+    }
+
+    /// What every rule that only packets decide says if none were read: the same words, so that a report can say
+    /// them once.
+    pub fn without_packets() -> Verdict {
+        Verdict::Unknown {
+            because: "no packets were read".to_owned(),
+            how_to_see: "lastack read FILE, or lastack doctor --capture FILE".to_owned(),
+        }
     }
 }
 
@@ -72,25 +92,23 @@ pub fn rule(name: &str) -> Option<&'static Rule> {
     rules().iter().find(|rule| rule.name == name)
 }
 
-/// Declares the rules: `"kebab-name" => module`.
+/// Declares the rules and what they judge: `"kebab-name" => module { check, check_traffic }`.
 macro_rules! registry {
-    ($($name:literal => $module:ident,)+) => {
+    ($($name:literal => $module:ident { $($judges:ident),+ },)+) => {
         $(mod $module;)+
-        pub(crate) const ALL: &[$crate::registry::Rule] = &[$($crate::registry::Rule::new(
-            $name,
-            include_str!(concat!("rules/", stringify!($module), ".rs")),
-            $module::check,
-        ),)+];
+        pub(crate) const ALL: &[$crate::registry::Rule] = &[$($crate::registry::Rule {
+            $($judges: Some($module::$judges),)+
+            ..$crate::registry::Rule::new(
+                $name,
+                include_str!(concat!("rules/", stringify!($module), ".rs")),
+            )
+        },)+];
     };
 }
 pub(crate) use registry;
 
 impl Rule {
-    pub(crate) const fn new(
-        name: &'static str,
-        source: &'static str,
-        check: fn(&Look<'_>) -> Verdict,
-    ) -> Self {
-        Self { name, source, check }
+    pub(crate) const fn new(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, check: None, check_traffic: None }
     }
 }

@@ -34,6 +34,10 @@ fixtures! {
     "ephemeral-ports-exhausted" => ephemeral_ports_exhausted,
     "time-wait-at-client" => time_wait_at_client,
     "time-wait-at-server" => time_wait_at_server,
+    "upstream-keepalive-off" => upstream_keepalive_off,
+    "upstream-keepalive-unpooled" => upstream_keepalive_unpooled,
+    "upstream-keepalive-small" => upstream_keepalive_small,
+    "client-without-pool" => client_without_pool,
     "time-wait-table-full" => time_wait_table_full,
     "time-wait-table-small" => time_wait_table_small,
     "syn-meets-time-wait" => syn_meets_time_wait,
@@ -45,6 +49,7 @@ fixtures! {
     "fin-wait-2-waiting" => fin_wait_2_waiting,
     "last-ack-unanswered" => last_ack_unanswered,
     "abort-instead-of-close" => abort_instead_of_close,
+    "idle-timeout-race" => idle_timeout_race,
     "accept-queue-full" => accept_queue_full,
     "conntrack-full" => conntrack_full,
     "bind-without-reuseaddr" => bind_without_reuseaddr,
@@ -139,7 +144,9 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
     assert!(!claim.is_empty() && !claim.contains('\n'), "a claim is one line: {claim:?}");
     assert!(!finding.evidence.is_empty(), "no evidence: {claim}");
     let namespace = case.namespaces.iter().find(|namespace| namespace.name == finding.subject.netns);
-    let namespace = namespace.unwrap_or_else(|| panic!("about no namespace of the case: {claim}"));
+    if namespace.is_none() {
+        check_packets(case, finding);
+    }
     let mut names = BTreeSet::new();
     for remedy in &finding.remedies {
         let name = remedy.name;
@@ -159,7 +166,7 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
         for change in &remedy.changes {
             // The inverse must be what is set now, not what the rule believes.
             assert_eq!(
-                namespace.settings.text(&change.setting),
+                namespace.unwrap().settings.text(&change.setting),
                 Some(change.from.as_str()),
                 "{name}: {} is not set to what going back would set",
                 change.setting
@@ -169,14 +176,49 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
     }
 }
 
+/// What a finding must have that is about packets.
+fn check_packets(case: &Case, finding: &Finding) {
+    let claim = &finding.claim;
+    assert!(case.traffic.is_some() && finding.subject.netns.is_empty(), "about nothing in the case: {claim}");
+    let named = finding.evidence.iter().any(|evidence| evidence.says.starts_with("packets "));
+    assert!(named || finding.next.is_none(), "names no packets, and yet a connection to see: {claim}");
+    let applied = |remedy: &diagnose::Remedy| remedy.applicability != Applicability::DisplayOnly;
+    assert!(!finding.remedies.iter().any(applied), "a capture may be of another host: {claim}");
+}
+
 fn findings(rule: &Rule, case: &Case) -> Vec<Finding> {
     let mut all = Vec::new();
+    if let Some(look) = diagnose::TrafficLook::new(case)
+        && let Verdict::Found(found) = rule.check_traffic(&look)
+    {
+        all.extend(found);
+    }
     for namespace in &case.namespaces {
         if let Verdict::Found(found) = rule.check(&diagnose::Look::new(case, namespace)) {
             all.extend(found);
         }
     }
     all
+}
+
+#[test]
+fn one_rule_at_most_speaks_of_how_a_client_keeps_its_connections() {
+    let rules = [
+        "upstream-keepalive-off",
+        "upstream-keepalive-unpooled",
+        "upstream-keepalive-small",
+        "client-without-pool",
+    ];
+    for folder in rules {
+        for file in cases(folder, "fires-") {
+            let case = read(&file);
+            let mut spoke = BTreeSet::new();
+            for finding in rules.iter().flat_map(|rule| findings(diagnose::rule(rule).unwrap(), &case)) {
+                let exchange = (finding.subject.source, finding.subject.destination);
+                assert!(spoke.insert(exchange.clone()), "{}: twice about {exchange:?}", file.display());
+            }
+        }
+    }
 }
 
 /// Findings as a person would want to review them.

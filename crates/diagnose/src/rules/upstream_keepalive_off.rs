@@ -1,0 +1,95 @@
+//! A proxy asks its upstream to close after each answer: HTTP/1.0, or `Connection: close`.
+//!
+//! ## What it sees
+//!
+//! In a capture: 20 connections or more from one address to one server, 1.5 a second or more, and on four of
+//! five the client speaks HTTP/1.0 without `Connection: keep-alive`, or sends `Connection: close`. It is a
+//! warning from 10 a second, else a note. Health checks are slower, and stay quiet.
+//!
+//! nginx before 1.29.7 does this by default: `proxy_http_version 1.0` and `Connection: close`, also where
+//! `keepalive` is set. HAProxy does it with `option http-server-close` or `httpclose`. Some programs do it too
+//! (`ab` without `-k`, Python's `urllib.request`). Packets do not show the name of the program.
+//!
+//! ## Why it hurts
+//!
+//! Every request pays for a handshake and a slow start, and leaves one side in TIME-WAIT for 60 s. Which side
+//! is a race: a server that sends its FIN with the end of the answer has TIME-WAIT, and it costs memory only;
+//! one that closes a moment later leaves it to the proxy, where each holds a local port, 28,232 for one
+//! upstream. The finding says where it was. HAProxy ends its side by a reset: then there is none.
+//!
+//! ## How to prove it
+//!
+//! ```sh
+//! lastack read web.pcap --json | jq -c '[.client, .server, .http, .first_closer, .time_wait_at]'
+//! tshark -r web.pcap -Y 'http.request.version == "HTTP/1.0" or http.connection == "close"'
+//! nginx -T | grep -E 'proxy_http_version|Connection|keepalive'
+//! ```
+//!
+//! ## What to do
+//!
+//! In nginx all three of them: `proxy_http_version 1.1;`, `proxy_set_header Connection "";` and `keepalive N;`
+//! in the `upstream {}` block (without such a block nothing is pooled). In HAProxy take `http-server-close`
+//! and `httpclose` out. Then see that the upstream keeps connections longer than the proxy does
+//! (`idle-timeout-race`).
+//!
+//! ## What not to do
+//!
+//! TIME-WAIT is not the disease: `tcp_fin_timeout`, `tcp_tw_recycle` and `SO_LINGER` with 0 s leave the
+//! handshakes where they are. `tcp_tw_reuse` helps a proxy that has TIME-WAIT, and hides the cause.
+//!
+//! ## Sources
+//!
+//! RFC 9112 section 9.3 (persistence by version and by `Connection`); nginx.org, ngx_http_proxy_module and
+//! CHANGES of 1.29.7; haproxy configuration.txt. Measured with nginx 1.22.1: 1,496 requests, 1,496 upstream
+//! connections, TIME-WAIT at either side by the timing of the upstream's FIN.
+
+use crate::keeping::{self, Habit, endings, left, pace, requests};
+use crate::packets::{self, TrafficLook};
+use crate::wording::share;
+use crate::{Confidence, Finding, Remedy, Verdict};
+use evidence::{Exchange, Http};
+
+/// Part of the connections that speak HTTP/1.0, for the sentence to say so.
+const MOSTLY: f64 = 0.5;
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let off = look.traffic.exchanges.iter().filter_map(|exchange| {
+        let http = exchange.http.as_ref()?;
+        (keeping::habit(look, exchange)? == Habit::AsksToClose)
+            .then(|| (exchange.connections, finding(look, exchange, http)))
+    });
+    look.most(off.collect())
+}
+
+fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding {
+    let old = share(http.old_version, http.connections) >= MOSTLY;
+    let how = if old { "speaks HTTP/1.0" } else { "sends `Connection: close`" };
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let mut evidence = look.shows(&http.client_asks_to_close, &format!("the client {how}"));
+    evidence.extend([requests(look, http), endings(look, exchange)]);
+    let mut remedies = vec![keeping::pool_in_the_proxy(exchange)];
+    if !old {
+        remedies.push(Remedy::advice(
+            "no-close-from-the-program",
+            "If it is a program: do not let it send `Connection: close`, and give it a pool (Python: a Session instead \
+             of urllib.request)",
+            "none",
+            "connections that can be used again",
+        ));
+    }
+    Finding {
+        rule: "upstream-keepalive-off",
+        severity: keeping::severity(exchange),
+        confidence: if look.served_by(exchange) > 0 { Confidence::Certain } else { Confidence::Likely },
+        claim: format!(
+            "Keep-alive is off from {client} to {server}, because {client} {how}: {}; {}",
+            pace(exchange, Some(http)),
+            left(exchange)
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence,
+        remedies,
+        avoid: keeping::avoid(),
+        next: look.next(exchange, &http.client_asks_to_close),
+    }
+}

@@ -1,0 +1,105 @@
+//! A pool of connections is smaller than the number of requests in work: the surplus is opened and closed.
+//!
+//! ## What it sees
+//!
+//! In a capture: 20 connections or more from one address to one server, 1.5 a second or more; neither side asks
+//! to close; the client closes at least half of them without having waited; several are open at once. They
+//! carry between 1.2 and 20 requests on average, so that some are used again, but half of them carry 3 or
+//! fewer. It is likely, and a warning from 10 a second, else a note.
+//!
+//! ## Why it hurts
+//!
+//! `keepalive N` in nginx is the number of *idle* connections that a worker keeps. When a burst of answers
+//! comes back and there is no slot left, nginx closes the oldest: the next burst opens new ones. Every surplus
+//! connection pays for a handshake, and leaves a TIME-WAIT with a local port at the proxy.
+//!
+//! Go's `net/http` does the same: it keeps 2 idle connections for each host, unless told otherwise.
+//!
+//! ## How to prove it
+//!
+//! ```sh
+//! lastack read web.pcap --json | jq -r 'select(.http) | .http.requests' | sort -n | uniq -c
+//! ss -Htan state time-wait '( dst 10.0.0.2:8080 )' | wc -l     # on the proxy: many
+//! ```
+//!
+//! ## What to do
+//!
+//! Make the pool as large as the number of requests in work at once, for each worker of nginx (`keepalive`), or
+//! for each host (Go: `MaxIdleConnsPerHost`; Java's Apache client: `maxConnPerRoute`). The finding says how
+//! many were open at once in the capture.
+//!
+//! ## What not to do
+//!
+//! Do not make it as large as it can be: idle connections are taken from the upstream, where each may hold a
+//! thread. A longer idle timeout does not help: the connections are closed for want of a slot, not of time.
+//!
+//! ## Sources
+//!
+//! nginx.org, ngx_http_upstream_module `keepalive`; Go, net/http/transport.go `DefaultMaxIdleConnsPerHost`.
+//! Measured with nginx 1.22.1, `keepalive 2` and 8 clients: 1,496 requests on 590 to 815 connections, all of
+//! them closed by nginx.
+
+use crate::keeping::{self, FEW, Habit, endings, left, pace, requests};
+use crate::packets::{self, TrafficLook};
+use crate::wording::{count, counted};
+use crate::{Avoid, Confidence, Finding, Remedy, Verdict};
+use evidence::{Exchange, Http};
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let small = look.traffic.exchanges.iter().filter_map(|exchange| {
+        let http = exchange.http.as_ref()?;
+        (keeping::habit(look, exchange)? == Habit::SmallPool)
+            .then(|| (exchange.connections, finding(look, exchange, http)))
+    });
+    look.most(small.collect())
+}
+
+fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding {
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let few = count(keeping::few(http));
+    let at_once = exchange.at_once;
+    let mut evidence = look.shows(&http.kept, "a connection that both sides would have kept");
+    evidence.push(look.sums(format!(
+        "{few} of {} carried {FEW} requests or fewer, the busiest {}",
+        counted(http.connections, "connection", "connections"),
+        count(keeping::most(http))
+    )));
+    evidence.extend([requests(look, http), endings(look, exchange)]);
+    Finding {
+        rule: "upstream-keepalive-small",
+        severity: keeping::severity(exchange),
+        confidence: Confidence::Likely,
+        claim: format!(
+            "The pool of {client} for {server} is too small: {}, though {} at once would do; {client} closes \
+             the surplus, and {}",
+            pace(exchange, Some(http)),
+            count(at_once),
+            left(exchange)
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence,
+        remedies: vec![
+            Remedy::advice(
+                "larger-pool",
+                format!(
+                    "Let the pool hold at least {at_once} idle connections: nginx `keepalive {at_once}` (for each worker), \
+                     Go MaxIdleConnsPerHost, HAProxy pool-max-conn"
+                ),
+                "the upstream holds that many idle connections more, each perhaps with a thread",
+                format!("about {at_once} connections instead of {}", count(exchange.connections)),
+            ),
+            Remedy::advice(
+                "read-to-the-end",
+                "If it is a program whose pool is large enough: let it read each response to its end, or the connection \
+                 cannot be used again",
+                "none",
+                "connections go back to the pool",
+            ),
+        ],
+        avoid: vec![
+            Avoid::new("a longer idle timeout", "the surplus is closed for want of a slot, not of time"),
+            crate::myths::linger_zero(),
+        ],
+        next: look.next(exchange, &http.kept),
+    }
+}

@@ -1,0 +1,95 @@
+//! HTTP/1.1 keeps the connection, but no pool does: the proxy closes after each answer, and has TIME-WAIT.
+//!
+//! ## What it sees
+//!
+//! In a capture: 20 connections or more from one address to one server, 1.5 a second or more; neither side asks
+//! to close; one request on nearly each; and the client closes first, without having waited. It is a warning
+//! from 10 a second, else a note.
+//!
+//! A proxy and a program without a pool look the same in packets. It is taken for a proxy if its address
+//! answers requests in the same capture, at least half as many as it sends (likely), or if it has three
+//! connections or more open at once (possible: it may be a program with several threads). What is neither is
+//! `client-without-pool`.
+//!
+//! ## Why it hurts
+//!
+//! It is the half of a repair: with `proxy_http_version 1.1` and `Connection ""` the upstream no longer closes,
+//! so the proxy does, after each answer. TIME-WAIT moves from the upstream, where it costs memory, to the proxy,
+//! where each holds a local port for 60 s: 28,232 for one upstream, 470 a second for ever. The handshake for
+//! each request stays.
+//!
+//! ## How to prove it
+//!
+//! ```sh
+//! lastack read web.pcap --json | jq -c '[.client, .server, .http.requests, .http.close_by, .first_closer]'
+//! ss -Htan state time-wait '( dst 10.0.0.2:8080 )' | wc -l     # on the proxy
+//! nginx -T | grep -E 'upstream|keepalive|proxy_pass'
+//! ```
+//!
+//! ## What to do
+//!
+//! nginx: `keepalive N;` in the `upstream {}` block, and `proxy_pass` to that block: an address in `proxy_pass`
+//! is never pooled. N is for each worker, and at least the number of requests in work at once. HAProxy:
+//! `http-reuse always`, or `safe`, not `never`. A program: one client or session for all requests.
+//!
+//! ## What not to do
+//!
+//! Do not go back to HTTP/1.0 to have TIME-WAIT at the upstream again. `tcp_tw_reuse = 1` on the proxy makes
+//! the ports last, and hides the handshakes.
+//!
+//! ## Sources
+//!
+//! RFC 9112 section 9.3; nginx.org, ngx_http_upstream_module `keepalive`; haproxy configuration.txt
+//! `http-reuse`. Measured with nginx 1.22.1: 1,496 requests, 1,496 connections, TIME-WAIT at the proxy for all;
+//! with `keepalive 32` the same requests need 8 connections.
+
+use crate::keeping::{self, Habit, endings, left, pace, requests};
+use crate::packets::{self, TrafficLook};
+use crate::wording::{count, counted};
+use crate::{Confidence, Finding, Verdict};
+use evidence::{Exchange, Http};
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let unpooled = look.traffic.exchanges.iter().filter_map(|exchange| {
+        let http = exchange.http.as_ref()?;
+        match keeping::habit(look, exchange)? {
+            Habit::Unpooled { seen } => Some((exchange.connections, finding(look, exchange, http, seen))),
+            _ => None,
+        }
+    });
+    look.most(unpooled.collect())
+}
+
+fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, seen: bool) -> Finding {
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let mut evidence =
+        look.shows(&http.kept, "neither side asks to close, and the client closes all the same");
+    evidence.extend([requests(look, http), endings(look, exchange)]);
+    if seen {
+        let others = counted(look.served_by(exchange), "request", "requests");
+        evidence.push(look.sums(format!("{client} answered {others} elsewhere: it is a proxy")));
+    } else {
+        let says = format!(
+            "{client} had up to {} open at once: a proxy, or a program with several threads",
+            counted(exchange.at_once, "connection", "connections")
+        );
+        evidence.push(look.sums(says));
+    }
+    Finding {
+        rule: "upstream-keepalive-unpooled",
+        severity: keeping::severity(exchange),
+        confidence: if seen { Confidence::Likely } else { Confidence::Possible },
+        claim: format!(
+            "{client} has no pool for {server}: HTTP/1.1 would keep the connections, and {client} closes {} of them \
+             first: {}; {}",
+            count(keeping::closed_by_client(exchange)),
+            pace(exchange, Some(http)),
+            left(exchange)
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence,
+        remedies: vec![keeping::pool_in_the_proxy(exchange), keeping::pool_in_the_program()],
+        avoid: keeping::avoid(),
+        next: look.next(exchange, &http.kept),
+    }
+}

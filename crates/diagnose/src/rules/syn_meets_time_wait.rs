@@ -2,7 +2,7 @@
 //!
 //! ## What it sees
 //!
-//! Counters only, so it is never more than "possible"; packets decide. At the server: `TcpExtPAWSTimewait`
+//! Counters make it "possible"; packets decide. At the server: `TcpExtPAWSTimewait`
 //! (Linux 6.17 and later) or `TcpExtTCPACKSkippedTimeWait` rises by 3 or more and by 1 % of the connections
 //! accepted. At the client: `TcpOutRsts` (less the resets that other counters explain) and
 //! `TcpExtTCPSynRetrans` rise alike, by 3 or more and by 1 % of the connections opened.
@@ -11,6 +11,10 @@
 //! with the old ACK. The client, in SYN-SENT, answers with a reset; that ends TIME-WAIT; the next SYN
 //! succeeds. No counter at all moves at the server when timestamps were off: quiet counters do not prove
 //! that all is well.
+//!
+//! Packets prove it: a SYN answered by an old ACK, and the client's reset. It is certain where the earlier
+//! connection of the ports is in the capture too, else likely; a warning from 1 % of the connections to that
+//! server on, an error where a client never got in.
 //!
 //! ## Why it hurts
 //!
@@ -50,8 +54,11 @@
 //! Linux 6.18: connect() takes 9 to 15 ms; with `tcp_rfc1337 = 1` 67 s.
 
 use crate::myths;
+use crate::packets::{self, TrafficLook};
 use crate::wording::{count, counted, length};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use evidence::{Counted, Exchange};
+use std::time::Duration;
 use tcp::profile::linux;
 
 /// Fewer are late segments of closed connections, which every host gets.
@@ -241,4 +248,81 @@ fn avoid() -> Vec<Avoid> {
 fn next(look: &Look<'_>) -> String {
     // SYN or RST, over IPv4 and IPv6.
     look.command("tcpdump -nni any -c 100 'tcp[13] & 6 != 0 or (ip6[6] == 6 and ip6[53] & 6 != 0)'")
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let met = look.traffic.exchanges.iter().filter_map(|exchange| captured(look, exchange));
+    look.most(met.collect())
+}
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<(u64, Finding)> {
+    let none = Counted::default();
+    let by = |map: &std::collections::BTreeMap<String, Counted>, name: &str| {
+        map.get(name).map_or(0, |some| some.count)
+    };
+    // A connection that is half open answers so too; its reset says so.
+    let half_open = by(&exchange.resets, "half-open");
+    let cleared = exchange.resets.get("time-wait-challenge").unwrap_or(&none);
+    let met = cleared.count.max(exchange.challenged.count.saturating_sub(half_open));
+    if met == 0 {
+        return None;
+    }
+    let reused = by(&exchange.reuses, "challenged");
+    let shut_out = exchange.unanswered.count.min(exchange.challenged.count);
+    let known = reused > 0 && (cleared.count > 0 || half_open == 0);
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let after = match exchange.shortest_reuse_ms.filter(|_| reused > 0) {
+        Some(ms) => format!(
+            "; addresses and ports were used again after as little as {}",
+            length(Duration::from_millis(ms.into()))
+        ),
+        None => "; the earlier connection is not in the capture".to_owned(),
+    };
+    let fate = if shut_out > 0 {
+        format!("{} never got in", counted(shut_out, "connection", "connections"))
+    } else {
+        "each had to reset the old one and try again".to_owned()
+    };
+    let examples = if exchange.challenged.count > 0 { &exchange.challenged } else { cleared };
+    let mut evidence = look.shows(examples, "the SYN was answered by the ACK of an older connection");
+    if cleared.count > 0 {
+        evidence.extend(look.shows(cleared, "the client reset it, which ends the TIME-WAIT"));
+    } else {
+        evidence.push(
+            look.sums("no reset of the client followed: something on the way drops it, or the bare ACK"),
+        );
+    }
+    let time_wait = length(linux::TIME_WAIT.value);
+    let finding = Finding {
+        rule: "syn-meets-time-wait",
+        severity: if shut_out > 0 {
+            Severity::Error
+        } else if of_new(met, exchange.connections) {
+            Severity::Warning
+        } else {
+            Severity::Note
+        },
+        confidence: if known { Confidence::Certain } else { Confidence::Likely },
+        claim: format!(
+            "{} of {} from {client} met a TIME-WAIT of {server}, and {fate}{after}",
+            counted(met, "SYN", "SYNs"),
+            counted(exchange.connections, "connection", "connections"),
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence,
+        remedies: vec![
+            spread_ports(&time_wait),
+            let_resets_pass(),
+            Remedy::advice(
+                "rfc1337-off-at-the-server",
+                format!("At the server set {RFC1337} = 0, if it is 1"),
+                "none: it is the default of every kernel",
+                format!("a connect() that took up to {time_wait} takes about 10 ms"),
+            ),
+            keep_alive(),
+        ],
+        avoid: avoid(),
+        next: look.next(exchange, examples),
+    };
+    Some((met, finding))
 }

@@ -10,6 +10,10 @@
 //! The owner of a TIME-WAIT socket is not known to the kernel. It is taken from live connections to the same
 //! destination, and from sockets that were seen alive earlier in the look.
 //!
+//! In a capture: 100 connections or more from one address to one server that leave the client in TIME-WAIT, 10 a
+//! second or more. It is a warning when that rate takes more than half of the default port range in the end (235 a
+//! second), else a note.
+//!
 //! ## Why it hurts
 //!
 //! Each connection costs a handshake and keeps its port for 60 s after the close. Ports are the bound: 28,232 by
@@ -42,9 +46,11 @@
 //! half of the ports are taken.
 
 use crate::budget::{Pace, restarted_timers};
+use crate::packets::{self, TrafficLook, per_second};
 use crate::wording::{count, counted, length, memory, percent, rate, share};
 use crate::{Budget, Confidence, Evidence, Finding, Look, Remedy, Reuse, Severity, Subject, Verdict, myths};
-use evidence::{Role, Unseen};
+use evidence::{Exchange, PortRange, Role, Unseen};
+use std::time::Duration;
 use tcp::State;
 use tcp::profile::linux;
 
@@ -62,6 +68,10 @@ const MANY_OVER_ALL: u32 = 20_000;
 const HALF: f64 = 0.5;
 /// So many destinations are named one by one.
 const MAX_FINDINGS: usize = 5;
+/// In a capture: fewer to one server are not a habit...
+const CAPTURED: u64 = 100;
+/// ...and slower ones keep 600 in TIME-WAIT at most.
+const CAPTURED_PER_SECOND: f64 = 10.0;
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let mut many: Vec<&Budget> = look.budgets.iter().filter(|budget| fires(budget)).collect();
@@ -211,7 +221,10 @@ fn bytes(time_wait: u32, ports: u32) -> u64 {
 }
 
 fn remedies(look: &Look<'_>, who: Option<&str>, destination: &str) -> Vec<Remedy> {
-    let who = who.unwrap_or("the program that connects");
+    advice(who.unwrap_or("the program that connects"), destination, look.namespace.settings.time_wait())
+}
+
+fn advice(who: &str, destination: &str, time_wait: Duration) -> Vec<Remedy> {
     vec![
         Remedy::advice(
             "keep-connections",
@@ -226,16 +239,65 @@ fn remedies(look: &Look<'_>, who: Option<&str>, destination: &str) -> Vec<Remedy
                 "TIME-WAIT is then at the peer, where it costs {} B of memory each",
                 linux::TIME_WAIT_BYTES.value
             ),
-            format!("no TIME-WAIT and no port held for {} here", length(look.namespace.settings.time_wait())),
+            format!("no TIME-WAIT and no port held for {} here", length(time_wait)),
         ),
     ]
 }
 
 fn avoid(look: &Look<'_>) -> Vec<crate::Avoid> {
-    vec![
-        myths::lower_fin_timeout(look.namespace.settings.time_wait()),
-        myths::smaller_table(),
-        myths::recycle(),
-        myths::linger_zero(),
-    ]
+    myths_of(look.namespace.settings.time_wait())
+}
+
+fn myths_of(time_wait: Duration) -> Vec<crate::Avoid> {
+    vec![myths::lower_fin_timeout(time_wait), myths::smaller_table(), myths::recycle(), myths::linger_zero()]
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let many = look.traffic.exchanges.iter().filter_map(|exchange| {
+        let time_wait = exchange.time_wait_at.client.saturating_add(exchange.time_wait_at.both);
+        let speed = per_second(time_wait, exchange.length_ms);
+        (time_wait >= CAPTURED && speed >= CAPTURED_PER_SECOND)
+            .then(|| (time_wait, captured(look, exchange, time_wait, speed)))
+    });
+    look.most(many.collect())
+}
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange, time_wait: u64, speed: f64) -> Finding {
+    let kept = linux::TIME_WAIT.value;
+    // The settings of a host in a capture are not known: Linux as it comes.
+    let ports = PortRange::default().ports();
+    let warning = speed * kept.as_secs_f64() > HALF * f64::from(ports);
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let says = format!(
+        "TIME-WAIT is left at the client by {} of {}, {} a second",
+        count(time_wait),
+        counted(exchange.connections, "connection", "connections"),
+        rate(speed)
+    );
+    let mut evidence = vec![look.sums(says)];
+    let examples = exchange.http.as_ref().map(|http| {
+        if http.client_asks_to_close.count > http.kept.count {
+            &http.client_asks_to_close
+        } else {
+            &http.kept
+        }
+    });
+    evidence.extend(examples.into_iter().flat_map(|some| look.shows(some, "such connections")));
+    Finding {
+        rule: "time-wait-at-client",
+        severity: if warning { Severity::Warning } else { Severity::Note },
+        confidence: Confidence::Certain,
+        claim: format!(
+            "{client} closes first: {} connections a second to {server} leave it in TIME-WAIT, and each holds a local \
+             port of {client} for {} (Linux has {} for one destination, unless set otherwise)",
+            rate(speed),
+            length(kept),
+            count(ports)
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence,
+        remedies: advice(&client, &server, kept),
+        avoid: myths_of(kept),
+        next: examples.and_then(|some| look.next(exchange, some)),
+    }
 }

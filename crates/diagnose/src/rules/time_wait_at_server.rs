@@ -5,6 +5,8 @@
 //! TIME-WAIT sockets on one local port that this host serves: from 1,000 if they are five times as many as live
 //! connections on it, else from 30,000. Always a note: it says who decided to close, not that something fails.
 //!
+//! In a capture: 100 connections or more that leave one server in TIME-WAIT, 10 a second or more.
+//!
 //! ## Why it hurts
 //!
 //! It does not, by itself. All of them share the one listening port, so no local port is used up, and clients
@@ -42,10 +44,11 @@
 //! 6.18: 256 bytes of slab each (100,000 in 28 MB with the clients' buckets), 12 reconnects from one client port.
 
 use crate::budget::{Pace, restarted_timers};
+use crate::packets::{self, TrafficLook, per_second};
 use crate::place::Place;
-use crate::wording::{count, memory, rate};
-use crate::{Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
-use evidence::{Group, Role, Unseen};
+use crate::wording::{count, counted, memory, rate};
+use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
+use evidence::{Endpoint, Exchange, Group, Role, Unseen};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tcp::State;
@@ -59,6 +62,10 @@ const TIMES_LIVE: u64 = 5;
 const VERY_MANY: u32 = 30_000;
 /// So many peers are named.
 const NAMED: usize = 3;
+/// In a capture: fewer on one port are not a habit...
+const CAPTURED: u64 = 100;
+/// ...and slower ones keep 600 in TIME-WAIT at most.
+const CAPTURED_PER_SECOND: f64 = 10.0;
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let mut ports = BTreeMap::<Option<u16>, Vec<&Group>>::new();
@@ -126,30 +133,38 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
             ..place.into_subject(look.subject())
         },
         evidence,
-        remedies: vec![
-            Remedy::advice(
-                "keep-connections",
-                format!(
-                    "To save handshakes, let {who} keep connections open between requests (keep-alive), longer than clients pause"
-                ),
-                "idle connections cost more memory each than TIME-WAIT does; limit their number",
-                "fewer connections for the same requests; nothing fails if it stays as it is",
-            ),
-            Remedy::advice(
-                "let-the-client-close",
-                "Or let clients close first where the protocol allows it",
-                "TIME-WAIT and a local port are then at the client: many requests from few clients will miss them",
-                "no TIME-WAIT here",
-            ),
-        ],
-        avoid: vec![
-            myths::recycle(),
-            myths::reuse_where_nobody_connects(),
-            myths::smaller_table(),
-            myths::ignore_resets(),
-        ],
+        remedies: remedies(&who),
+        avoid: avoid(),
         next: Some(look.command(format!("ss -tan state time-wait {}", place.filter()).trim_end())),
     }
+}
+
+fn remedies(who: &str) -> Vec<Remedy> {
+    vec![
+        Remedy::advice(
+            "keep-connections",
+            format!(
+                "To save handshakes, let {who} keep connections open between requests (keep-alive), longer than clients pause"
+            ),
+            "idle connections cost more memory each than TIME-WAIT does; limit their number",
+            "fewer connections for the same requests; nothing fails if it stays as it is",
+        ),
+        Remedy::advice(
+            "let-the-client-close",
+            "Or let clients close first where the protocol allows it",
+            "TIME-WAIT and a local port are then at the client: many requests from few clients will miss them",
+            "no TIME-WAIT here",
+        ),
+    ]
+}
+
+fn avoid() -> Vec<Avoid> {
+    vec![
+        myths::recycle(),
+        myths::reuse_where_nobody_connects(),
+        myths::smaller_table(),
+        myths::ignore_resets(),
+    ]
 }
 
 fn peers(groups: &[&Group]) -> String {
@@ -177,5 +192,88 @@ fn peers(groups: &[&Group]) -> String {
         format!("of {} peers, most: {}", count(all as u64), named.join(", "))
     } else {
         named.join(", ")
+    }
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let mut servers = BTreeMap::<Endpoint, Vec<&Exchange>>::new();
+    for exchange in look.traffic.exchanges.iter().filter(|exchange| left(exchange) > 0) {
+        servers.entry(exchange.server).or_default().push(exchange);
+    }
+    let many = servers.into_iter().filter_map(|(server, exchanges)| {
+        let time_wait = exchanges.iter().fold(0, |sum: u64, exchange| sum.saturating_add(left(exchange)));
+        // Exchanges are not all at the same time: the whole capture is.
+        let longest = exchanges.iter().map(|exchange| exchange.length_ms).max().unwrap_or(0);
+        let speed = match exchanges.as_slice() {
+            [_] => per_second(time_wait, longest),
+            _ => per_second(time_wait, look.traffic.length_ms.max(longest)),
+        };
+        (time_wait >= CAPTURED && speed >= CAPTURED_PER_SECOND)
+            .then(|| (time_wait, captured(look, server, &exchanges, time_wait, speed)))
+    });
+    look.most(many.collect())
+}
+
+fn left(exchange: &Exchange) -> u64 {
+    exchange.time_wait_at.server.saturating_add(exchange.time_wait_at.both)
+}
+
+fn captured(
+    look: &TrafficLook<'_>,
+    server: Endpoint,
+    exchanges: &[&Exchange],
+    time_wait: u64,
+    speed: f64,
+) -> Finding {
+    let who = packets::server(server);
+    let http = exchanges.iter().filter_map(|exchange| exchange.http.as_ref());
+    let asked = |clients: bool| {
+        http.clone().fold(0_u64, |sum, http| {
+            let asked =
+                if clients { http.client_asks_to_close.count } else { http.server_asks_to_close.count };
+            sum.saturating_add(asked)
+        })
+    };
+    let decided = match (asked(true), asked(false)) {
+        (0, 0) => String::new(),
+        (clients, servers) if clients >= servers => "; its clients asked it to close".to_owned(),
+        _ => format!("; {who} decided to close, by `Connection: close`"),
+    };
+    let connections = exchanges.iter().fold(0_u64, |sum, exchange| sum.saturating_add(exchange.connections));
+    let says = format!(
+        "TIME-WAIT is left at the server by {} of {} with {}, {} a second",
+        count(time_wait),
+        counted(connections, "connection", "connections"),
+        counted(exchanges.len() as u64, "client", "clients"),
+        rate(speed)
+    );
+    let examples = exchanges.iter().find_map(|exchange| {
+        let http = exchange.http.as_ref()?;
+        let some = [&http.client_asks_to_close, &http.server_asks_to_close, &http.kept];
+        Some((*exchange, some.into_iter().max_by_key(|some| some.count)?))
+    });
+    let mut evidence = vec![look.sums(says)];
+    evidence.extend(examples.into_iter().flat_map(|(_, some)| look.shows(some, "such connections")));
+    let in_the_end = speed * linux::TIME_WAIT.value.as_secs_f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
+    let bytes = (in_the_end * linux::TIME_WAIT_BYTES.value as f64) as u64;
+    Finding {
+        rule: "time-wait-at-server",
+        severity: Severity::Note,
+        confidence: Confidence::Certain,
+        claim: format!(
+            "{who} closes first: {} connections a second leave it in TIME-WAIT, which costs {} of memory in the end and \
+             no local port{decided}",
+            rate(speed),
+            memory(bytes)
+        ),
+        subject: Subject {
+            destination: (server != Endpoint::default()).then(|| server.to_string()),
+            ..Subject::default()
+        },
+        evidence,
+        remedies: remedies(&who),
+        avoid: avoid(),
+        next: examples.and_then(|(exchange, some)| look.next(exchange, some)),
     }
 }

@@ -11,7 +11,9 @@
 //!   connections and 1 in 1,000 segments (possible). Kernels without `PAWSTimewait` count TIME-WAIT's
 //!   rejects here too.
 //!
-//! Which address it is, counters do not say: packets do.
+//! Packets show the address: timestamps that one clock cannot have made, together with SYNs from there that met
+//! an old connection, or 3 or more that got no answer from a server that answers others (likely). Several clocks
+//! behind an address are no fault by themselves.
 //!
 //! ## Why it hurts
 //!
@@ -49,8 +51,12 @@
 //! many.
 
 use crate::myths;
+use crate::packets::{self, TrafficLook};
 use crate::wording::{count, counted, length};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use evidence::Exchange;
+use std::time::Duration;
+use tcp::profile::linux;
 
 /// Fewer rejects by TIME-WAIT are late segments of closed connections.
 const SOME_TIME_WAIT: u64 = 5;
@@ -161,13 +167,7 @@ fn finding(
         subject: look.subject(),
         evidence,
         remedies: remedies(look),
-        avoid: vec![
-            Avoid::new(
-                "tcp_timestamps = 0 on this host",
-                "all connections lose PAWS and round-trip measurement, and tcp_tw_reuse has no effect",
-            ),
-            myths::ignore_resets(),
-        ],
+        avoid: avoid(),
         next: Some(
             look.command("tcpdump -nni any -c 100 'tcp[13] & 2 != 0 or (ip6[6] == 6 and ip6[53] & 2 != 0)'"),
         ),
@@ -198,26 +198,101 @@ fn remedies(look: &Look<'_>) -> Vec<Remedy> {
         let guards = ["TcpExtTCPACKSkippedTimeWait"];
         remedies.push(rfc1337.carried_out(Applicability::Safe, look.change(RFC1337, 0), &guards));
     }
-    remedies.push(Remedy::advice(
-        "more-source-addresses",
-        format!(
-            "At the NAT or load balancer use more source addresses, and use a port again only after more than \
-             {time_wait}"
-        ),
-        "none",
-        "two hosts no longer follow each other on one address and port",
-    ));
-    remedies.push(Remedy::advice(
-        "keep-alive",
-        "Keep connections through the NAT alive and pool them, so that few are opened",
-        "the idle timeout of the server, and of the NAT, must be longer than that of the clients",
-        "as many fewer rejects as there are fewer connections",
-    ));
-    remedies.push(Remedy::advice(
-        "own-timestamps-at-the-balancer",
-        "Let the load balancer end TCP itself (a proxy), or take the timestamp option out of SYNs it passes on",
-        "connections without timestamps lose PAWS and good round-trip measurement, through this balancer only",
-        "the server sees one clock, or none",
-    ));
+    remedies.extend(elsewhere(&time_wait));
     remedies
+}
+
+fn avoid() -> Vec<Avoid> {
+    vec![
+        Avoid::new(
+            "tcp_timestamps = 0 on this host",
+            "all connections lose PAWS and round-trip measurement, and tcp_tw_reuse has no effect",
+        ),
+        myths::ignore_resets(),
+    ]
+}
+
+/// What can be done at the NAT and by its clients.
+fn elsewhere(time_wait: &str) -> Vec<Remedy> {
+    vec![
+        Remedy::advice(
+            "more-source-addresses",
+            format!(
+                "At the NAT or load balancer use more source addresses, and use a port again only after more than \
+             {time_wait}"
+            ),
+            "none",
+            "two hosts no longer follow each other on one address and port",
+        ),
+        Remedy::advice(
+            "keep-alive",
+            "Keep connections through the NAT alive and pool them, so that few are opened",
+            "the idle timeout of the server, and of the NAT, must be longer than that of the clients",
+            "as many fewer rejects as there are fewer connections",
+        ),
+        Remedy::advice(
+            "own-timestamps-at-the-balancer",
+            "Let the load balancer end TCP itself (a proxy), or take the timestamp option out of SYNs it passes on",
+            "connections without timestamps lose PAWS and good round-trip measurement, through this balancer only",
+            "the server sees one clock, or none",
+        ),
+    ]
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let hurt = look.traffic.exchanges.iter().filter_map(|exchange| captured(look, exchange));
+    look.most(hurt.collect())
+}
+
+/// Fewer SYNs without an answer are lost packets.
+const UNANSWERED: u64 = 3;
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<(u64, Finding)> {
+    exchange.client.address?;
+    let clocks = look.several_hosts(exchange.client)?;
+    let answers = exchange.handshakes.get("complete").is_some_and(|complete| *complete > 0);
+    let dropped = Some(exchange.unanswered.count).filter(|syns| answers && *syns >= UNANSWERED).unwrap_or(0);
+    let met = exchange.challenged.count;
+    if met == 0 && dropped == 0 {
+        return None;
+    }
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let mut trouble = Vec::new();
+    let mut evidence = Vec::new();
+    if dropped > 0 {
+        trouble.push(format!("{} got no answer", counted(dropped, "SYN", "SYNs")));
+        evidence.extend(look.shows(&exchange.unanswered, "SYNs without an answer"));
+    }
+    if met > 0 {
+        trouble.push(format!("{} met an old connection", counted(met, "SYN", "SYNs")));
+        evidence.extend(look.shows(&exchange.challenged, "the SYN was answered by an old ACK"));
+    }
+    for (one, other) in clocks.proof.iter().take(2) {
+        let says = format!(
+            "one clock cannot have stamped packet {} ({} at {}) and packet {} ({} at {})",
+            one.packet,
+            one.value,
+            length(Duration::from_millis(one.at_ms)),
+            other.packet,
+            other.value,
+            length(Duration::from_millis(other.at_ms))
+        );
+        evidence.push(look.sums(says));
+    }
+    let finding = Finding {
+        rule: "timestamps-behind-nat",
+        severity: if dropped > 0 { Severity::Error } else { Severity::Warning },
+        confidence: Confidence::Likely,
+        claim: format!(
+            "At least {} behind {client} send timestamps of their own clocks, and {} at {server}",
+            counted(clocks.hosts, "host", "hosts"),
+            trouble.join(" and ")
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence,
+        remedies: elsewhere(&length(linux::TIME_WAIT.value)),
+        avoid: avoid(),
+        next: look.next(exchange, if met > 0 { &exchange.challenged } else { &exchange.unanswered }),
+    };
+    Some((met.saturating_add(dropped), finding))
 }

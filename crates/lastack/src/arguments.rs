@@ -51,6 +51,9 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["netns", "all_netns", "length", "save"])]
     pub(crate) case: Option<PathBuf>,
+    /// Read this capture besides, and join what it shows; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) capture: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

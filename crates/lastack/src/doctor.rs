@@ -2,17 +2,23 @@
 
 use crate::arguments::Doctor;
 use crate::case_file::{self, Place};
-use crate::{Outcome, progress, screen};
+use crate::{Outcome, progress, read, screen};
 use evidence::Case;
 use report::Report;
 use std::process::ExitCode;
 
 pub(crate) fn run(options: &Doctor) -> Outcome {
     let place = options.save.as_deref().map(Place::new).transpose()?;
-    let case = match &options.case {
+    // Before the look: a file that is no capture costs no time.
+    let captured = (!options.capture.is_empty()).then(|| read::traffic(&options.capture)).transpose()?;
+    let mut case = match &options.case {
         Some(file) => case_file::open(file)?,
         None => progress::shown_during(options.length, || look(options))?,
     };
+    if let Some(captured) = captured {
+        case.traffic = Some(captured.traffic);
+        case.gaps.extend(captured.gaps);
+    }
     // The report comes first: it is there even if the case cannot be saved.
     let report = Report::new(&case, &diagnose::diagnose(&case));
     let mut text = Vec::new();

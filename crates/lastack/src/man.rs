@@ -71,7 +71,7 @@ const ENDING: &str = r#".SH "EXIT STATUS"
 Nothing is wrong.
 .TP
 1
-\fBdoctor\fR found something: a warning or an error.
+\fBdoctor\fR or \fBread\fR found something: a warning or an error.
 .TP
 2
 A mistake in the arguments, or a failure. One line on stderr names the thing and what to do.
@@ -92,6 +92,15 @@ Every network namespace, for ten seconds, kept to be looked at elsewhere.
 .TP
 lastack doctor \-\-case host.case \-\-json
 The same answer from the saved evidence, on any machine.
+.TP
+lastack read web.pcap
+What is wrong in a capture, and how its connections ended.
+.TP
+lastack read web.pcap \-\-filter 'ending == reset' \-\-json
+The connections that a reset ended, one JSON object a line.
+.TP
+lastack read web.pcap \-\-connection 12
+One connection packet by packet, with the states of both sides.
 .TP
 lastack explain close\-wait\-leak
 What a rule sees, why it hurts, how to prove it, what to do and what not to do.

@@ -30,6 +30,7 @@ mod pen;
 mod report;
 mod sequence;
 mod talkers;
+mod traffic;
 mod visible;
 
 pub use budgets::{BudgetRow, OwnerRow};
@@ -40,4 +41,5 @@ pub use pen::Style;
 pub use report::{GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow};
 pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
+pub use traffic::{HttpRow, OverTime, PeerRow, Shown, Sides, TrafficRow};
 pub use visible::visible;

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 mod advice;
+mod exchanges;
 mod numbers;
 mod unseen;
 
@@ -21,6 +22,7 @@ pub fn write(report: &Report, out: &mut impl Write, style: Style) -> io::Result<
     headline(report, &mut pen)?;
     host(report, &mut pen)?;
     advice::write(report, &mut pen)?;
+    exchanges::write(report, &mut pen)?;
     numbers::write(report, &mut pen)?;
     unseen::write(report, &mut pen)
 }
@@ -58,7 +60,12 @@ fn headline<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         0 => String::new(),
         notes => format!(" {} below.", counted(notes as u64, "note", "notes")),
     };
-    let (paint, said) = if report.host.namespaces.is_empty() {
+    let (paint, said) = if report.is_of_captures() && report.traffic.as_ref().is_some_and(|row| row.connections == 0) {
+        (Paint::Warning, "There is no TCP connection in this capture.".to_owned())
+    } else if report.is_of_captures() {
+        let limit = if report.summary.undecided > 0 || !report.coverage.is_empty() { ", as far as it shows" } else { "" };
+        (Paint::Good, format!("Nothing wrong with how connections end in this capture{limit}."))
+    } else if report.host.namespaces.is_empty() {
         (Paint::Warning, "Nothing was seen: this case holds no network namespace.".to_owned())
     } else if summary.undecided > 0 || !report.coverage.is_empty() {
         (Paint::Good, "Nothing wrong with how connections end here, as far as could be seen.".to_owned())
@@ -91,6 +98,12 @@ fn gist(finding: &Finding) -> String {
 
 /// Whose sockets these are, and when and for how long they were looked at.
 fn host<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    if let Some(traffic) = &report.traffic {
+        exchanges::source(traffic, pen)?;
+    }
+    if report.is_of_captures() {
+        return Ok(());
+    }
     let mut parts = Vec::new();
     let host = &report.host;
     if !host.name.is_empty() {

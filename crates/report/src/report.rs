@@ -1,6 +1,6 @@
 //! The report: the JSON contract `lastack.report/1`.
 
-use crate::{BudgetRow, Closes, Deviation, Movement, Sockets, TimeWait, Tracking};
+use crate::{BudgetRow, Closes, Deviation, Movement, Sockets, TimeWait, Tracking, TrafficRow};
 use diagnose::{Diagnosis, Finding, Severity};
 use evidence::{Case, Gap, Namespace};
 use schemars::JsonSchema;
@@ -32,6 +32,9 @@ pub struct Report {
     pub look: LookRow,
     /// The verdict in short.
     pub summary: Summary,
+    /// What captures showed; left out if none was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficRow>,
     /// TCP sockets of all namespaces.
     pub sockets: Sockets,
     /// TIME-WAIT sockets and the memory they take.
@@ -122,7 +125,7 @@ pub struct UnknownRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GapRow {
     /// What is missing: `sockets`, `owners`, `settings`, `counters`, `conntrack`, `ages`, `bound-ports`,
-    /// `slabs`, `namespace`, `other`.
+    /// `slabs`, `namespace`, `packets`, `other`.
     #[schemars(with = "String")]
     pub unseen: evidence::Unseen,
     /// The namespace it is missing from; null if it concerns the whole host.
@@ -191,6 +194,7 @@ impl Report {
                 notes: of(Severity::Note),
                 undecided: diagnosis.unknown.len(),
             },
+            traffic: case.traffic.as_ref().map(TrafficRow::new),
             sockets: Sockets::new(case, &mut not_shown),
             time_wait: TimeWait::new(case),
             closes: Closes::of(case, &mut not_shown),
@@ -210,6 +214,11 @@ impl Report {
             coverage: first(&case.gaps, MAX_ROWS, &mut not_shown.coverage).iter().map(GapRow::new).collect(),
             not_shown,
         }
+    }
+
+    /// True if it is of captures and of no host.
+    pub(crate) fn is_of_captures(&self) -> bool {
+        self.traffic.is_some() && self.host.namespaces.is_empty()
     }
 
     /// True if a finding is a warning or worse: the program then ends with 1.

@@ -23,6 +23,9 @@ const OWNERS: usize = 100;
 const BAR: usize = 20;
 
 pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    if report.is_of_captures() {
+        return Ok(());
+    }
     budgets(report, pen)?;
     states(report, pen)?;
     namespaces(report, pen)?;
@@ -206,7 +209,7 @@ fn breakdown(by_state: &ByState) -> String {
 
 /// Rows of a count, a name and a text. The names are as wide as the widest of them; one that would take more
 /// than half of the page has its text on the next line.
-fn rows<W: Write>(pen: &mut Pen<'_, W>, rows: &[(u64, String, String)]) -> io::Result<()> {
+pub(super) fn rows<W: Write>(pen: &mut Pen<'_, W>, rows: &[(u64, String, String)]) -> io::Result<()> {
     let digits = rows.iter().map(|(count, ..)| thousands(*count).len()).max().unwrap_or(0);
     let room = (pen.width() / 2).saturating_sub(digits + 6);
     let widest = rows
@@ -264,6 +267,7 @@ fn programs<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         sockets.programs.len().saturating_sub(TALKERS) + report.not_shown.programs,
         "program",
         "programs",
+        "sockets",
     )
 }
 
@@ -293,7 +297,7 @@ fn namespaces<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()>
         .collect();
     rows(pen, &shown)?;
     let rest = namespaces.len().saturating_sub(TALKERS) + report.not_shown.namespaces;
-    more(pen, rest, "namespace", "namespaces")
+    more(pen, rest, "namespace", "namespaces", "sockets")
 }
 
 fn peers<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
@@ -322,14 +326,21 @@ fn peers<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         })
         .collect();
     rows(pen, &shown)?;
-    more(pen, sockets.groups.len().saturating_sub(TALKERS) + report.not_shown.groups, "pair", "pairs")
+    let rest = sockets.groups.len().saturating_sub(TALKERS) + report.not_shown.groups;
+    more(pen, rest, "pair", "pairs", "sockets")
 }
 
-fn more<W: Write>(pen: &mut Pen<'_, W>, more: usize, one: &str, many: &str) -> io::Result<()> {
+pub(super) fn more<W: Write>(
+    pen: &mut Pen<'_, W>,
+    more: usize,
+    one: &str,
+    many: &str,
+    fewer: &str,
+) -> io::Result<()> {
     if more == 0 {
         return Ok(());
     }
-    remark(pen, &format!("and {} with fewer sockets", counted(more as u64, one, many)))
+    remark(pen, &format!("and {} with fewer {fewer}", counted(more as u64, one, many)))
 }
 
 /// Closes a second as a line of eight heights, the oldest left.
@@ -367,7 +378,7 @@ fn closes<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     Ok(())
 }
 
-fn sparkline(by_second: &[u64], most: u64, room: usize) -> String {
+pub(super) fn sparkline(by_second: &[u64], most: u64, room: usize) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let height = |count: u64| {
         let step = (u128::from(count) * 7).div_ceil(u128::from(most.max(1)));

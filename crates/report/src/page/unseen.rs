@@ -23,7 +23,7 @@ struct Reason<'a> {
 
 pub(super) fn write<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let reasons = reasons(report);
-    let nothing = report.host.namespaces.is_empty();
+    let nothing = report.host.namespaces.is_empty() && report.traffic.is_none();
     if reasons.is_empty() && !nothing {
         pen.blank()?;
         return pen.flow(&[], 0, (Paint::Faint, "This look saw everything that its rules ask for."));

@@ -94,7 +94,7 @@ fn make(file: &Path, beside: &Path, packets: u64) -> anyhow::Result<()> {
     let record =
         ["capture-maker".into(), "record".into(), recording.0.clone().into(), connections.to_string().into()];
     ensure!(namespace::run_inside(record)? == ExitCode::SUCCESS, "nothing was recorded");
-    let truth = copies::write(&recording.file(), file, packets)?;
+    let truth = copies::write(&recording.file(), connections, file, packets)?;
     let file_bytes = std::fs::metadata(file)?.len();
     let text =
         Beside { version: VERSION, wanted: packets, connections_recorded: connections, file_bytes, truth };

@@ -67,6 +67,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         made.truth.tuples_again,
         made.truth.resets
     );
+    if options.packets < 5_000_000 {
+        println!("few packets: the goals are for 5,000,000");
+    }
     Bench { options, lastack, directory, made }.run()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -134,11 +137,18 @@ impl Bench<'_> {
             |rivals: &[&Rival]| rivals.iter().map(|rival| rival.reader(file, &scratch.0)).collect::<Vec<_>>();
         let (fast_runners, slow_runners) = (runner(&fast), runner(&slow));
 
+        for (rival, runner) in fast.iter().zip(&fast_runners) {
+            if let Some(count) = rival.connections(runner)? {
+                println!("  {:33} {count:>12} connections", runner.name);
+            }
+        }
+
         let deadline = Instant::now() + LIMIT;
         let mut race = Race::new([&read, &floor].into_iter().chain(&fast_runners).collect());
         race.warm_up()?;
         race.run_rounds(self.options.rounds.unwrap_or(ROUNDS), deadline)?;
-        let mut goals = vec![Goal::ratio(&race, &read, &floor, Some(2.5))];
+        let mut goals =
+            vec![Goal::ratio(&race, &read, &floor, Some(2.5)), Goal::cpu_ratio(&race, &read, &floor)];
         goals.extend(
             fast_runners
                 .iter()

@@ -19,6 +19,13 @@ impl Goal {
         Self { what: format!("{} / {}", of.name, to.name), values, unit: "", bound }
     }
 
+    /// The same for time of CPUs: neighbours change it less.
+    pub(super) fn cpu_ratio(race: &Race<'_>, of: &Reader, to: &Reader) -> Self {
+        let pairs = race.samples(of).into_iter().zip(race.samples(to));
+        let values = pairs.map(|(of, to)| of.cpu.as_secs_f64() / to.cpu.as_secs_f64()).collect();
+        Self { what: format!("{} / {}, cpu", of.name, to.name), values, unit: "", bound: None }
+    }
+
     /// Peak memory in MiB.
     pub(super) fn peak(race: &Race<'_>, of: &Reader, bound: Option<f64>) -> Self {
         let values = race.samples(of).iter().map(mebibytes).collect();

@@ -24,10 +24,12 @@ const APART: u32 = 1 << 24;
 /// In so many copies one has the clients of the copy before it.
 const AGAIN_EVERY: u32 = 4;
 
-/// Writes the capture and counts what is in it.
-pub(super) fn write(recording: &Path, file: &Path, packets: u64) -> anyhow::Result<Truth> {
+/// Writes the capture and counts what is in it. The recording must have as many connections as were made.
+pub(super) fn write(recording: &Path, connections: u64, file: &Path, packets: u64) -> anyhow::Result<Truth> {
     let bytes = std::fs::read(recording).with_context(|| recording.display().to_string())?;
     let recording = Recording::of(&bytes)?;
+    let recorded = recording.count().opening_syns;
+    ensure!(recorded == connections, "{recorded} connections were recorded, {connections} made");
     let out = File::create(file).with_context(|| file.display().to_string())?;
     let mut out = BufWriter::with_capacity(1 << 20, out);
     let mut count = Count::default();
@@ -66,6 +68,12 @@ impl<'a> Recording<'a> {
         }
         ensure!(!records.is_empty(), "nothing was recorded");
         Ok(Self { header: &bytes[..FILE_HEADER], records })
+    }
+
+    fn count(&self) -> Truth {
+        let mut count = Count::default();
+        self.records.iter().for_each(|record| count.add(record.layout, record.frame));
+        count.truth
     }
 
     fn copy(
@@ -186,9 +194,7 @@ mod tests {
         let again = Recording::of(&out).unwrap();
         assert_eq!(again.records.len(), 22);
         assert!(again.records.is_sorted_by_key(|record| record.time));
-        let mut counted = Count::default();
-        again.records.iter().for_each(|record| counted.add(record.layout, record.frame));
-        assert_eq!(counted.truth, expected);
+        assert_eq!(again.count(), expected);
     }
 
     #[test]

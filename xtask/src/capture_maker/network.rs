@@ -22,8 +22,9 @@ const NEAR: &str = "near";
 const FAR: &str = "far";
 /// What tcpdump may be behind by, in KiB: the whole recording of some seconds.
 const BUFFER_KIB: &str = "131072";
-/// After the last connection has closed, its last segments still are on their way.
-const TAIL: Duration = Duration::from_millis(500);
+/// After the last connection has closed, its last segments still are on their way, and tcpdump sees a block of packets
+/// that is not full only after a second (libpcap's timeout of a `TPACKET_V3` block).
+const TAIL: Duration = Duration::from_millis(2_500);
 
 pub(super) fn server(n: u32) -> Ipv4Addr {
     (u32::from(FIRST_SERVER) + n % SERVERS).into()
@@ -173,7 +174,9 @@ impl Recorder {
         };
         let dropped = count(" packets dropped by kernel")?;
         ensure!(dropped == 0, "tcpdump missed {dropped} packets: try again when less else runs");
-        count(" packets captured")
+        let (captured, received) = (count(" packets captured")?, count(" packets received by filter")?);
+        ensure!(captured == received, "tcpdump wrote {captured} packets of {received}");
+        Ok(captured)
     }
 }
 

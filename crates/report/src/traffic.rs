@@ -11,7 +11,7 @@ const MAX_PEERS: usize = 100;
 /// So many files are named.
 const MAX_FILES: usize = 100;
 /// Into so many parts the time of a capture is divided.
-const MAX_PARTS: usize = 100;
+const MAX_PARTS: u32 = 100;
 
 /// The connections of the captures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -216,7 +216,7 @@ impl OverTime {
     fn new(traffic: &Traffic) -> Self {
         let Some((last, _)) = traffic.time_wait_by_second.last_key_value() else { return Self::default() };
         let whole = u32::try_from(traffic.length_ms / 1_000).unwrap_or(u32::MAX).max(*last);
-        let seconds_each = (whole / MAX_PARTS as u32).saturating_add(1);
+        let seconds_each = (whole / MAX_PARTS).saturating_add(1);
         let mut counts = vec![0_u64; (whole / seconds_each) as usize + 1];
         for (second, ends) in &traffic.time_wait_by_second {
             let count = &mut counts[(second / seconds_each) as usize];

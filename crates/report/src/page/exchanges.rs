@@ -154,9 +154,10 @@ fn resets<W: Write>(traffic: &TrafficRow, pen: &mut Pen<'_, W>) -> io::Result<()
         .iter()
         .take(CAUSES)
         .map(|row| {
-            let said = match row.packets.is_empty() {
-                true => String::new(),
-                false => format!("packets {}", spans(&row.packets)),
+            let said = if row.packets.is_empty() {
+                String::new()
+            } else {
+                format!("packets {}", spans(&row.packets))
             };
             (row.count, short(&row.what), said)
         })

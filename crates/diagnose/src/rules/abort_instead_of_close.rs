@@ -12,6 +12,10 @@
 //! established connections reset (this misses connections that the peer closed first); and connections
 //! opened, less those that failed and those by which the number of established ones grew.
 //!
+//! In a capture, resets that their sender began by itself: with data of the peer unread (from 3 and 10 % of the
+//! connections on; a warning from one a second, else a note), or although the peer had sent nothing (`SO_LINGER`
+//! 0; from 5 that are one a second and 10 %). Slower ones of the latter kind are health checks.
+//!
 //! ## Why it hurts
 //!
 //! A reset throws away what the peer has not read yet, also the answer that was just sent: the peer gets
@@ -50,8 +54,10 @@
 //! Linux 6.18: 14 ways to close, and HAProxy 2.6.
 
 use crate::myths;
-use crate::wording::{count, percent, rate, share};
+use crate::packets::{self, TrafficLook, per_second};
+use crate::wording::{count, counted, percent, rate, share};
 use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use evidence::{Counted, Exchange};
 
 /// Fewer in a look are one client's doing.
 const SOME: u64 = 5;
@@ -59,6 +65,8 @@ const SOME: u64 = 5;
 const PER_SECOND: f64 = 1.0;
 /// Below this part of the endings, resets are the odd client that left early.
 const SHARE: f64 = 0.1;
+/// In a capture each unread byte is proven: fewer are a download that was cancelled.
+const SOME_UNREAD: u64 = 3;
 
 const ON_CLOSE: &str = "TcpExtTCPAbortOnClose";
 const ON_DATA: &str = "TcpExtTCPAbortOnData";
@@ -104,23 +112,27 @@ fn unread(look: &Look<'_>, endings: u64) -> Option<Finding> {
             Confidence::Certain,
             Severity::Warning,
             "a process here closed them with data unread",
-            vec![
-                Remedy::advice(
-                    "read-before-close",
-                    "Let the program read to the end (or shutdown(), then read and drop for a short time) before close()",
-                    "none, with a limit for the time and the bytes it reads",
-                    format!("{ON_CLOSE} stands still, and peers get the whole answer"),
-                ),
-                Remedy::advice(
-                    "lingering-close",
-                    "In nginx let `lingering_close on` (the default) stand where request bodies are refused",
-                    "connections stay open for up to `lingering_timeout` longer",
-                    "clients see the refusal instead of a reset",
-                ),
-            ],
+            unread_remedies(format!("{ON_CLOSE} stands still, and peers get the whole answer")),
         )
     };
     fires(look, ON_CLOSE, endings).then(finding)
+}
+
+fn unread_remedies(expected: String) -> Vec<Remedy> {
+    vec![
+        Remedy::advice(
+            "read-before-close",
+            "Let the program read to the end (or shutdown(), then read and drop for a short time) before close()",
+            "none, with a limit for the time and the bytes it reads",
+            expected,
+        ),
+        Remedy::advice(
+            "lingering-close",
+            "In nginx let `lingering_close on` (the default) stand where request bodies are refused",
+            "connections stay open for up to `lingering_timeout` longer",
+            "clients see the refusal instead of a reset",
+        ),
+    ]
 }
 
 fn linger(look: &Look<'_>, endings: u64) -> Option<Finding> {
@@ -137,12 +149,7 @@ fn linger(look: &Look<'_>, endings: u64) -> Option<Finding> {
         if benign { Severity::Note } else { Severity::Warning },
         "a process here closes with linger 0, or data came after it had closed",
         vec![
-            Remedy::advice(
-                "remove-linger-zero",
-                "Remove SO_LINGER with a time of 0 from the program (HAProxy: `option nolinger`)",
-                "the side that closes first has TIME-WAIT again: use keep-alive and a pool, so that there are few",
-                format!("{ON_DATA} stands still, and peers get FIN instead of ECONNRESET"),
-            ),
+            without_linger(format!("{ON_DATA} stands still, and peers get FIN instead of ECONNRESET")),
             Remedy::advice(
                 "let-the-peer-finish",
                 "Where data comes after close(): let the program stop reading only after the peer has closed",
@@ -190,13 +197,76 @@ fn finding(
         subject: look.subject(),
         evidence,
         remedies,
-        avoid: vec![
-            myths::linger_zero(),
-            Avoid::new("filter outgoing resets", "the peers then wait for their timeouts"),
-        ],
+        avoid: avoid(),
         // Counters do not name the process: the ports of the resets do.
         next: Some(
             look.command("tcpdump -nni any -c 20 'tcp[13] & 4 != 0 or (ip6[6] == 6 and ip6[53] & 4 != 0)'"),
         ),
+    }
+}
+
+fn without_linger(expected: String) -> Remedy {
+    Remedy::advice(
+        "remove-linger-zero",
+        "Remove SO_LINGER with a time of 0 from the program (HAProxy: `option nolinger`)",
+        "the side that closes first has TIME-WAIT again: use keep-alive and a pool, so that there are few",
+        expected,
+    )
+}
+
+fn avoid() -> Vec<Avoid> {
+    vec![myths::linger_zero(), Avoid::new("filter outgoing resets", "the peers then wait for their timeouts")]
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let aborted = look.traffic.exchanges.iter().flat_map(|exchange| {
+        let unread = exchange.resets.get("unread-data");
+        let linger = exchange.resets.get("abort-by-linger");
+        let fires = |some: &&Counted, least: u64| {
+            some.count >= least && share(some.count, exchange.connections) >= SHARE
+        };
+        let unread = unread.filter(|some| fires(some, SOME_UNREAD));
+        let linger = linger
+            .filter(|some| fires(some, SOME) && per_second(some.count, exchange.length_ms) >= PER_SECOND);
+        let unread = unread.map(|some| (some.count, captured(look, exchange, some, true)));
+        let linger = linger.map(|some| (some.count, captured(look, exchange, some, false)));
+        [unread, linger].into_iter().flatten()
+    });
+    look.most(aborted.collect())
+}
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange, some: &Counted, unread: bool) -> Finding {
+    let speed = per_second(some.count, exchange.length_ms);
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let by = exchange.reset_by;
+    let who = match (by.client, by.server) {
+        (_, 0) => client.clone(),
+        (0, _) => server.clone(),
+        (clients, servers) => {
+            format!("one of the two (the client on {}, the server on {})", count(clients), count(servers))
+        }
+    };
+    let because = if unread { "with data unread" } else { "at once, as with linger 0" };
+    let expected = "the peer gets the whole answer, and a FIN instead of ECONNRESET".to_owned();
+    let says = if unread {
+        "the sender of the reset had data of its peer unread"
+    } else {
+        "the sender of the reset gave up by itself, and its peer had sent nothing"
+    };
+    Finding {
+        rule: "abort-instead-of-close",
+        severity: if speed >= PER_SECOND { Severity::Warning } else { Severity::Note },
+        confidence: Confidence::Likely,
+        claim: format!(
+            "{} of {} from {client} to {server} end by a reset, {} a second: {who} closes {because}",
+            count(some.count),
+            counted(exchange.connections, "connection", "connections"),
+            rate(speed)
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence: look.shows(some, says),
+        remedies: if unread { unread_remedies(expected) } else { vec![without_linger(expected)] },
+        avoid: avoid(),
+        next: look.next(exchange, some),
     }
 }

@@ -10,6 +10,9 @@
 //! `TcpExtListenDrops` alone is not this: it also counts SYNs without a route back, without memory, or
 //! dropped by `tcp_tw_recycle`.
 //!
+//! In a capture: SYNs sent again to a server that answers others, from 5 that are 5 % of its connections, less those
+//! that an old connection answered (possible: a path that loses packets looks the same).
+//!
 //! ## Why it hurts
 //!
 //! The kernel drops the SYN, or the last ACK of the handshake, without a word. The client tries again after
@@ -43,10 +46,11 @@
 //! `tcp_v4_syn_recv_sock()`, net/ipv4/tcp_input.c `tcp_conn_request()`. Measured on Linux 6.18: `accept()`
 //! failing with EMFILE, queue 9 of 8, ListenOverflows and ListenDrops up by 32, clients time out.
 
+use crate::packets::{self, TrafficLook};
 use crate::place::Place;
 use crate::wording::{count, counted, length, percent, share};
 use crate::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
-use evidence::{Endpoint, Listener, Unseen};
+use evidence::{Endpoint, Exchange, Listener, Unseen};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tcp::State;
@@ -293,22 +297,7 @@ fn files(look: &Look<'_>, listener: &Listener) -> Option<Evidence> {
 }
 
 fn remedies(look: &Look<'_>, listeners: &[&Listener], who: &str) -> Vec<Remedy> {
-    let mut remedies = vec![
-        Remedy::advice(
-            "accept-again",
-            format!(
-                "Find out what keeps {who} from accept(): a lock, a full pool of workers, EMFILE, no CPU"
-            ),
-            "none",
-            "the queue empties, and SYNs are answered at once",
-        ),
-        Remedy::advice(
-            "more-workers",
-            "Start more workers, or give each its own listener with SO_REUSEPORT",
-            "with SO_REUSEPORT, what waits at a worker that stops is reset",
-            "accept() keeps up with the clients",
-        ),
-    ];
+    let mut remedies = keep_up(who);
     if aborts(look) {
         let quiet = Remedy::advice(
             "abort-on-overflow-off",
@@ -323,6 +312,25 @@ fn remedies(look: &Look<'_>, listeners: &[&Listener], who: &str) -> Vec<Remedy> 
     let capped = cap.is_some_and(|cap| listeners.iter().any(|listener| u64::from(listener.backlog) == cap));
     remedies.push(if capped { raise_cap(look, cap.unwrap_or_default()) } else { longer_queue(cap) });
     remedies
+}
+
+fn keep_up(who: &str) -> Vec<Remedy> {
+    vec![
+        Remedy::advice(
+            "accept-again",
+            format!(
+                "Find out what keeps {who} from accept(): a lock, a full pool of workers, EMFILE, no CPU"
+            ),
+            "none",
+            "the queue empties, and SYNs are answered at once",
+        ),
+        Remedy::advice(
+            "more-workers",
+            "Start more workers, or give each its own listener with SO_REUSEPORT",
+            "with SO_REUSEPORT, what waits at a worker that stops is reset",
+            "accept() keeps up with the clients",
+        ),
+    ]
 }
 
 fn raise_cap(look: &Look<'_>, cap: u64) -> Remedy {
@@ -363,4 +371,68 @@ fn avoid() -> Vec<Avoid> {
         Avoid::new("tcp_max_syn_backlog", "it is for half-open handshakes; this queue is of complete ones"),
         Avoid::new("tcp_tw_reuse, tcp_fin_timeout", "no TIME-WAIT is involved"),
     ]
+}
+
+/// In a capture: fewer SYNs sent again are lost packets...
+const AGAIN: u64 = 5;
+/// ...as are those below this part of the connections.
+const AGAIN_SHARE: f64 = 0.05;
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let mut servers = BTreeMap::<Endpoint, Vec<&Exchange>>::new();
+    for exchange in look.traffic.exchanges.iter().filter(|exchange| exchange.server.address.is_some()) {
+        servers.entry(exchange.server).or_default().push(exchange);
+    }
+    let full = servers.into_iter().filter_map(|(server, exchanges)| captured(look, server, &exchanges));
+    look.most(full.collect())
+}
+
+/// SYNs that were sent again for want of any answer.
+fn again(exchange: &Exchange) -> u64 {
+    exchange.syn_again.count.saturating_sub(exchange.challenged.count)
+}
+
+fn captured(look: &TrafficLook<'_>, server: Endpoint, exchanges: &[&Exchange]) -> Option<(u64, Finding)> {
+    let sum = |of: fn(&Exchange) -> u64| {
+        exchanges.iter().fold(0_u64, |sum, exchange| sum.saturating_add(of(exchange)))
+    };
+    let (dropped, connections) = (sum(again), sum(|exchange| exchange.connections));
+    let complete = sum(|exchange| exchange.handshakes.get("complete").copied().unwrap_or(0));
+    let unanswered = sum(|exchange| exchange.unanswered.count);
+    // A server that is off, or behind a filter, answers nobody.
+    if dropped < AGAIN || share(dropped, connections) < AGAIN_SHARE || complete <= unanswered {
+        return None;
+    }
+    let worst = exchanges.iter().max_by_key(|exchange| again(exchange))?;
+    let who = packets::server(server);
+    let mut evidence = look.shows(&worst.syn_again, "the SYN was sent again, since no answer came");
+    if unanswered > 0 {
+        let first = exchanges.iter().find(|exchange| exchange.unanswered.count > 0);
+        evidence.extend(
+            first
+                .into_iter()
+                .flat_map(|exchange| look.shows(&exchange.unanswered, "no SYN was answered at all")),
+        );
+    }
+    evidence.push(
+        look.sums(format!("{who} completed {} meanwhile", counted(complete, "handshake", "handshakes"))),
+    );
+    let finding = Finding {
+        rule: "accept-queue-full",
+        severity: Severity::Warning,
+        confidence: Confidence::Possible,
+        claim: format!(
+            "{who} left SYNs of {} of {} unanswered, {} of them to the end, while it answered others: its queue is \
+             full, or the path loses packets",
+            count(dropped),
+            counted(connections, "connection", "connections"),
+            count(unanswered)
+        ),
+        subject: crate::Subject { destination: Some(server.to_string()), ..crate::Subject::default() },
+        evidence,
+        remedies: keep_up("the server"),
+        avoid: avoid(),
+        next: look.next(worst, &worst.syn_again),
+    };
+    Some((dropped, finding))
 }

@@ -16,6 +16,9 @@
 //! closes one direction and goes on in the other (the peer called `shutdown()` and waits for the rest), and
 //! a server that still works on a request whose client has given up. Both end; a leak only grows.
 //!
+//! In a capture: connections that one side closed and the other had not 5 s later, from 10 that are 20 % of those
+//! between two hosts (possible: it may have been at work).
+//!
 //! ## Why it hurts
 //!
 //! Every socket keeps its file descriptor, its buffers and, at a client, its port. When descriptors run
@@ -52,10 +55,11 @@
 //! no counter moves while a process leaks; keepalive probes end CLOSE-WAIT and leave the descriptor; a
 //! connection that was not accepted has inode 0.
 
+use crate::packets::{self, TrafficLook, both_directions};
 use crate::place::Place;
 use crate::wording::{count, counted, length, percent, share};
 use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
-use evidence::{Group, Idle, Unseen, Waiting};
+use evidence::{Exchange, Group, Idle, Unseen, Waiting};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tcp::State;
@@ -76,6 +80,10 @@ const AGELESS: u32 = 100;
 const MANY: u32 = 5_000;
 /// Half of the limit gone: `accept()` and `connect()` will fail next.
 const LIMIT_SHARE: f64 = 0.5;
+/// In a capture: so many are a habit...
+const CAPTURED: u64 = 10;
+/// ...if they are this part of all; slow answers to clients that left make a few.
+const CAPTURED_SHARE: f64 = 0.2;
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let leaks = leaks(look);
@@ -488,6 +496,38 @@ fn avoid(holder: &Holder) -> Vec<Avoid> {
         ),
         Avoid::new("ss -K", "it destroys the socket and leaves the descriptor open, so the leak goes on"),
     ]
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let leaks = look.traffic.exchanges.iter().flat_map(|exchange| {
+        let open = exchange.not_closed_by;
+        let sides = [(open.client, Side::Client), (open.server, Side::Port(exchange.server.port))];
+        sides.into_iter().filter_map(|(sockets, side)| {
+            let fires = sockets >= CAPTURED && share(sockets, exchange.connections) >= CAPTURED_SHARE;
+            (fires && both_directions(exchange)).then(|| (sockets, captured(look, exchange, sockets, side)))
+        })
+    });
+    look.most(leaks.collect())
+}
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange, sockets: u64, side: Side) -> Finding {
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let (who, peer) = if side == Side::Client { (&client, &server) } else { (&server, &client) };
+    Finding {
+        rule: "close-wait-leak",
+        severity: Severity::Warning,
+        confidence: Confidence::Possible,
+        claim: format!(
+            "{who} has not closed {} of {} that {peer} closed at least {RECENT_S} s before the capture ended",
+            count(sockets),
+            counted(exchange.connections, "connection", "connections"),
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence: look.shows(&exchange.not_closed, "a FIN of one side, and none of the other until the end"),
+        remedies: remedies(&Holder::Unknown, side, &format!("the program at {who}")),
+        avoid: avoid(&Holder::Unknown),
+        next: look.next(exchange, &exchange.not_closed),
+    }
 }
 
 #[cfg(test)]

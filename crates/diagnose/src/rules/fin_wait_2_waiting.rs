@@ -15,6 +15,9 @@
 //! The time waited is what `tcp_fin_timeout` gave less what is left. A program that sets `TCP_LINGER2`
 //! gives its sockets less, and they look older than they are.
 //!
+//! In a capture: 50 connections or more that one side closed and the other had not 5 s later, a fifth of those
+//! between two hosts: a note (possible). It is the other side of `close-wait-leak`.
+//!
 //! ## Why it hurts
 //!
 //! The peer has a CLOSE-WAIT for each of them, or is gone without a word: its program leaks, or stalls.
@@ -46,10 +49,11 @@
 //! `tcp_keepalive_timer()`; measured on Linux 6.18 for 2, 5, 20, 60, 61, 65 and 90 s. A process that called
 //! `shutdown()` keeps its FIN-WAIT-2 without a timer: measured with `tcp_fin_timeout` of 5 s.
 
+use crate::packets::{self, TrafficLook, both_directions};
 use crate::place::Place;
 use crate::wording::{count, counted, length, percent, share};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
-use evidence::{Group, Unseen, Waiting};
+use evidence::{Exchange, Group, Unseen, Waiting};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -311,4 +315,35 @@ fn orphan_avoid(look: &Look<'_>) -> Vec<Avoid> {
         ),
         Avoid::new("tcp_tw_reuse", "it takes ports from TIME-WAIT, not from FIN-WAIT-2"),
     ]
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let waiting = look.traffic.exchanges.iter().filter_map(|exchange| {
+        let open = exchange.not_closed_by.total();
+        let fires = open >= u64::from(SOME) && share(open, exchange.connections) >= SHARE;
+        (fires && both_directions(exchange)).then(|| (open, captured(look, exchange, open)))
+    });
+    look.most(waiting.collect())
+}
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange, open: u64) -> Finding {
+    let (client, server) = (packets::client(exchange), packets::server(exchange.server));
+    let by = exchange.not_closed_by;
+    let who = if by.server >= by.client { &client } else { &server };
+    Finding {
+        rule: "fin-wait-2-waiting",
+        severity: Severity::Note,
+        confidence: Confidence::Possible,
+        claim: format!(
+            "{who} waits in FIN-WAIT-2: {} of {} between {client} and {server} were closed by one side only, 5 s or \
+             more before the capture ended",
+            count(open),
+            counted(exchange.connections, "connection", "connections"),
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence: look.shows(&exchange.not_closed, "a FIN of one side, and none of the other until the end"),
+        remedies: vec![fix_the_peer()],
+        avoid: vec![Avoid::new("tcp_tw_reuse", "it takes ports from TIME-WAIT, not from FIN-WAIT-2")],
+        next: look.next(exchange, &exchange.not_closed),
+    }
 }

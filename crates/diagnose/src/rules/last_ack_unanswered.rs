@@ -11,6 +11,9 @@
 //! first, and our FIN, or data before it, is not acknowledged; or the peer reads nothing and keeps its
 //! window shut. CLOSING: both at once.
 //!
+//! In a capture: connections that both sides closed and whose last FIN nobody acknowledged, from 5 that are 10 % of
+//! those between two hosts (possible: the ACK may have missed the capture only).
+//!
 //! ## Why it hurts
 //!
 //! Each keeps a full socket with its unsent data, at a client also a port, and counts as an orphan against
@@ -50,10 +53,11 @@
 //! 1.5, 3.1, 6.5, 13 s..., gone after about 100 s.
 
 use crate::myths;
+use crate::packets::{self, TrafficLook, both_directions};
 use crate::place::Place;
 use crate::wording::{count, counted, percent, share};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict};
-use evidence::{Group, Unseen};
+use evidence::{Exchange, Group, Unseen};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tcp::State;
@@ -65,6 +69,8 @@ const STATES: [State; 3] = [State::LastAck, State::FinWait1, State::Closing];
 const SOME: u32 = 10;
 /// A tenth of all connections of a place do not vanish by themselves.
 const SHARE: f64 = 0.1;
+/// In a capture: fewer were cut off by its end.
+const CAPTURED: u64 = 5;
 /// Spread over the host: vanishing clients of a public service make this many...
 const SPREAD: u32 = 50;
 /// ...but not this part of its sockets.
@@ -198,23 +204,7 @@ impl<'a> Here<'a> {
         } else {
             ""
         };
-        let mut remedies = vec![
-            Remedy::advice(
-                "find-what-drops",
-                format!(
-                    "Capture FINs here and at the peer, and find the firewall, NAT or load balancer that drops them \
-                     or their ACKs{conntrack}"
-                ),
-                "none",
-                "closes end in a round trip again",
-            ),
-            Remedy::advice(
-                "tcp-user-timeout",
-                "Let the program set TCP_USER_TIMEOUT to what it would wait for an answer, such as 10 s",
-                "connections over a path that fails for longer than that break, where they would have lived on",
-                "each ends after that time, also after close()",
-            ),
-        ];
+        let mut remedies = advice(conntrack);
         let retries = look.namespace.settings.number(SETTING);
         let means = retries.map(|retries| if retries == 0 { linux::ORPHAN_RETRIES.value } else { retries });
         if self.orphans > 0 && means.is_none_or(|means| means > FEWER_RETRIES) {
@@ -236,4 +226,56 @@ fn avoid() -> Vec<Avoid> {
         Avoid::new("lower tcp_fin_timeout", "it is for FIN-WAIT-2, when our FIN has been acknowledged"),
         myths::linger_zero(),
     ]
+}
+
+fn advice(conntrack: &str) -> Vec<Remedy> {
+    vec![
+        Remedy::advice(
+            "find-what-drops",
+            format!(
+                "Capture FINs here and at the peer, and find the firewall, NAT or load balancer that drops them or \
+                 their ACKs{conntrack}"
+            ),
+            "none",
+            "closes end in a round trip again",
+        ),
+        Remedy::advice(
+            "tcp-user-timeout",
+            "Let the program set TCP_USER_TIMEOUT to what it would wait for an answer, such as 10 s",
+            "connections over a path that fails for longer than that break, where they would have lived on",
+            "each ends after that time, also after close()",
+        ),
+    ]
+}
+
+pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    let unanswered = look.traffic.exchanges.iter().filter_map(|exchange| {
+        let fins = exchange.last_fin_unacknowledged.count;
+        let fires =
+            fins >= CAPTURED && share(fins, exchange.connections) >= SHARE && both_directions(exchange);
+        fires.then(|| (fins, captured(look, exchange)))
+    });
+    look.most(unanswered.collect())
+}
+
+fn captured(look: &TrafficLook<'_>, exchange: &Exchange) -> Finding {
+    let fins = &exchange.last_fin_unacknowledged;
+    Finding {
+        rule: "last-ack-unanswered",
+        severity: Severity::Warning,
+        confidence: Confidence::Possible,
+        claim: format!(
+            "The last FIN was not acknowledged on {} of {} from {} to {} ({})",
+            count(fins.count),
+            counted(exchange.connections, "connection", "connections"),
+            packets::client(exchange),
+            packets::server(exchange.server),
+            percent(fins.count, exchange.connections)
+        ),
+        subject: TrafficLook::subject(exchange),
+        evidence: look.shows(fins, "both sides closed, and no ACK of the last FIN follows"),
+        remedies: advice(""),
+        avoid: avoid(),
+        next: look.next(exchange, fins),
+    }
 }

@@ -40,7 +40,9 @@ pub struct Options {
     pub max_live: usize,
     /// What is forgotten, for a stream that never ends; none for files, where every connection is kept.
     pub endless: Option<Endless>,
-    /// The part of the connections that is followed: this one of so many, by tuple. `(0, 1)` is all of them.
+    /// The part of the connections that is followed: this one of so many, by tuple. `(0, 1)` is all of them. Each part
+    /// has the same seed and is shown every packet; [`Connections::in_order`] puts them together again. Not for
+    /// endless streams.
     pub shard: (u32, u32),
 }
 
@@ -101,6 +103,8 @@ pub struct Connections {
     clocks: ClockTally,
     count: u32,
     packets: u64,
+    /// Packets that were shown, with those of other shards: the order between shards.
+    shown: u32,
     refused: u64,
     now_ns: i64,
     endless: endless::Queues,
@@ -123,6 +127,7 @@ impl Connections {
             clocks: ClockTally::new(FixedState::with_seed(options.seed)),
             count: 0,
             packets: 0,
+            shown: 0,
             refused: 0,
             now_ns: i64::MIN,
             endless: endless::Queues::default(),
@@ -149,6 +154,7 @@ impl Connections {
         let (tuple, side) = Tuple::of(&packet.flow, packet.context);
         let hash = tuple.hash(&self.state);
         let (shard, shards) = self.options.shard;
+        self.shown = self.shown.wrapping_add(1);
         // The low bits choose the place in the table.
         if shards > 1 && (hash >> 16) % shards != shard {
             return;
@@ -223,20 +229,23 @@ impl Connections {
         packet: &Packet<'_>,
         found: Option<u32>,
     ) -> Option<u32> {
-        let number = self.count.checked_add(1)?;
+        let count = self.count.checked_add(1)?;
+        let is_shard = self.options.shard.1 > 1;
+        // Shards are put in order by their first packets; what is the number of a connection is known then.
+        let number = if is_shard { self.shown } else { count };
         let (key, wide) = self.wide.keep(tuple);
         let mut record = Record::new(key, wide, side, packet, number);
         let old = found.and_then(|found| self.records.get(found)).copied();
         let beside = old.is_some_and(|old| old.key.context() != tuple.context && !old.is_over());
         if let (Some(old), false) = (old, beside) {
-            record.previous = old.number;
+            record.previous = if is_shard { found.unwrap_or_default() + 1 } else { old.number };
             record.after_ms = live::milliseconds(old.end_ns, packet.time_ns);
             record.marks.add(Marks::REUSES);
             let left_open = !old.is_over() && old.ends[1 - side].fins == 0;
             record.marks.add_if(left_open, Marks::AFTER_OPEN);
         }
         let index = self.records.add(record)?;
-        self.count = number;
+        self.count = count;
         match found {
             Some(found) if !beside => {
                 self.supersede(found);
@@ -276,7 +285,7 @@ impl Connections {
             Some(live) => live.is_news(side, segment),
             None => !record.is_over() && !record.ends[side].seen.has(Seen::SYN),
         };
-        if twice.seen(packet, record.number, side, !news) {
+        if !news && twice.seen(packet, record.number, side) {
             record.marks.add(Marks::TWICE);
             return;
         }
@@ -293,10 +302,12 @@ impl Connections {
         let lone_syn = segment.flags == Flags::SYN && segment.length == 0;
         if record.live == NONE {
             if record.is_over() && record.marks.has(Marks::QUEUED) {
-                return after_the_end(record, side, packet);
+                after_the_end(record, side, packet);
+                return twice.remember(packet, record.number, side);
             }
             if lone_syn && !record.marks.has(Marks::GIVEN_UP) {
-                return lone(record, side);
+                lone(record, side);
+                return twice.remember(packet, record.number, side);
             }
             let Some(live) = lives.add(Live::new(index, record)) else { return };
             record.live = live;
@@ -318,6 +329,7 @@ impl Connections {
             }
             live.segment(record, side, packet);
         }
+        let number = record.number;
         let ends_now = record.is_over() && !record.marks.has(Marks::QUEUED);
         if ends_now {
             record.marks.add(Marks::QUEUED);
@@ -336,6 +348,7 @@ impl Connections {
         if self.lives.used() > self.options.max_live {
             self.give_one_up();
         }
+        self.twice.remember(packet, number, side);
     }
 
     /// Takes the running state of a connection away, after what it still has to say.
@@ -383,7 +396,28 @@ impl Connections {
         }
     }
 
-    /// All connections, in the order of their first packets. Call [`Self::finish`] before.
+    /// All connections of these shards, which were shown the same packets, in the order of their first packets. Call
+    /// [`Self::finish`] before.
+    pub fn in_order(shards: &[Self]) -> impl Iterator<Item = Connection> + '_ {
+        let mut numbers: Vec<Vec<u32>> =
+            shards.iter().map(|shard| Vec::with_capacity(shard.records.places())).collect();
+        for (number, (shard, _)) in (1..).zip(Order::of(shards)) {
+            numbers[shard].push(number);
+        }
+        (1..).zip(Order::of(shards)).map(move |(number, (shard, record))| {
+            let mut connection = shards[shard].answer(record);
+            connection.number = number;
+            if let Some(reuse) = &mut connection.reuses {
+                // In a shard this is a place, counted from 1.
+                let place = reuse.previous.saturating_sub(1) as usize;
+                reuse.previous = numbers[shard].get(place).copied().unwrap_or_default();
+            }
+            connection
+        })
+    }
+
+    /// All connections, in the order of their first packets. Call [`Self::finish`] before. For shards see
+    /// [`Self::in_order`].
     pub fn iter(&self) -> impl Iterator<Item = Connection> + '_ {
         (0..u32::try_from(self.records.places()).unwrap_or(u32::MAX))
             .filter_map(|index| self.records.get(index))
@@ -403,6 +437,30 @@ impl Connections {
 
     fn answer(&self, record: &Record) -> Connection {
         Connection::of(record, &self.wide.tuple(&record.key, record.marks.has(Marks::WIDE)))
+    }
+}
+
+/// The records of several shards, by their first packets.
+struct Order<'a> {
+    shards: &'a [Connections],
+    next: Vec<u32>,
+}
+
+impl<'a> Order<'a> {
+    fn of(shards: &'a [Connections]) -> Self {
+        Self { shards, next: vec![0; shards.len()] }
+    }
+}
+
+impl<'a> Iterator for Order<'a> {
+    type Item = (usize, &'a Record);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let heads = self.shards.iter().zip(&self.next).enumerate();
+        let heads = heads.filter_map(|(at, (shard, next))| Some((at, shard.records.get(*next)?)));
+        let (at, record) = heads.min_by_key(|(_, record)| record.number)?;
+        self.next[at] += 1;
+        Some((at, record))
     }
 }
 

@@ -18,9 +18,9 @@ const TICK_BITS: u32 = 16;
 const CLOCK_BITS: u32 = 24;
 const CLOCK: u32 = (1 << CLOCK_BITS) - 1;
 
-/// Packets remembered in all: 512 KiB. A packet is forgotten when another takes its place, so of copies that come with
-/// 10,000 packets in between one in seven is not known for what it is.
-const PLACES: usize = 1 << 16;
+/// Packets remembered in all: 256 KiB, which stays in the cache. A packet is forgotten when another takes its place, so
+/// of copies that come with 1,000 packets in between one in thirty is not known for what it is.
+const PLACES: usize = 1 << 15;
 
 /// The packets of the last moments: a fingerprint of 40 bits and the time in ticks in 24, each.
 #[derive(Debug)]
@@ -34,18 +34,37 @@ impl Twice {
         Self { places: vec![0; PLACES], state }
     }
 
-    /// True if this packet of a connection was captured before. Only asked if `may_be`: a packet that brings
-    /// something new is only remembered, and that never waits for memory.
+    /// True if this packet of a connection was captured before. Needs to be asked only where it brings nothing new.
+    pub(crate) fn seen(&self, packet: &Packet<'_>, connection: u32, side: usize) -> bool {
+        let Some((place, entry)) = self.entry(packet, connection, side) else { return false };
+        let known = self.places[place];
+        if (known ^ entry) & !u64::from(CLOCK) != 0 {
+            return false;
+        }
+        let apart = ticks(entry).wrapping_sub(ticks(known)) & CLOCK;
+        // Files may be out of order: the copy may bear the earlier time.
+        let apart = apart.min((CLOCK + 1).wrapping_sub(apart) & CLOCK);
+        apart <= if packet.ip_id == 0 { NEAR_SYN } else { NEAR }
+    }
+
+    /// Remembers a packet. It is best the last thing that is done with it: this writes to memory that is far away,
+    /// and whatever is written later waits for it.
+    pub(crate) fn remember(&mut self, packet: &Packet<'_>, connection: u32, side: usize) {
+        if let Some((place, entry)) = self.entry(packet, connection, side) {
+            self.places[place] = entry;
+        }
+    }
+
+    /// Where a packet is remembered, and as what; none if copies of it cannot be told.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "parts of a hash and of a clock"
     )]
-    pub(crate) fn seen(&mut self, packet: &Packet<'_>, connection: u32, side: usize, may_be: bool) -> bool {
+    fn entry(&self, packet: &Packet<'_>, connection: u32, side: usize) -> Option<(usize, u64)> {
         let segment = &packet.segment;
-        let is_syn = segment.flags.has(Flags::SYN);
-        if packet.ip_id == 0 && !is_syn {
-            return false;
+        if packet.ip_id == 0 && !segment.flags.has(Flags::SYN) {
+            return None;
         }
         let mut hasher = self.state.build_hasher();
         hasher.write_u64(u64::from(connection) << 32 | u64::from(segment.seq.number()));
@@ -55,17 +74,12 @@ impl Twice {
         hasher.write_u64(u64::from(segment.flags.bits()) << 1 | side as u64);
         let hash = hasher.finish();
         let now = (packet.time_ns >> TICK_BITS) as u32 & CLOCK;
-        let fingerprint = hash & !u64::from(CLOCK);
-        let place = &mut self.places[hash as usize % PLACES];
-        if may_be && *place & !u64::from(CLOCK) == fingerprint {
-            let apart = now.wrapping_sub(*place as u32) & CLOCK;
-            // Files may be out of order: the copy may bear the earlier time.
-            let apart = apart.min((CLOCK + 1).wrapping_sub(apart) & CLOCK);
-            if apart <= if packet.ip_id == 0 { NEAR_SYN } else { NEAR } {
-                return true;
-            }
-        }
-        *place = fingerprint | u64::from(now);
-        false
+        Some((hash as usize % PLACES, hash & !u64::from(CLOCK) | u64::from(now)))
     }
+}
+
+/// The time of an entry.
+#[expect(clippy::cast_possible_truncation, reason = "the lower part")]
+const fn ticks(entry: u64) -> u32 {
+    entry as u32 & CLOCK
 }

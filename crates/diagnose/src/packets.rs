@@ -58,15 +58,19 @@ impl<'a> TrafficLook<'a> {
     }
 
     /// The packets that show something, as evidence: one line a file.
-    pub(crate) fn shows(&self, counted: &Counted, says: &str) -> Vec<Evidence> {
+    pub(crate) fn shows(&self, shown: &Counted, says: &str) -> Vec<Evidence> {
         let mut files = BTreeMap::<u16, Vec<String>>::new();
-        for example in &counted.examples {
+        for example in &shown.examples {
             files.entry(example.file).or_default().push(packets(*example));
         }
         let line = |(file, packets): (u16, Vec<String>)| {
             let source = self.file(Example { file, ..Example::default() });
             Evidence::new(source, format!("packets {}: {says}", listed(&packets)))
         };
+        if files.is_empty() && shown.count > 0 {
+            let connections = counted(shown.count, "connection", "connections");
+            return vec![self.sums(format!("{connections}, numbers not kept: {says}"))];
+        }
         files.into_iter().map(line).collect()
     }
 

@@ -103,3 +103,30 @@ fn rules_that_count_sockets_say_when_sockets_are_missing() {
         assert_eq!(said, unknown("permission denied", "run as root"), "{rule}");
     }
 }
+
+#[test]
+fn rules_that_only_packets_decide_say_so_once_whatever_the_namespaces() {
+    let text = json!({ "schema": "lastack.case/1", "namespaces": [{ "name": "host" }, { "name": "web" }] });
+    let case = Case::from_bytes(&serde_json::to_vec(&text).unwrap()).unwrap();
+    let diagnosis = diagnose::diagnose(&case);
+    let because = "no packets were read";
+    let undecided: Vec<&str> = diagnosis
+        .unknown
+        .iter()
+        .filter(|unknown| unknown.because == because)
+        .map(|unknown| unknown.rule)
+        .collect();
+    let of_packets = [
+        "upstream-keepalive-off",
+        "upstream-keepalive-unpooled",
+        "upstream-keepalive-small",
+        "client-without-pool",
+        "idle-timeout-race",
+    ];
+    assert_eq!(undecided, of_packets);
+    let way = "lastack read FILE, or lastack doctor --capture FILE";
+    assert_eq!(diagnose::Rule::without_packets(), unknown(because, way));
+    // A capture without a connection decides them: there is nothing to see.
+    let empty = Case { traffic: Some(evidence::Traffic::default()), ..Case::default() };
+    assert_eq!(diagnose::diagnose(&empty), diagnose::Diagnosis::default());
+}

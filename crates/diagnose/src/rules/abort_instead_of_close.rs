@@ -67,6 +67,8 @@ const PER_SECOND: f64 = 1.0;
 const SHARE: f64 = 0.1;
 /// In a capture each unread byte is proven: fewer are a download that was cancelled.
 const SOME_UNREAD: u64 = 3;
+/// Of the resets between two hosts: then it is this side's.
+const NEARLY_ALL: f64 = 0.9;
 
 const ON_CLOSE: &str = "TcpExtTCPAbortOnClose";
 const ON_DATA: &str = "TcpExtTCPAbortOnData";
@@ -239,12 +241,18 @@ fn captured(look: &TrafficLook<'_>, exchange: &Exchange, some: &Counted, unread:
     let speed = per_second(some.count, exchange.length_ms);
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let by = exchange.reset_by;
-    let who = match (by.client, by.server) {
-        (_, 0) => client.clone(),
-        (0, _) => server.clone(),
-        (clients, servers) => {
-            format!("one of the two (the client on {}, the server on {})", count(clients), count(servers))
-        }
+    // Resets are counted by sender, and by cause, but not by both.
+    let resets = by.total();
+    let who = if share(by.client, resets) >= NEARLY_ALL {
+        client.clone()
+    } else if share(by.server, resets) >= NEARLY_ALL {
+        server.clone()
+    } else {
+        format!(
+            "one of the two (resets by the client {}, by the server {})",
+            count(by.client),
+            count(by.server)
+        )
     };
     let because = if unread { "with data unread" } else { "at once, as with linger 0" };
     let expected = "the peer gets the whole answer, and a FIN instead of ECONNRESET".to_owned();

@@ -117,7 +117,6 @@ fn map(file: &File) -> io::Result<Mmap> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use std::io::Write as _;

@@ -231,7 +231,9 @@ fn sentences(connection: &Connection) -> Vec<String> {
     }
     if let Some(http) = &connection.http {
         let close = http.close.who().map_or(String::new(), |who| format!("; {} asked to close", side(who)));
-        said.push(format!("HTTP: {} requests, {} responses{close}.", http.requests, http.responses));
+        let counted = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (requests, responses) = (counted(http.requests, "request"), counted(http.responses, "response"));
+        said.push(format!("HTTP: {requests}, {responses}{close}."));
     }
     let notes: Vec<&str> = connection.notes.iter().map(|note| note.name()).collect();
     if !notes.is_empty() {

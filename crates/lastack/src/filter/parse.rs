@@ -31,20 +31,20 @@ struct Parser<'a> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Test, Mistake> {
-    let mut parser = Parser { text, at: 0, depth: 0 };
-    let test = parser.either()?;
-    parser.skip();
-    if parser.rest().is_empty() {
-        return Ok(test);
+    let mut state = Parser { text, at: 0, depth: 0 };
+    let whole = state.either()?;
+    state.skip();
+    if state.rest().is_empty() {
+        return Ok(whole);
     }
-    let said = match parser.rest().chars().next() {
+    let said = match state.rest().chars().next() {
         Some(')') => "there is no ( for this )".to_owned(),
         Some('=') => "a comparison is written ==".to_owned(),
         Some('&') => "\"and\" is written &&".to_owned(),
         Some('|') => "\"or\" is written ||".to_owned(),
         _ => "expected && or || here, or the end".to_owned(),
     };
-    Err(parser.mistake(said))
+    Err(state.mistake(said))
 }
 
 impl<'a> Parser<'a> {

@@ -1,5 +1,4 @@
 //! A filter says what it means, and a mistake where it is.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::field::{FIELDS, Kind, Seen};
 use super::*;
@@ -12,7 +11,7 @@ fn connection() -> Connection {
     let mut connections = Connections::new(Options::default());
     let (client, server) = (0xffff_0a00_0001, 0xffff_0a00_0002);
     let mut seq = [1_000_u32, 5_000];
-    let mut number = 0;
+    let mut number = 0_u32;
     let mut send = |from: usize, flags: Flags, payload: &[u8]| {
         number += 1;
         let flow = Flow { source: client, destination: server, source_port: 40_000, destination_port: 80 };
@@ -31,7 +30,7 @@ fn connection() -> Connection {
         let time_ns = 1_700_000_000_000_000_000 + i64::from(number) * 1_000_000;
         let flow = if from == 0 { flow } else { back };
         connections.push(&Packet {
-            number: number as u64,
+            number: number.into(),
             time_ns,
             flow,
             segment,

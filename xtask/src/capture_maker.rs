@@ -75,6 +75,8 @@ pub(crate) fn ensure_made(directory: &Path, packets: u64, anew: bool) -> anyhow:
         println!("kept from an earlier run: {}", file.display());
         return Ok(made);
     }
+    // tcpdump gives its privileges up, which in a namespace of users it cannot.
+    ensure!(rustix::process::geteuid().is_root(), "only root can make the capture: {}", file.display());
     std::fs::create_dir_all(directory)?;
     // Without it the file is not taken for a whole one, wherever this stops.
     match std::fs::remove_file(&beside) {

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The one address of all clients.
 pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
@@ -25,6 +25,8 @@ const BUFFER_KIB: &str = "131072";
 /// After the last connection has closed, its last segments still are on their way, and tcpdump sees a block of packets
 /// that is not full only after a second (libpcap's timeout of a `TPACKET_V3` block).
 const TAIL: Duration = Duration::from_millis(2_500);
+/// The servers end sooner, or are ended.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 pub(super) fn server(n: u32) -> Ipv4Addr {
     (u32::from(FIRST_SERVER) + n % SERVERS).into()
@@ -132,6 +134,12 @@ impl Far {
 
 impl Drop for Far {
     fn drop(&mut self) {
+        // It ends with its standard input, and takes nginx with it.
+        self.0.stdin = None;
+        let start = Instant::now();
+        while start.elapsed() < GOODBYE && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // Both fail only for a child that is gone.
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -156,8 +164,8 @@ impl Recorder {
         let mut recorder = Self { child, says };
         let mut said = String::new();
         while !said.contains("listening on") {
-            said.clear();
-            ensure!(recorder.says.read_line(&mut said)? > 0, "tcpdump does not listen");
+            let more = recorder.says.read_line(&mut said)?;
+            ensure!(more > 0, "tcpdump does not listen: {}", said.trim());
         }
         Ok(recorder)
     }

@@ -47,7 +47,7 @@ pub(super) fn start(directory: &Path) -> anyhow::Result<Nginx> {
 /// One process, so that nothing of it can stay. With tcp_nopush the FIN travels with the last data.
 fn configuration(path: &str) -> String {
     format!(
-        r#"daemon off; master_process off; pid "{path}/nginx.pid"; error_log stderr crit;
+        r#"user root root; daemon off; master_process off; pid "{path}/nginx.pid"; error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
     access_log off; root "{path}"; default_type text/plain; sendfile on;

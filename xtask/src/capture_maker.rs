@@ -8,6 +8,7 @@ mod network;
 mod servers;
 
 use crate::namespace::{self, Inside};
+use crate::scratch::Scratch;
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -92,11 +93,11 @@ pub(crate) fn ensure_made(directory: &Path, packets: u64, anew: bool) -> anyhow:
 
 fn make(file: &Path, beside: &Path, packets: u64) -> anyhow::Result<()> {
     let connections = (packets / PACKETS_A_CONNECTION / 10).clamp(FEWEST, MOST);
-    let recording = Recording::new(file.parent().context("a file is in a directory")?)?;
+    let recording = Scratch::new(file.parent().context("a file is in a directory")?, "recording")?;
     let record =
         ["capture-maker".into(), "record".into(), recording.0.clone().into(), connections.to_string().into()];
     ensure!(namespace::run_inside(record)? == ExitCode::SUCCESS, "nothing was recorded");
-    let truth = copies::write(&recording.file(), connections, file, packets)?;
+    let truth = copies::write(&network::recording(&recording.0), connections, file, packets)?;
     let file_bytes = std::fs::metadata(file)?.len();
     let text =
         Beside { version: VERSION, wanted: packets, connections_recorded: connections, file_bytes, truth };
@@ -110,28 +111,6 @@ fn kept(file: &Path, beside: &Path, packets: u64) -> Option<Made> {
     let bytes = std::fs::metadata(file).ok()?.len();
     let same = said.version == VERSION && said.wanted == packets && said.file_bytes == bytes;
     same.then(|| Made { file: file.to_owned(), bytes, truth: said.truth })
-}
-
-/// A directory for the recording and for what the servers need, gone with this value.
-struct Recording(PathBuf);
-
-impl Recording {
-    fn new(directory: &Path) -> anyhow::Result<Self> {
-        let path = directory.join(format!("recording-{}", std::process::id()));
-        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path.canonicalize()?))
-    }
-
-    fn file(&self) -> PathBuf {
-        network::recording(&self.0)
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        // What cannot be taken away is small, and where builds are.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// What one process of the maker does.

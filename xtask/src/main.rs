@@ -12,6 +12,7 @@ mod debian;
 mod dump;
 mod floor;
 mod namespace;
+mod scratch;
 mod sockets;
 mod test;
 

@@ -10,6 +10,7 @@ use super::race::{Race, Reader};
 use super::table::{self, Goal};
 use crate::capture_maker::{self, Made};
 use crate::debian;
+use crate::scratch::Scratch;
 use anyhow::{bail, ensure};
 use std::fs::File;
 use std::io::Read as _;
@@ -114,7 +115,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn run(&self) -> anyhow::Result<()> {
-        let scratch = Scratch::new(&self.directory)?;
+        let scratch = Scratch::new(&self.directory, "scratch")?;
         let file = &self.made.file;
         let read = Reader::new(
             "lastack read --json",
@@ -185,7 +186,7 @@ impl Bench<'_> {
 
     /// The rivals that are installed and can read a first part of the file.
     fn fit(&self, scratch: &Scratch) -> anyhow::Result<Vec<&'static Rival>> {
-        let part = scratch.first_part(&self.made.file)?;
+        let part = first_part(&self.made.file, scratch)?;
         let mut fit = Vec::new();
         for rival in rivals::ALL.iter().filter(|rival| debian::found(rival.program)) {
             if rival.slow && self.options.quick {
@@ -206,40 +207,22 @@ fn read_through(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A directory for what the others write, gone with this value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(directory: &Path) -> anyhow::Result<Self> {
-        let path = directory.join(format!("scratch-{}", std::process::id()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(path.canonicalize()?))
-    }
-
-    /// Whole records from the beginning of a capture.
-    fn first_part(&self, file: &Path) -> anyhow::Result<PathBuf> {
-        let mut bytes = Vec::new();
-        File::open(file)?.take(TRY).read_to_end(&mut bytes)?;
-        let mut end = 24;
-        while let Some(length) = bytes.get(end + 8..).and_then(|rest| rest.first_chunk()) {
-            let next = end + 16 + usize::try_from(u32::from_ne_bytes(*length))?;
-            if next > bytes.len() {
-                break;
-            }
-            end = next;
+/// Whole records from the beginning of a capture.
+fn first_part(file: &Path, scratch: &Scratch) -> anyhow::Result<PathBuf> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(TRY).read_to_end(&mut bytes)?;
+    let mut end = 24;
+    while let Some(length) = bytes.get(end + 8..).and_then(|rest| rest.first_chunk()) {
+        let next = end + 16 + usize::try_from(u32::from_ne_bytes(*length))?;
+        if next > bytes.len() {
+            break;
         }
-        if end == 24 {
-            bail!("{} has no packets", file.display());
-        }
-        let part = self.0.join("first.pcap");
-        std::fs::write(&part, &bytes[..end])?;
-        Ok(part)
+        end = next;
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be taken away is where builds are.
-        let _ = std::fs::remove_dir_all(&self.0);
+    if end == 24 {
+        bail!("{} has no packets", file.display());
     }
+    let part = scratch.0.join("first.pcap");
+    std::fs::write(&part, &bytes[..end])?;
+    Ok(part)
 }

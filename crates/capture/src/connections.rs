@@ -155,8 +155,8 @@ impl Connections {
         let hash = tuple.hash(&self.state);
         let (shard, shards) = self.options.shard;
         self.shown = self.shown.wrapping_add(1);
-        // The low bits choose the place in the table.
-        if shards > 1 && (hash >> 16) % shards != shard {
+        // Mixed again: a bit of the hash that is the same for all would leave half of the table's places unused.
+        if shards > 1 && (hash.wrapping_mul(0x9e37_79b9) >> 16) % shards != shard {
             return;
         }
         self.packets += 1;

@@ -261,18 +261,20 @@ impl Walk<'_> {
         sink: &mut impl FnMut(&Packet<'_>),
     ) -> Option<Step> {
         loop {
-            match step(bytes, *self.at) {
+            // Looked at where it lies: a copy of what was just written in parts waits for all writes before it.
+            let found = step(bytes, *self.at);
+            match &found {
                 Step::Frame { record, next } => {
                     *self.number += 1;
-                    *self.at = next;
-                    self.decoder.frame(*self.number, &record, bytes, sink);
+                    *self.at = *next;
+                    self.decoder.frame(*self.number, record, bytes, sink);
                     *self.left -= 1;
                     if *self.left == 0 {
                         return None;
                     }
                 }
-                Step::Skip { next } => *self.at = next,
-                other => return Some(other),
+                Step::Skip { next } => *self.at = *next,
+                _ => return Some(found),
             }
         }
     }

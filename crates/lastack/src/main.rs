@@ -14,6 +14,7 @@ mod man;
 mod mapped;
 mod progress;
 mod read;
+mod read_line;
 mod read_progress;
 mod screen;
 mod sequence;

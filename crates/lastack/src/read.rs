@@ -3,6 +3,7 @@
 use crate::arguments::Read;
 use crate::filter::Filter;
 use crate::mapped::{Source, is_stdin};
+use crate::read_line::Lines;
 use crate::read_progress::Progress;
 use crate::{Outcome, screen};
 use anyhow::Context as _;
@@ -33,13 +34,14 @@ pub(crate) fn run(options: &Read) -> Outcome {
     let endless = options.files.iter().any(|file| is_stdin(file));
     let json = options.output.json;
     let mut out = BufWriter::with_capacity(AT_ONCE, io::stdout().lock());
+    let mut lines = Lines::default();
     let mut gone = false;
     let read = read(&sources, endless, filter.as_ref(), |connection| {
         if !json || gone {
             return Ok(());
         }
         match connection {
-            Some(connection) => write_line(connection, &mut out),
+            Some(connection) => out.write_all(lines.line(connection)),
             None => out.flush(),
         }
         .or_else(|error| {
@@ -263,9 +265,4 @@ fn of_notes(notes: &BTreeMap<String, u64>) -> Vec<Gap> {
 fn moment(time_ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(time_ns.into())
         .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
-}
-
-fn write_line(connection: &Connection, out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, connection)?;
-    out.write_all(b"\n")
 }

@@ -2,7 +2,8 @@
 //!
 //! A copy has the IP identification and the TCP header of an earlier packet and comes within 100 ms; a SYN without
 //! an identification (Linux sends SYN-ACKs so) must come within 5 ms. A retransmission has another identification.
-//! Other packets without one (IPv6, atomic fragments) are never taken for copies.
+//! Bare ACKs need not be told apart. Other packets without an identification (IPv6, atomic fragments) are never taken
+//! for copies.
 
 use crate::Packet;
 use foldhash::fast::FixedState;
@@ -18,40 +19,42 @@ const TICK_BITS: u32 = 16;
 const CLOCK_BITS: u32 = 24;
 const CLOCK: u32 = (1 << CLOCK_BITS) - 1;
 
-/// Packets remembered in all: 256 KiB, which stays in the cache. A packet is forgotten when another takes its place, so
-/// of copies that come with 1,000 packets in between one in thirty is not known for what it is.
-const PLACES: usize = 1 << 15;
+/// Packets remembered in all, four to a set: 512 KiB. Captures of two ports may be one after the other in a file, so
+/// copies can be far behind: with 10,000 packets in between, one in 300 is not known for what it is.
+const SETS: usize = 1 << 14;
+const WAYS: usize = 4;
 
-/// The packets of the last moments: a fingerprint of 40 bits and the time in ticks in 24, each.
+/// The packets of the last moments: a fingerprint of 40 bits and the time in ticks in 24, each; in a set the newest
+/// first.
 #[derive(Debug)]
 pub(crate) struct Twice {
-    places: Vec<u64>,
+    sets: Vec<[u64; WAYS]>,
     state: FixedState,
 }
 
 impl Twice {
     pub(crate) fn new(state: FixedState) -> Self {
-        Self { places: vec![0; PLACES], state }
+        Self { sets: vec![[0; WAYS]; SETS], state }
     }
 
     /// True if this packet of a connection was captured before. Needs to be asked only where it brings nothing new.
     pub(crate) fn seen(&self, packet: &Packet<'_>, connection: u32, side: usize) -> bool {
-        let Some((place, entry)) = self.entry(packet, connection, side) else { return false };
-        let known = self.places[place];
-        if (known ^ entry) & !u64::from(CLOCK) != 0 {
-            return false;
-        }
-        let apart = ticks(entry).wrapping_sub(ticks(known)) & CLOCK;
-        // Files may be out of order: the copy may bear the earlier time.
-        let apart = apart.min((CLOCK + 1).wrapping_sub(apart) & CLOCK);
-        apart <= if packet.ip_id == 0 { NEAR_SYN } else { NEAR }
+        let Some((set, entry)) = self.entry(packet, connection, side) else { return false };
+        let near = if packet.ip_id == 0 { NEAR_SYN } else { NEAR };
+        self.sets[set].iter().any(|known| {
+            let apart = ticks(entry).wrapping_sub(ticks(*known)) & CLOCK;
+            // Files may be out of order: the copy may bear the earlier time.
+            let apart = apart.min((CLOCK + 1).wrapping_sub(apart) & CLOCK);
+            (known ^ entry) & !u64::from(CLOCK) == 0 && apart <= near
+        })
     }
 
     /// Remembers a packet. It is best the last thing that is done with it: this writes to memory that is far away,
     /// and whatever is written later waits for it.
     pub(crate) fn remember(&mut self, packet: &Packet<'_>, connection: u32, side: usize) {
-        if let Some((place, entry)) = self.entry(packet, connection, side) {
-            self.places[place] = entry;
+        if let Some((set, entry)) = self.entry(packet, connection, side) {
+            let [first, second, third, _] = self.sets[set];
+            self.sets[set] = [entry, first, second, third];
         }
     }
 
@@ -63,7 +66,9 @@ impl Twice {
     )]
     fn entry(&self, packet: &Packet<'_>, connection: u32, side: usize) -> Option<(usize, u64)> {
         let segment = &packet.segment;
-        if packet.ip_id == 0 && !segment.flags.has(Flags::SYN) {
+        // A copy of a bare ACK changes nothing that is counted.
+        let counts = segment.span() > 0 || segment.flags.has(Flags::RST);
+        if !counts || packet.ip_id == 0 && !segment.flags.has(Flags::SYN) {
             return None;
         }
         let mut hasher = self.state.build_hasher();
@@ -74,7 +79,7 @@ impl Twice {
         hasher.write_u64(u64::from(segment.flags.bits()) << 1 | side as u64);
         let hash = hasher.finish();
         let now = (packet.time_ns >> TICK_BITS) as u32 & CLOCK;
-        Some((hash as usize % PLACES, hash & !u64::from(CLOCK) | u64::from(now)))
+        Some((hash as usize % SETS, hash & !u64::from(CLOCK) | u64::from(now)))
     }
 }
 

@@ -117,6 +117,10 @@ impl<'a> TrafficLook<'a> {
         let more = found.len().saturating_sub(MAX_FINDINGS);
         let mut findings: Vec<Finding> =
             found.into_iter().take(MAX_FINDINGS).map(|(_, finding)| finding).collect();
+        // A case that was edited may have sums without the examples they came with.
+        for finding in findings.iter_mut().filter(|finding| finding.evidence.is_empty()) {
+            finding.evidence.push(self.sums("the sums of its connections; no packet was kept as an example"));
+        }
         if more > 0
             && let Some(last) = findings.last_mut()
         {

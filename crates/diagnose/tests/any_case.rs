@@ -343,3 +343,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn sums_without_examples_are_evidence_too() {
+    let text = r#"{"schema":"lastack.case/1","traffic":{"files":["a.pcap"],"length_ms":60000,"connections":60,
+        "exchanges":[{"client":"10.0.0.1","server":"10.0.0.2:80","connections":60,"length_ms":60000,
+        "handshakes":{"complete":60},"endings":{"half-closed":60},"first_closer":{"client":60},
+        "not_closed_by":{"server":60}}]}}"#;
+    let diagnosis = diagnose::diagnose(&Case::from_bytes(text.as_bytes()).unwrap());
+    assert!(!diagnosis.findings.is_empty());
+    assert!(
+        diagnosis.findings.iter().all(|finding| !finding.evidence.is_empty()),
+        "{:?}",
+        diagnosis.findings
+    );
+}

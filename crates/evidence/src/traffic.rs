@@ -86,7 +86,7 @@ impl Counted {
     }
 
     fn is_zero(&self) -> bool {
-        self.count == 0
+        self.count == 0 && self.examples.is_empty()
     }
 }
 

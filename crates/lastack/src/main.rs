@@ -14,7 +14,6 @@ mod man;
 mod mapped;
 mod progress;
 mod read;
-mod read_line;
 mod read_progress;
 mod screen;
 mod sequence;

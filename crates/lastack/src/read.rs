@@ -3,7 +3,6 @@
 use crate::arguments::Read;
 use crate::filter::Filter;
 use crate::mapped::{Source, is_stdin};
-use crate::read_line::Lines;
 use crate::read_progress::Progress;
 use crate::{Outcome, screen};
 use anyhow::Context as _;
@@ -34,14 +33,18 @@ pub(crate) fn run(options: &Read) -> Outcome {
     let endless = options.files.iter().any(|file| is_stdin(file));
     let json = options.output.json;
     let mut out = BufWriter::with_capacity(AT_ONCE, io::stdout().lock());
-    let mut lines = Lines::default();
+    let mut line = Vec::new();
     let mut gone = false;
     let read = read(&sources, endless, filter.as_ref(), |connection| {
         if !json || gone {
             return Ok(());
         }
         match connection {
-            Some(connection) => out.write_all(lines.line(connection)),
+            Some(connection) => {
+                line.clear();
+                connection.write_line(&mut line);
+                out.write_all(&line)
+            }
             None => out.flush(),
         }
         .or_else(|error| {

@@ -114,10 +114,6 @@ pub mod linux {
     pub const SYN_RETRIES_BEFORE_3_7: Constant<u32> =
         Constant { value: 5, kernel: "2.6.32", source: "include/net/tcp.h TCP_SYN_RETRIES" };
 
-    /// Retransmissions of an orphan's FIN with `net.ipv4.tcp_orphan_retries = 0`: as [`ORPHAN_RETRIES`].
-    pub const FIN_RETRIES: Constant<u32> =
-        Constant { value: 8, kernel: "2.6.32 to 7.3", source: "net/ipv4/tcp_timer.c tcp_orphan_retries()" };
-
     /// How long a peer's timestamp rejects older ones: until half of its numbers may have passed.
     pub const PAWS_FORGETS: Constant<Duration> = Constant {
         value: Duration::from_secs(2_147),
@@ -148,7 +144,7 @@ pub mod linux {
     };
 
     /// What `net.ipv4.tcp_orphan_retries = 0` means while the peer answers at all: retransmissions of a FIN.
-    pub const ORPHAN_RETRIES: Constant<u64> =
+    pub const ORPHAN_RETRIES: Constant<u32> =
         Constant { value: 8, kernel: "2.6.32 to 7.3", source: "net/ipv4/tcp_timer.c tcp_orphan_retries()" };
 
     /// Memory of one TIME-WAIT (or FIN-WAIT-2) mini-socket, in bytes of slab.

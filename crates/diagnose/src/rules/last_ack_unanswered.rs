@@ -206,7 +206,8 @@ impl<'a> Here<'a> {
         };
         let mut remedies = advice(conntrack);
         let retries = look.namespace.settings.number(SETTING);
-        let means = retries.map(|retries| if retries == 0 { linux::ORPHAN_RETRIES.value } else { retries });
+        let zero_means = u64::from(linux::ORPHAN_RETRIES.value);
+        let means = retries.map(|retries| if retries == 0 { zero_means } else { retries });
         if self.orphans > 0 && means.is_none_or(|means| means > FEWER_RETRIES) {
             let fewer = Remedy::advice(
                 "fewer-orphan-retries",

@@ -62,7 +62,7 @@ impl Stack {
         retransmit_syn: linux::RETRANSMIT_SYN.value,
         retries: linux::RETRIES2.value,
         syn_retries: linux::SYN_RETRIES.value,
-        orphan_retries: linux::FIN_RETRIES.value,
+        orphan_retries: linux::ORPHAN_RETRIES.value,
         paws_forgets: linux::PAWS_FORGETS.value,
         paws_spares_resets: linux::PAWS_SPARES_RESETS.value,
         has_recycle: false,

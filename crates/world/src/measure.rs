@@ -1,0 +1,50 @@
+//! What a run gives, under names that both stages use.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Numbers of one run of one variant, by name.
+///
+/// | name | what |
+/// |---|---|
+/// | `HOST.sockets.STATE` | sockets in that state (`TIME-WAIT`) when the look ends, as RFC 9293 names it |
+/// | `HOST.peak.STATE` | the most there were at any of the looks in between |
+/// | `HOST.counters.NAME` | by how much a counter of `Tcp:` or `TcpExt:` rose over the run; zero is left out |
+/// | `HOST.conntrack` | entries of its conntrack table when the look ends |
+/// | `HOST.bytes.NAME` | slab memory: `time_wait` |
+/// | `CLIENT.ok` | connections whose requests were all answered |
+/// | `CLIENT.connected` | connections that connect() made |
+/// | `CLIENT.requests` | requests that were answered in full |
+/// | `CLIENT.failed.CALL.ERRNO` | calls that failed: `load.failed.connect.EADDRNOTAVAIL`; `EOF` where an answer ended early |
+/// | `CLIENT.per_second` | connections made a second |
+/// | `CLIENT.connect_us.p50`, `.p90`, `.p99`, `.max` | how long connect() took, microseconds |
+/// | `CLIENT.cpu_us` | processor time of one connect(), microseconds, on average |
+/// | `PROXY.upstream` | connections a proxy made to its upstream |
+/// | `PROBE.NAME.reply`, ... | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |
+///
+/// Counts are compared within 5 %, names that end in `_us` or `per_second` (or lie below such) within 20 %.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Measures(pub BTreeMap<String, f64>);
+
+impl Measures {
+    /// The number under a name; what was not counted is none.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
+    /// Sets a number.
+    pub fn set(&mut self, name: impl Into<String>, value: f64) {
+        self.0.insert(name.into(), value);
+    }
+
+    /// Adds to a number.
+    pub fn add(&mut self, name: impl Into<String>, value: f64) {
+        *self.0.entry(name.into()).or_insert(0.0) += value;
+    }
+
+    /// True for a rate or a latency, which a busy machine moves.
+    pub fn is_timing(name: &str) -> bool {
+        name.split('.').any(|part| part.ends_with("_us") || part == "per_second")
+    }
+}

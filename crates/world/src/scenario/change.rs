@@ -1,0 +1,115 @@
+//! Variants: the world with changes.
+
+use super::file::Written;
+use super::{Expect, ScenarioError, Stage, Variant, check};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+/// A variant as it is written.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Changed {
+    name: String,
+    #[serde(default)]
+    about: String,
+    on: Option<Vec<Stage>>,
+    /// By path: `client.load`, `host.server.settings`, or a key of the top level. A table's keys are set in what is
+    /// there; anything else replaces it. `false` for a whole table of an array takes it out.
+    #[serde(default)]
+    change: BTreeMap<String, Value>,
+    #[serde(default)]
+    expect: Expect,
+}
+
+impl Changed {
+    /// The one variant of a scenario that names none.
+    pub(super) fn as_is() -> Self {
+        let name = "as-is".to_owned();
+        Self { name, about: String::new(), on: None, change: BTreeMap::new(), expect: Expect::default() }
+    }
+
+    /// The variant: its world is the document's with the changes.
+    pub(super) fn variant(self, document: &Table, on: &[Stage]) -> Result<Variant, ScenarioError> {
+        let mut document = document.clone();
+        for (path, value) in &self.change {
+            change(&mut document, path, value).map_err(|why| self.error(path, why))?;
+        }
+        let written: Written = document.try_into().map_err(|error: toml::de::Error| {
+            self.error(
+                &self.change.keys().cloned().collect::<Vec<_>>().join(", "),
+                error.message().to_owned(),
+            )
+        })?;
+        let world = written.world();
+        check::world(&world).map_err(|error| match error {
+            ScenarioError::World { place, why } => {
+                ScenarioError::World { place: format!("variant {:?}: {place}", self.name), why }
+            }
+            other => other,
+        })?;
+        let on = self.on.unwrap_or_else(|| on.to_vec());
+        Ok(Variant { name: self.name, about: self.about, on, world, expect: self.expect })
+    }
+
+    fn error(&self, path: &str, why: String) -> ScenarioError {
+        ScenarioError::Change { variant: self.name.clone(), path: path.to_owned(), why }
+    }
+}
+
+/// Arrays of tables that have names.
+const NAMED: [&str; 5] = ["host", "server", "proxy", "client", "probe"];
+
+/// Applies one change.
+fn change(document: &mut Table, path: &str, value: &Value) -> Result<(), String> {
+    let (kind, rest) = path.split_once('.').map_or((path, None), |(kind, rest)| (kind, Some(rest)));
+    if let Some(rest) = rest {
+        if !NAMED.contains(&kind) {
+            return Err(format!("{kind:?} is not one of {}", NAMED.join(", ")));
+        }
+        let (name, field) = rest.split_once('.').map_or((rest, None), |(name, field)| (name, Some(field)));
+        let tables = document.get_mut(kind).and_then(Value::as_array_mut);
+        let tables = tables.ok_or_else(|| format!("the scenario has no {kind}"))?;
+        let at = tables.iter().position(|table| table.get("name").and_then(Value::as_str) == Some(name));
+        let at = at.ok_or_else(|| format!("no {kind} is called {name:?}"))?;
+        return match (field, value) {
+            (None, Value::Boolean(false)) => {
+                tables.remove(at);
+                Ok(())
+            }
+            (None, Value::Table(_)) => {
+                merge(&mut tables[at], value);
+                Ok(())
+            }
+            (None, _) => Err("a table of what to set is needed, or false to take it out".to_owned()),
+            (Some(field), _) => {
+                let table = tables[at].as_table_mut().ok_or_else(|| format!("{kind} is no table"))?;
+                set(table, field, value);
+                Ok(())
+            }
+        };
+    }
+    set(document, kind, value);
+    Ok(())
+}
+
+fn set(table: &mut Table, key: &str, value: &Value) {
+    match table.get_mut(key) {
+        Some(there) => merge(there, value),
+        None => {
+            table.insert(key.to_owned(), value.clone());
+        }
+    }
+}
+
+/// Sets each key of a table in what is there; replaces anything else.
+fn merge(there: &mut Value, value: &Value) {
+    match (there, value) {
+        (Value::Table(there), Value::Table(value)) => {
+            for (key, value) in value {
+                set(there, key, value);
+            }
+        }
+        (there, value) => *there = value.clone(),
+    }
+}

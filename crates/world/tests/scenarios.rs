@@ -1,5 +1,7 @@
 //! Every scenario of the project is read, and files with mistakes say where they are.
 
+#![expect(clippy::disallowed_methods, reason = "tests read files")]
+
 use std::fs;
 use std::path::Path;
 use world::Scenario;

@@ -1,0 +1,151 @@
+//! Segments as IPv4 packets, and back.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use tcp::{Flags, Segment, Seq, Timestamps};
+
+/// A connection as the kernel sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuple {
+    /// Address and port of the kernel's socket.
+    pub local: SocketAddrV4,
+    /// Address and port that are played here.
+    pub peer: SocketAddrV4,
+}
+
+const IP_HEADER: usize = 20;
+const TCP_HEADER: usize = 20;
+/// NOP, NOP, timestamps.
+const TIMESTAMPS: usize = 12;
+const MSS: [u8; 4] = [2, 4, 0x05, 0xb4];
+const PROTOCOL: u8 = 6;
+
+/// The packet that carries a segment from the peer to the kernel, its checksums filled in. A SYN offers an MSS of
+/// 1460 bytes; data is zeros.
+pub fn encode(tuple: Tuple, segment: &Segment) -> Vec<u8> {
+    let mut options = Vec::with_capacity(MSS.len() + TIMESTAMPS);
+    if segment.flags.has(Flags::SYN) {
+        options.extend(MSS);
+    }
+    if let Some(timestamps) = segment.timestamps {
+        options.extend([1, 1, 8, 10]);
+        options.extend(timestamps.value.to_be_bytes());
+        options.extend(timestamps.echo.to_be_bytes());
+    }
+    let header = TCP_HEADER + options.len();
+    let length = IP_HEADER + header + segment.length as usize;
+    let total = u16::try_from(length).unwrap_or(u16::MAX);
+    let mut packet = Vec::with_capacity(length);
+    packet.extend([0x45, 0]);
+    packet.extend(total.to_be_bytes());
+    packet.extend([0, 0, 0x40, 0, 64, PROTOCOL, 0, 0]);
+    packet.extend(tuple.peer.ip().octets());
+    packet.extend(tuple.local.ip().octets());
+    let sum = checksum(0, &packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(tuple.peer.port().to_be_bytes());
+    packet.extend(tuple.local.port().to_be_bytes());
+    packet.extend(segment.seq.number().to_be_bytes());
+    packet.extend(segment.ack.number().to_be_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "at most 36 bytes")]
+    packet.push((header as u8 / 4) << 4);
+    packet.push(segment.flags.bits());
+    packet.extend(segment.window.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(options);
+    packet.resize(length, 0);
+    let tcp_length = u32::try_from(length - IP_HEADER).unwrap_or(u32::MAX);
+    let sum = checksum(u32::from(PROTOCOL) + tcp_length, &packet[12..]);
+    let at = IP_HEADER + 16;
+    packet[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// The segment in a packet that the kernel sent, and its connection. None if it is not TCP over IPv4.
+pub fn decode(packet: &[u8]) -> Option<(Tuple, Segment)> {
+    let ip: &[u8; IP_HEADER] = packet.first_chunk()?;
+    if ip[0] >> 4 != 4 || ip[9] != PROTOCOL {
+        return None;
+    }
+    let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let tcp = packet.get(usize::from(ip[0] & 15) * 4..total)?;
+    let fixed: &[u8; TCP_HEADER] = tcp.first_chunk()?;
+    let header = usize::from(fixed[12] >> 4) * 4;
+    let data = tcp.len().checked_sub(header)?;
+    let number = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let port = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let tuple = Tuple {
+        local: SocketAddrV4::new(Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]), port(0)),
+        peer: SocketAddrV4::new(Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]), port(2)),
+    };
+    let segment = Segment {
+        flags: Flags::from_bits(fixed[13]),
+        seq: Seq::new(number(4)),
+        ack: Seq::new(number(8)),
+        length: u32::try_from(data).ok()?,
+        window: port(14),
+        timestamps: timestamps(tcp.get(TCP_HEADER..header)?),
+    };
+    Some((tuple, segment))
+}
+
+fn timestamps(mut options: &[u8]) -> Option<Timestamps> {
+    loop {
+        match *options {
+            [1, ref rest @ ..] => options = rest,
+            [8, 10, ref rest @ ..] => {
+                let (value, rest) = rest.split_first_chunk()?;
+                let echo = rest.first_chunk()?;
+                return Some(Timestamps {
+                    value: u32::from_be_bytes(*value),
+                    echo: u32::from_be_bytes(*echo),
+                });
+            }
+            [kind, length, ..] if kind > 1 && length >= 2 => options = options.get(usize::from(length)..)?,
+            _ => return None,
+        }
+    }
+}
+
+/// The Internet checksum (RFC 1071) of some bytes and a number.
+fn checksum(start: u32, bytes: &[u8]) -> u16 {
+    let mut sum = start;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "folded above")]
+    let folded = sum as u16;
+    !folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_survives_the_wire() {
+        let tuple = Tuple {
+            local: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 80),
+            peer: SocketAddrV4::new(Ipv4Addr::new(10, 78, 1, 2), 40_000),
+        };
+        let segment = Segment {
+            flags: Flags::SYN.with(Flags::ACK),
+            seq: Seq::new(u32::MAX),
+            ack: Seq::new(7),
+            length: 3,
+            window: 502,
+            timestamps: Some(Timestamps { value: 1 << 31, echo: 9 }),
+        };
+        let packet = encode(tuple, &segment);
+        assert_eq!(checksum(0, &packet[..IP_HEADER]), 0);
+        let tcp_length = u32::try_from(packet.len() - IP_HEADER).expect("short");
+        assert_eq!(checksum(u32::from(PROTOCOL) + tcp_length, &packet[12..]), 0);
+        let (back, decoded) = decode(&packet).expect("decodes");
+        assert_eq!((back.local, back.peer, decoded), (tuple.peer, tuple.local, segment));
+        for cut in 0..packet.len() {
+            assert_eq!(decode(&packet[..cut]), None, "{cut}");
+        }
+    }
+}

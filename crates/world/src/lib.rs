@@ -1,11 +1,14 @@
-//! Worlds in which connections end: how they are described ([`scenario`]).
+//! Worlds in which connections end: how they are described ([`scenario`]), those that come with lastack
+//! ([`collection`]), and whether a run was as expected ([`verdict`]).
 //!
 //! A [`Scenario`] says which hosts there are, who serves and who connects, how each side closes, what goes wrong on
 //! the way, and what is expected of it. The same description runs in the simulator and on a real kernel, and
 //! both give the same [measures](measure::Measures), so that each checks the other.
 
+pub mod collection;
 pub mod measure;
 pub mod scenario;
+pub mod verdict;
 
 pub use measure::Measures;
 pub use scenario::Scenario;

@@ -1,0 +1,275 @@
+//! Whether a run was as expected, and whether the simulator foretold the kernel.
+
+use crate::Measures;
+use crate::scenario::{Relation, Stage, Variant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Rules by host.
+pub type Findings = BTreeMap<String, BTreeSet<String>>;
+
+/// What one run of one variant showed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The rules that fired.
+    pub findings: Findings,
+    /// Its numbers.
+    pub measures: Measures,
+}
+
+/// A rule at a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fired {
+    /// The host.
+    pub host: String,
+    /// The rule.
+    pub rule: String,
+}
+
+impl fmt::Display for Fired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.rule, self.host)
+    }
+}
+
+/// A measure outside its bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outside {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+    /// At least.
+    pub min: f64,
+    /// At most.
+    pub max: f64,
+}
+
+/// The findings and numbers of a run, held against what was expected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// Expected, and they fired.
+    pub right: Vec<Fired>,
+    /// Expected, but silent.
+    pub missed: Vec<Fired>,
+    /// Not expected, but they fired.
+    pub false_alarms: Vec<Fired>,
+    /// Measures outside their bounds.
+    pub outside: Vec<Outside>,
+}
+
+impl Verdict {
+    /// Judges a run.
+    pub fn new(variant: &Variant, outcome: &Outcome) -> Self {
+        let mut verdict = Self::default();
+        let expect = &variant.expect;
+        let none = BTreeSet::new();
+        for host in &variant.world.hosts {
+            let expected = expect.findings.get(&host.name).unwrap_or(&none);
+            let possible = expect.possible.get(&host.name).unwrap_or(&none);
+            let fired = outcome.findings.get(&host.name).unwrap_or(&none);
+            let at = |rule: &String| Fired { host: host.name.clone(), rule: rule.clone() };
+            verdict.right.extend(expected.intersection(fired).map(at));
+            verdict.missed.extend(expected.difference(fired).map(at));
+            verdict.false_alarms.extend(
+                fired.iter().filter(|rule| !expected.contains(*rule) && !possible.contains(*rule)).map(at),
+            );
+        }
+        for (name, bounds) in &expect.measures {
+            let value = outcome.measures.get(name).unwrap_or(0.0);
+            if !bounds.hold(value) {
+                verdict.outside.push(Outside { name: name.clone(), value, min: bounds.min, max: bounds.max });
+            }
+        }
+        verdict
+    }
+
+    /// True if all was as expected.
+    pub fn passed(&self) -> bool {
+        self.missed.is_empty() && self.false_alarms.is_empty() && self.outside.is_empty()
+    }
+}
+
+/// Two measures of which one should be smaller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokenRelation {
+    /// What should hold.
+    pub relation: Relation,
+    /// The measure of the variant that should have less.
+    pub less: f64,
+    /// Of the one that should have more.
+    pub more: f64,
+}
+
+/// The relations that do not hold on a stage, among the variants that ran there.
+pub fn broken_relations(
+    relations: &[Relation],
+    stage: Stage,
+    outcomes: &BTreeMap<String, Outcome>,
+) -> Vec<BrokenRelation> {
+    let value = |variant: &str, name: &str| {
+        outcomes.get(variant).map(|outcome| outcome.measures.get(name).unwrap_or(0.0))
+    };
+    let broken = relations.iter().filter(|relation| relation.on.is_none_or(|on| on == stage));
+    let broken = broken.filter_map(|relation| {
+        let less = value(&relation.less, &relation.measure)?;
+        let more = value(&relation.more, &relation.measure)?;
+        (less > relation.factor * more).then(|| BrokenRelation { relation: relation.clone(), less, more })
+    });
+    broken.collect()
+}
+
+/// So far apart a prediction and a measured count may be, as a part of the larger.
+pub const COUNT_WITHIN: f64 = 0.05;
+/// The same for a rate or a latency.
+pub const TIMING_WITHIN: f64 = 0.20;
+/// Counts may differ by so many whatever they are: one connection more is no other world.
+pub const SLACK: f64 = 2.0;
+
+/// A measure on both stages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// Its name.
+    pub name: String,
+    /// What the simulator said.
+    pub predicted: f64,
+    /// What the kernel showed.
+    pub measured: f64,
+    /// How far they are apart, as a part of the larger; 0 if equal.
+    pub apart: f64,
+    /// Within the limit for its kind.
+    pub within: bool,
+    /// The scenario says that the simulator does not foretell this one, because of this.
+    pub excused: Option<String>,
+}
+
+impl Compared {
+    /// True if it counts against the simulator: a count out of bounds that nothing excuses. Rates and latencies are
+    /// shown, but a busy machine moves them.
+    pub fn counts(&self) -> bool {
+        !self.within && self.excused.is_none() && !Measures::is_timing(&self.name)
+    }
+}
+
+/// Holds what the simulator said against what the kernel showed.
+///
+/// Of counters, conntrack and memory only what the simulator gives at all is compared; of sockets and clients all.
+pub fn compare(variant: &Variant, predicted: &Measures, measured: &Measures) -> Vec<Compared> {
+    let both_ways = |name: &str| {
+        let family = name.split('.').nth(1).unwrap_or_default();
+        let host = name.split('.').next().and_then(|host| variant.world.host(host)).is_some();
+        !host || family == "sockets"
+    };
+    let names: BTreeSet<&String> =
+        predicted.0.keys().chain(measured.0.keys().filter(|name| both_ways(name))).collect();
+    let compared = names.into_iter().map(|name| {
+        let value = |measures: &Measures| measures.get(name).unwrap_or(0.0);
+        let (predicted, measured) = (value(predicted), value(measured));
+        let (difference, larger) = ((predicted - measured).abs(), predicted.abs().max(measured.abs()));
+        let apart = if larger > 0.0 { difference / larger } else { 0.0 };
+        let within = if Measures::is_timing(name) {
+            apart <= TIMING_WITHIN
+        } else {
+            apart <= COUNT_WITHIN || difference <= SLACK
+        };
+        let excused = variant.expect.unpredicted.get(name).cloned();
+        Compared { name: name.clone(), predicted, measured, apart, within, excused }
+    });
+    compared.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scenario;
+
+    const SCENARIO: &str = r#"
+        name = "s"
+        title = "t"
+        [[host]]
+        name = "a"
+        [[host]]
+        name = "b"
+        [[variant]]
+        name = "v"
+        [variant.expect]
+        findings = { a = ["one", "two"] }
+        possible = { b = ["chance"] }
+        measures = { "a.sockets.TIME-WAIT" = [10, 20], "b.sockets.TIME-WAIT" = 0 }
+        unpredicted = { "a.sockets.CLOSING" = "a race" }
+        [[variant]]
+        name = "w"
+        [[relation]]
+        less = "v"
+        more = "w"
+        measure = "a.sockets.TIME-WAIT"
+        factor = 0.5
+    "#;
+
+    fn outcome(findings: &[(&str, &[&str])], measures: &[(&str, f64)]) -> Outcome {
+        let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect();
+        Outcome {
+            findings: findings.iter().map(|(host, fired)| ((*host).to_owned(), rules(fired))).collect(),
+            measures: Measures(measures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
+        }
+    }
+
+    fn said(fired: &[Fired]) -> Vec<String> {
+        fired.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn missed_false_and_outside_are_told_apart() {
+        let scenario = Scenario::parse(SCENARIO).unwrap();
+        let variant = &scenario.variants[0];
+        let good = outcome(&[("a", &["one", "two"]), ("b", &["chance"])], &[("a.sockets.TIME-WAIT", 10.0)]);
+        let verdict = Verdict::new(variant, &good);
+        assert!(verdict.passed());
+        assert_eq!(said(&verdict.right), ["one at a", "two at a"]);
+
+        let bad = outcome(
+            &[("a", &["one"]), ("b", &["two"])],
+            &[("a.sockets.TIME-WAIT", 21.0), ("b.sockets.TIME-WAIT", 1.0)],
+        );
+        let verdict = Verdict::new(variant, &bad);
+        assert!(!verdict.passed());
+        assert_eq!(said(&verdict.missed), ["two at a"]);
+        assert_eq!(said(&verdict.false_alarms), ["two at b"]);
+        assert_eq!(verdict.outside.iter().map(|outside| outside.value).collect::<Vec<_>>(), [21.0, 1.0]);
+    }
+
+    #[test]
+    fn relations_hold_between_variants_that_ran() {
+        let scenario = Scenario::parse(SCENARIO).unwrap();
+        let run = |v, w| {
+            let outcomes =
+                [("v", v), ("w", w)].into_iter().filter_map(|(name, value): (&str, Option<f64>)| {
+                    Some((name.to_owned(), outcome(&[], &[("a.sockets.TIME-WAIT", value?)])))
+                });
+            broken_relations(&scenario.relations, Stage::Kernel, &outcomes.collect()).len()
+        };
+        assert_eq!((run(Some(5.0), Some(10.0)), run(Some(6.0), Some(10.0)), run(Some(6.0), None)), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_prediction_is_held_to_five_percent() {
+        let scenario = Scenario::parse(SCENARIO).unwrap();
+        let variant = &scenario.variants[0];
+        let of = |name: &str, predicted: f64, measured: f64| {
+            let one = |value| Measures([(name.to_owned(), value)].into_iter().collect());
+            compare(variant, &one(predicted), &one(measured)).remove(0)
+        };
+        assert!(!of("a.sockets.TIME-WAIT", 1_000.0, 951.0).counts());
+        assert!(of("a.sockets.TIME-WAIT", 1_000.0, 949.0).counts());
+        assert!(!of("a.sockets.TIME-WAIT", 2.0, 0.0).counts());
+        assert!(of("a.sockets.TIME-WAIT", 3.0, 0.0).counts());
+        assert!(!of("a.sockets.CLOSING", 100.0, 0.0).counts());
+        let slow = of("load.connect_us.p99", 10.0, 20.0);
+        assert!(!slow.within && !slow.counts());
+        // A counter that the simulator does not know says nothing about it; a socket does.
+        let measured = outcome(&[], &[("a.counters.InSegs", 5_000.0), ("a.sockets.LAST-ACK", 9.0)]).measures;
+        let compared = compare(variant, &Measures::default(), &measured);
+        assert_eq!(compared.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["a.sockets.LAST-ACK"]);
+        assert!(compared[0].counts());
+    }
+}

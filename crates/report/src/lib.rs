@@ -21,6 +21,7 @@
 mod budgets;
 mod closing;
 mod deviations;
+mod experiment;
 mod json;
 pub mod markdown;
 
@@ -36,6 +37,7 @@ mod visible;
 pub use budgets::{BudgetRow, OwnerRow};
 pub use closing::{Closes, Movement, TimeWait, Tracking};
 pub use deviations::Deviation;
+pub use experiment::{ExperimentPage, ScenarioSum, StageRow, VariantPart, write_experiment, write_sums};
 pub use json::{json_schema, write_json};
 pub use pen::Style;
 pub use report::{GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow};

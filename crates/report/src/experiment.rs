@@ -1,0 +1,314 @@
+//! The page of an experiment: variant by variant what was measured, what was foretold, and how far that is apart.
+
+use crate::pen::{Paint, Pen, Style};
+use crate::report::thousands;
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use std::io::{self, Write};
+
+/// A scenario that ran.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExperimentPage {
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub title: String,
+    /// Its variants.
+    pub variants: Vec<VariantPart>,
+    /// What should hold between variants and does not.
+    pub broken: Vec<String>,
+}
+
+/// A variant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VariantPart {
+    /// Its name.
+    pub name: String,
+    /// What is different in it.
+    pub about: String,
+    /// A row for each stage.
+    pub rows: Vec<StageRow>,
+    /// Rules that fired, with their hosts.
+    pub findings: Vec<String>,
+    /// What is not as expected, a sentence each.
+    pub wrong: Vec<String>,
+    /// How the simulator compares with the kernel, if both ran.
+    pub compared: Option<String>,
+    /// Why it did not run.
+    pub skipped: Option<String>,
+}
+
+/// The numbers of one stage.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageRow {
+    /// The stage: `kernel`, `simulator`.
+    pub on: String,
+    /// TIME-WAIT by host, in the order of the scenario.
+    pub time_wait: Vec<(String, f64)>,
+    /// Connections whose requests were answered.
+    pub ok: Option<f64>,
+    /// Failures by errno.
+    pub failed: Vec<(String, f64)>,
+    /// Resets sent, all hosts together.
+    pub resets: Option<f64>,
+    /// Connections a second.
+    pub per_second: Option<f64>,
+    /// Half of the connects took at most so long, microseconds.
+    pub p50_us: Option<f64>,
+    /// 99 of 100 took at most so long, microseconds.
+    pub p99_us: Option<f64>,
+    /// Processor time of a connect, microseconds.
+    pub cpu_us: Option<f64>,
+}
+
+/// The sums of one scenario, for the table at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScenarioSum {
+    /// Its name.
+    pub name: String,
+    /// Where the rules were tried.
+    pub on: String,
+    /// Variants that ran.
+    pub variants: usize,
+    /// Rules that fired as expected.
+    pub right: usize,
+    /// Rules that were expected and did not fire.
+    pub missed: usize,
+    /// Rules that fired and were not expected.
+    pub false_alarms: usize,
+    /// Other things that are not as expected: measures, relations, predictions.
+    pub wrong: usize,
+    /// Variants that did not run.
+    pub skipped: usize,
+}
+
+/// Writes the page of a scenario.
+pub fn write_experiment(page: &ExperimentPage, out: &mut impl Write, style: Style) -> io::Result<()> {
+    let mut pen = Pen::new(out, style);
+    pen.flow(&[(Paint::Strong, &page.name), (Paint::Plain, ": ")], 2, (Paint::Plain, &page.title))?;
+    table(page, &mut pen)?;
+    for variant in &page.variants {
+        remarks(variant, &mut pen)?;
+    }
+    for broken in &page.broken {
+        pen.flow(&[(Paint::Error, "  wrong: ")], 4, (Paint::Plain, broken))?;
+    }
+    pen.blank()
+}
+
+fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    let head =
+        ["variant", "on", "TIME-WAIT", "ok", "failed", "resets", "a second", "p50 us", "p99 us", "CPU us"];
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for variant in &page.variants {
+        for (place, row) in variant.rows.iter().enumerate() {
+            let name = if place == 0 { variant.name.clone() } else { String::new() };
+            rows.push(cells(name, row));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // The indentation is the pen's.
+    table.set_width(u16::try_from(pen.width().saturating_sub(1)).unwrap_or(u16::MAX));
+    table.set_header(head);
+    table.add_rows(rows.into_iter().map(|row| {
+        row.into_iter().enumerate().map(|(column, text)| {
+            let right = column == 3 || column > 4;
+            Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
+        })
+    }));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Percentage(30)));
+    }
+    for (place, line) in table.lines().enumerate() {
+        pen.line(1, &[(if place == 0 { Paint::Faint } else { Paint::Plain }, line.trim_end())])?;
+    }
+    Ok(())
+}
+
+fn cells(name: String, row: &StageRow) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or_else(String::new, whole);
+    let named = |pairs: &[(String, f64)]| {
+        let parts: Vec<String> =
+            pairs.iter().map(|(name, count)| format!("{name} {}", whole(*count))).collect();
+        parts.join(", ")
+    };
+    vec![
+        name,
+        row.on.clone(),
+        named(&row.time_wait),
+        number(row.ok),
+        named(&row.failed),
+        number(row.resets),
+        number(row.per_second),
+        number(row.p50_us),
+        number(row.p99_us),
+        number(row.cpu_us),
+    ]
+}
+
+/// A number that is a count or is as good as one.
+fn whole(value: f64) -> String {
+    if value > 0.0 && value < 10.0 && value.fract() != 0.0 {
+        return format!("{value:.1}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+    let count = value.round().clamp(0.0, 1e15) as u64;
+    thousands(count)
+}
+
+fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<()> {
+    let lead = format!("  {}: ", variant.name);
+    if let Some(reason) = &variant.skipped {
+        pen.flow(&[(Paint::Warning, &lead)], 4, (Paint::Plain, &format!("skipped: {reason}")))?;
+    }
+    if variant.rows.is_empty() {
+        return Ok(());
+    }
+    let found =
+        if variant.findings.is_empty() { "no finding".to_owned() } else { variant.findings.join(", ") };
+    let mut said = Vec::new();
+    if !variant.about.is_empty() {
+        said.push(variant.about.trim().to_owned());
+    }
+    said.push(found);
+    said.extend(variant.compared.clone());
+    let paint = if variant.wrong.is_empty() { Paint::Good } else { Paint::Error };
+    pen.flow(&[(paint, &lead)], 4, (Paint::Plain, &said.join("; ")))?;
+    for wrong in &variant.wrong {
+        pen.flow(&[(Paint::Error, "    wrong: ")], 6, (Paint::Plain, wrong))?;
+    }
+    Ok(())
+}
+
+/// Writes the table of right, missed and false.
+pub fn write_sums(sums: &[ScenarioSum], out: &mut impl Write, style: Style) -> io::Result<()> {
+    let mut pen = Pen::new(out, style);
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["scenario", "on", "variants", "right", "missed", "false", "wrong", "skipped"]);
+    let of =
+        |sum: &ScenarioSum| [sum.variants, sum.right, sum.missed, sum.false_alarms, sum.wrong, sum.skipped];
+    let total = sums.iter().map(of).fold([0; 6], |total, sum| std::array::from_fn(|at| total[at] + sum[at]));
+    let row = |name: &str, on: &str, counts: [usize; 6]| {
+        let counts = counts.map(|count| thousands(count as u64));
+        let mut row = vec![Cell::new(name), Cell::new(on)];
+        row.extend(counts.into_iter().map(|count| Cell::new(count).set_alignment(CellAlignment::Right)));
+        row
+    };
+    table.add_rows(sums.iter().map(|sum| row(&sum.name, &sum.on, of(sum))));
+    table.add_row(row("all", "", total));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let last = sums.len() + 1;
+    for (place, line) in table.lines().enumerate() {
+        let bad = place > 0
+            && place <= sums.len()
+            && sums.get(place - 1).is_some_and(|sum| sum.missed + sum.false_alarms + sum.wrong > 0);
+        let paint = match place {
+            0 => Paint::Faint,
+            _ if bad => Paint::Error,
+            _ if place == last => Paint::Strong,
+            _ => Paint::Plain,
+        };
+        pen.line(1, &[(paint, line.trim_end())])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> ExperimentPage {
+        let kernel = StageRow {
+            on: "kernel".to_owned(),
+            time_wait: vec![("client".to_owned(), 1_000.0), ("server".to_owned(), 0.0)],
+            ok: Some(1_000.0),
+            failed: vec![("EADDRNOTAVAIL".to_owned(), 200.0)],
+            resets: Some(0.0),
+            per_second: Some(8_123.4),
+            p50_us: Some(61.0),
+            p99_us: Some(240.0),
+            cpu_us: Some(7.25),
+        };
+        let simulator = StageRow { on: "simulator".to_owned(), per_second: Some(9_000.0), ..kernel.clone() };
+        ExperimentPage {
+            name: "port-exhaustion".to_owned(),
+            title: "connect() fails with EADDRNOTAVAIL, and what helps".to_owned(),
+            variants: vec![
+                VariantPart {
+                    name: "default".to_owned(),
+                    about: "one source, one destination, 1,000 ports".to_owned(),
+                    rows: vec![kernel.clone(), simulator],
+                    findings: vec!["ephemeral-ports-exhausted at client".to_owned()],
+                    compared: Some("14 counts within 5 %".to_owned()),
+                    ..VariantPart::default()
+                },
+                VariantPart {
+                    name: "pool".to_owned(),
+                    rows: vec![StageRow { ok: Some(8.0), failed: Vec::new(), ..kernel }],
+                    wrong: vec!["client-without-pool fired at client\u{1b}[2J".to_owned()],
+                    ..VariantPart::default()
+                },
+                VariantPart {
+                    name: "haproxy".to_owned(),
+                    skipped: Some("haproxy is not installed".to_owned()),
+                    ..VariantPart::default()
+                },
+            ],
+            broken: vec!["pool has more than default".to_owned()],
+        }
+    }
+
+    fn at(width: usize) -> String {
+        let mut out = Vec::new();
+        write_experiment(&page(), &mut out, Style { width, color: false }).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_experiment_is_a_table_with_remarks() {
+        insta::assert_snapshot!(at(110));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_page_and_nothing_reaches_the_terminal_raw() {
+        for width in [60, 80, 100, 120] {
+            for line in at(width).lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+                assert!(!line.contains('\u{1b}'));
+            }
+        }
+    }
+
+    #[test]
+    fn the_sums_end_with_their_total() {
+        let sums = [
+            ScenarioSum {
+                name: "a".to_owned(),
+                on: "kernel".to_owned(),
+                variants: 3,
+                right: 5,
+                ..ScenarioSum::default()
+            },
+            ScenarioSum {
+                name: "b".to_owned(),
+                on: "simulator".to_owned(),
+                variants: 1,
+                missed: 1,
+                skipped: 2,
+                ..ScenarioSum::default()
+            },
+        ];
+        let mut out = Vec::new();
+        write_sums(&sums, &mut out, Style { width: 100, color: false }).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
+}

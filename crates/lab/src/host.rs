@@ -1,0 +1,120 @@
+//! A host of the lab: a process in a network namespace of its own, which does what it is told.
+//!
+//! Orders come as JSON, one on a line, on standard input; each is answered by one line on standard output. What an
+//! order starts goes on in a thread or a child of the host until it is waited for, stopped, or the host ends with
+//! its standard input.
+
+mod controller;
+mod serving;
+
+pub use controller::{Host, HostError};
+pub use serving::serve;
+
+use crate::peer::{Load, LoadResult, Server, ServerResult};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a host is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Order {
+    /// Run the lines of a batch with `ip -batch`, in order.
+    Ip {
+        /// As for `ip`, one command a line: `link set lo up`.
+        batch: String,
+    },
+    /// Load a rule set with `nft -f`.
+    Nft {
+        /// Its text.
+        script: String,
+    },
+    /// Write settings, in order.
+    Set {
+        /// Name, with dots, and value.
+        settings: Vec<(String, String)>,
+    },
+    /// Run a program to its end, at most for ten seconds, and give what it printed.
+    Run {
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
+    /// Start a server.
+    Serve {
+        /// What it does.
+        server: Server,
+    },
+    /// Start a client, or many.
+    Load {
+        /// What it does.
+        load: Load,
+    },
+    /// Start a program that goes on until it is stopped.
+    Start {
+        /// Which, and how one knows that it is ready.
+        program: Program,
+    },
+    /// Wait until what was started has ended, and give its result.
+    Wait {
+        /// The number that its start was answered with.
+        id: u32,
+    },
+    /// Stop what was started, and give its result.
+    Stop {
+        /// The number that its start was answered with.
+        id: u32,
+    },
+}
+
+/// A program that runs beside the peers: a proxy, a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// It is ready when this text stands on its standard error; when it was started, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// It is ready when this address takes connections: one is made and closed again, before anything is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listens: Option<std::net::SocketAddr>,
+}
+
+/// What a host answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It runs.
+    Started {
+        /// The number to wait for it, or to stop it.
+        id: u32,
+    },
+    /// What a program printed.
+    Printed {
+        /// On standard output, the first 256 KiB.
+        output: String,
+        /// On standard error, the first 64 KiB.
+        errors: String,
+    },
+    /// What a load came to.
+    Load {
+        /// Counts and times.
+        result: LoadResult,
+    },
+    /// What a server saw.
+    Served {
+        /// Counts.
+        result: ServerResult,
+    },
+    /// It could not be done.
+    Failed {
+        /// Which step, and why.
+        error: String,
+    },
+}
+
+/// Settings as an order wants them.
+pub fn settings(settings: &BTreeMap<String, String>) -> Order {
+    Order::Set { settings: settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect() }
+}

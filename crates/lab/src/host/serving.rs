@@ -1,0 +1,292 @@
+//! The host's own end: carries out orders.
+
+use super::{Answer, Order, Program};
+use crate::peer::{RunningLoad, RunningServer};
+use crate::sandbox;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, Read, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Programs that are run to their end get so long.
+const RUN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program that was started must be ready by then.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program that was told to end gets so long before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// So much of what a program prints is kept.
+const MAX_OUTPUT: u64 = 256 << 10;
+const MAX_ERRORS: u64 = 64 << 10;
+
+/// The longest order that is taken.
+const MAX_ORDER: u64 = 4 << 20;
+
+/// Takes orders from standard input until it ends. The process is called by `name` from now on, as other
+/// programs see it.
+pub fn serve(name: &str) -> ExitCode {
+    let called = std::ffi::CString::new(name).unwrap_or_default();
+    // Only for people who look at a list of processes.
+    let _ = rustix::thread::set_name(&called);
+    let mut host = Serving::default();
+    let mut orders = io::stdin().lock();
+    let mut answers = io::stdout().lock();
+    let mut answer = Answer::Done;
+    loop {
+        let Ok(mut line) = serde_json::to_vec(&answer) else { return ExitCode::from(2) };
+        line.push(b'\n');
+        if answers.write_all(&line).and_then(|()| answers.flush()).is_err() {
+            return ExitCode::SUCCESS;
+        }
+        line.clear();
+        match orders.by_ref().take(MAX_ORDER).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return ExitCode::SUCCESS,
+            Ok(_) => {}
+        }
+        answer = match serde_json::from_slice(&line) {
+            Ok(order) => host.carry_out(order).unwrap_or_else(|error| Answer::Failed { error }),
+            Err(error) => Answer::Failed { error: format!("not an order: {error}") },
+        };
+    }
+}
+
+/// What goes on on this host.
+#[derive(Default)]
+struct Serving {
+    last: u32,
+    going_on: BTreeMap<u32, GoingOn>,
+    /// Connections that a load has left open.
+    kept: Vec<std::os::fd::OwnedFd>,
+}
+
+enum GoingOn {
+    Server(RunningServer),
+    Load(RunningLoad),
+    Program(RunningProgram),
+}
+
+impl Serving {
+    fn carry_out(&mut self, order: Order) -> Result<Answer, String> {
+        match order {
+            Order::Ip { batch } => fed("ip", &["-batch", "-"], &batch).map(|_| Answer::Done),
+            Order::Nft { script } => fed("nft", &["-f", "-"], &script).map(|_| Answer::Done),
+            Order::Set { settings } => set(&settings).map(|()| Answer::Done),
+            Order::Run { command } => {
+                let (program, arguments) = command.split_first().ok_or("no program is named")?;
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                fed(program, &arguments, "").map(|(output, errors)| Answer::Printed { output, errors })
+            }
+            Order::Serve { server } => {
+                let server = RunningServer::start(server)?;
+                Ok(self.started(GoingOn::Server(server)))
+            }
+            Order::Load { load } => {
+                let load = RunningLoad::start(load)?;
+                Ok(self.started(GoingOn::Load(load)))
+            }
+            Order::Start { program } => {
+                let program = RunningProgram::start(&program)?;
+                Ok(self.started(GoingOn::Program(program)))
+            }
+            Order::Wait { id } => self.end(id, false),
+            Order::Stop { id } => self.end(id, true),
+        }
+    }
+
+    fn started(&mut self, what: GoingOn) -> Answer {
+        self.last += 1;
+        self.going_on.insert(self.last, what);
+        Answer::Started { id: self.last }
+    }
+
+    fn end(&mut self, id: u32, stop: bool) -> Result<Answer, String> {
+        let what = self.going_on.remove(&id).ok_or_else(|| format!("nothing with the number {id} runs"))?;
+        match what {
+            GoingOn::Server(server) => server.end().map(|result| Answer::Served { result }),
+            GoingOn::Load(load) => {
+                let (result, kept) = load.end(stop);
+                if !stop {
+                    self.kept.extend(kept);
+                }
+                Ok(Answer::Load { result })
+            }
+            GoingOn::Program(program) => program.end(stop),
+        }
+    }
+}
+
+/// Writes settings, each to its file.
+fn set(settings: &[(String, String)]) -> Result<(), String> {
+    for (name, value) in settings {
+        // Only a dot separates: names of interfaces with dots are written with slashes, as sysctl(8) takes them.
+        let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+        if path.split('/').any(|part| part == ".." || part.is_empty()) {
+            return Err(format!("{name} is not the name of a setting"));
+        }
+        std::fs::write(format!("/proc/sys/{path}"), value)
+            .map_err(|error| format!("setting {name} = {value}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Runs a program to its end with this input; gives what it printed. A failure says its last line.
+fn fed(program: &str, arguments: &[&str], input: &str) -> Result<(String, String), String> {
+    let what = || format!("{program} {}", arguments.join(" "));
+    let mut child = command(program)?
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{}: {error}", what()))?;
+    let output = collected(child.stdout.take(), MAX_OUTPUT);
+    let errors = collected(child.stderr.take(), MAX_ERRORS);
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that does not read its input says why on standard error.
+        let _ = pipe.write_all(input.as_bytes());
+    }
+    let status = within(&mut child, RUN_LIMIT).map_err(|error| format!("{}: {error}", what()))?;
+    let text = |collected: mpsc::Receiver<Vec<u8>>| {
+        String::from_utf8_lossy(&collected.recv().unwrap_or_default()).into_owned()
+    };
+    let (output, errors) = (text(output), text(errors));
+    if status.success() {
+        return Ok((output, errors));
+    }
+    let said: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
+    Err(format!("{}: {status}: {}", what(), said.join("; ")))
+}
+
+fn command(program: &str) -> Result<Command, String> {
+    let found = sandbox::program(program).ok_or_else(|| format!("the program {program} is not installed"))?;
+    Ok(Command::new(found))
+}
+
+/// Reads a stream to its end in a thread, and keeps its beginning.
+fn collected(stream: Option<impl Read + Send + 'static>, keep: u64) -> mpsc::Receiver<Vec<u8>> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        if let Some(mut stream) = stream {
+            let _ = stream.by_ref().take(keep).read_to_end(&mut kept);
+            let _ = io::copy(&mut stream, &mut io::sink());
+        }
+        let _ = send.send(kept);
+    });
+    receive
+}
+
+/// Waits for the end of a child, and kills it if that takes too long.
+fn within(child: &mut Child, limit: Duration) -> Result<std::process::ExitStatus, String> {
+    let end = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("did not end within {} s and was killed", limit.as_secs()));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// A program that goes on.
+struct RunningProgram {
+    name: String,
+    child: Child,
+    errors: mpsc::Receiver<String>,
+}
+
+impl RunningProgram {
+    fn start(program: &Program) -> Result<Self, String> {
+        let (name, arguments) = program.command.split_first().ok_or("no program is named")?;
+        let mut child = command(name)?
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{name}: {error}"))?;
+        let (is_ready, ready) = mpsc::channel();
+        let errors = read_errors(child.stderr.take(), program.ready.clone(), is_ready);
+        let mut running = Self { name: name.clone(), child, errors };
+        let end = Instant::now() + READY_LIMIT;
+        if program.ready.is_some() && ready.recv_timeout(READY_LIMIT).is_err() {
+            return Err(running.not_ready("did not say that it is ready"));
+        }
+        if let Some(address) = program.listens {
+            while std::net::TcpStream::connect(address).is_err() {
+                if Instant::now() > end || !matches!(running.child.try_wait(), Ok(None)) {
+                    return Err(running.not_ready(&format!("does not listen on {address}")));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(running)
+    }
+
+    /// Why it is not ready, in its own words; it is killed.
+    fn not_ready(&mut self, what: &str) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let said = self.errors.recv_timeout(STOP_LIMIT).unwrap_or_default();
+        let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
+        format!("{} {what}: {}", self.name, said.join("; "))
+    }
+
+    fn end(mut self, stop: bool) -> Result<Answer, String> {
+        if stop && let Ok(None) = self.child.try_wait() {
+            let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+        let ended = within(&mut self.child, STOP_LIMIT);
+        let errors = self.errors.recv_timeout(STOP_LIMIT).unwrap_or_default();
+        let status = ended.map_err(|error| format!("{} {error}", self.name))?;
+        if !stop && !status.success() {
+            return Err(format!("{}: {status}: {}", self.name, errors.lines().last().unwrap_or_default()));
+        }
+        Ok(Answer::Printed { output: String::new(), errors })
+    }
+}
+
+impl Drop for RunningProgram {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads standard error line by line: says when the awaited text was there, and gives all of it at the end.
+fn read_errors(
+    stream: Option<impl Read + Send + 'static>,
+    awaited: Option<String>,
+    is_ready: mpsc::Sender<()>,
+) -> mpsc::Receiver<String> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = String::new();
+        let Some(stream) = stream else { return };
+        let mut lines = io::BufReader::new(stream);
+        let mut line = Vec::new();
+        while let Ok(1..) = lines.by_ref().take(MAX_ERRORS).read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line);
+            if awaited.as_deref().is_some_and(|awaited| text.contains(awaited)) {
+                let _ = is_ready.send(());
+            }
+            if said.len() as u64 + text.len() as u64 <= MAX_ERRORS {
+                said.push_str(&text);
+            }
+            line.clear();
+        }
+        let _ = send.send(said);
+    });
+    receive
+}

@@ -1,0 +1,189 @@
+//! Sockets with the options that a peer is told.
+
+use super::result::{Call, Failure, Why};
+use super::{Bind, Server};
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Whoever waits looks so often whether it is to stop.
+const LOOKS: Duration = Duration::from_millis(50);
+
+fn stream(to: &SocketAddr) -> Result<OwnedFd, Failure> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|error| Call::Socket.failed(error))
+}
+
+/// A listening socket, which does not block.
+pub(super) fn listen(server: &Server) -> Result<OwnedFd, Failure> {
+    let socket = stream(&server.listen)?;
+    let bind = |error| Call::Bind.failed(error);
+    sockopt::set_socket_reuseaddr(&socket, server.reuse_address).map_err(bind)?;
+    if server.listen.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true).map_err(bind)?;
+    }
+    rustix::net::bind(&socket, &server.listen).map_err(bind)?;
+    rustix::net::listen(&socket, i32::try_from(server.backlog).unwrap_or(i32::MAX)).map_err(bind)?;
+    rustix::io::ioctl_fionbio(&socket, true).map_err(bind)?;
+    Ok(socket)
+}
+
+/// The next connection of a listener, or none if it is to stop.
+pub(super) fn accept(listener: &OwnedFd, stop: &AtomicBool) -> Result<Option<OwnedFd>, Errno> {
+    loop {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(connection) => {
+                // What is written goes out at once: who closes first must not depend on Nagle's wait.
+                let _ = sockopt::set_tcp_nodelay(&connection, true);
+                return Ok(Some(connection));
+            }
+            Err(Errno::AGAIN) => {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                wait_readable(listener, LOOKS);
+            }
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A client's socket, bound but not connected.
+pub(super) fn client(
+    to: &SocketAddr,
+    bind: Option<&Bind>,
+    turn: u64,
+    timeouts: (Duration, Duration),
+) -> Result<OwnedFd, Failure> {
+    let socket = stream(to)?;
+    let (connect, answer) = timeouts;
+    let option = |error| Call::Socket.failed(error);
+    // On Linux the time limit of send() is that of connect(), too.
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(connect)).map_err(option)?;
+    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(answer)).map_err(option)?;
+    sockopt::set_tcp_nodelay(&socket, true).map_err(option)?;
+    if let Some(bind) = bind {
+        let failed = |error| Call::Bind.failed(error);
+        sockopt::set_socket_reuseaddr(&socket, bind.reuse_address).map_err(failed)?;
+        if bind.without_port {
+            setsockopt(&socket, IpBindAddressNoPort, &true)
+                .map_err(|error| failed(Errno::from_raw_os_error(error as i32)))?;
+        }
+        rustix::net::bind(&socket, &source(to, bind, turn)).map_err(failed)?;
+    }
+    Ok(socket)
+}
+
+/// The end that the client of this turn binds to: first all addresses with one port, then with the next.
+fn source(to: &SocketAddr, bind: &Bind, turn: u64) -> SocketAddr {
+    let addresses: Vec<IpAddr> =
+        bind.addresses.iter().copied().filter(|address| address.is_ipv4() == to.is_ipv4()).collect();
+    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let count = addresses.len().max(1) as u64;
+    let address = addresses.get(usize::try_from(turn % count).unwrap_or(0)).copied().unwrap_or(any);
+    let port = bind.ports.map_or(0, |(first, last)| {
+        let ports = u64::from(last.saturating_sub(first)) + 1;
+        first.saturating_add(u16::try_from(turn / count % ports).unwrap_or(0))
+    });
+    SocketAddr::new(address, port)
+}
+
+/// Connects, and says how long that took and how much CPU time.
+pub(super) fn connect(socket: &OwnedFd, to: &SocketAddr) -> (Result<(), Failure>, Duration, Duration) {
+    let (cpu, begin) = (thread_cpu(), Instant::now());
+    let connected = rustix::net::connect(socket, to).map_err(|error| Call::Connect.failed(error));
+    (connected, begin.elapsed(), thread_cpu().saturating_sub(cpu))
+}
+
+/// CPU time of the calling thread.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Sends all of it; with `more`, what does not fill a segment waits for what follows: more, or the FIN.
+pub(super) fn send(socket: &OwnedFd, mut bytes: &[u8], more: bool) -> Result<(), Failure> {
+    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+    while !bytes.is_empty() {
+        match rustix::net::send(socket, bytes, flags) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Call::Send.failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Receives some bytes behind what is in the buffer; none at the end of the stream.
+pub(super) fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Failure> {
+    let mut chunk = [0; 16 << 10];
+    loop {
+        match rustix::net::recv(socket, &mut chunk[..], RecvFlags::empty()) {
+            Ok((received, _)) => {
+                buffer.extend_from_slice(&chunk[..received]);
+                return Ok(received);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Call::Recv.failed(error)),
+        }
+    }
+}
+
+/// Waits until there is something to read: data, the end, or an error.
+pub(super) fn await_readable(
+    socket: &OwnedFd,
+    at_most: Option<Duration>,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let end = at_most.map(|at_most| Instant::now() + at_most);
+    loop {
+        let left = end.map_or(LOOKS, |end| end.saturating_duration_since(Instant::now()).min(LOOKS));
+        if wait_readable(socket, left) {
+            return Ok(());
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(Call::Recv.because(Why::Stopped));
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Err(Call::Recv.because(Why::Timeout));
+        }
+    }
+}
+
+fn wait_readable(socket: &OwnedFd, at_most: Duration) -> bool {
+    let mut wanted = [PollFd::new(socket, PollFlags::IN)];
+    let at_most = Timespec::try_from(at_most).ok();
+    poll(&mut wanted, at_most.as_ref()).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_taken_in_turn() {
+        let bind = Bind {
+            addresses: vec![
+                "10.0.0.1".parse().unwrap(),
+                "fd00::1".parse().unwrap(),
+                "10.0.0.2".parse().unwrap(),
+            ],
+            ports: Some((100, 101)),
+            ..Bind::default()
+        };
+        let to = "10.0.0.9:80".parse().unwrap();
+        let sources: Vec<String> = (0..5).map(|turn| source(&to, &bind, turn).to_string()).collect();
+        assert_eq!(sources, ["10.0.0.1:100", "10.0.0.2:100", "10.0.0.1:101", "10.0.0.2:101", "10.0.0.1:100"]);
+        let to = "[fd00::9]:80".parse().unwrap();
+        assert_eq!(source(&to, &bind, 1).to_string(), "[fd00::1]:101");
+        assert_eq!(source(&to, &Bind::default(), 1).to_string(), "[::]:0");
+    }
+}

@@ -5,6 +5,15 @@
 //! played here, segment by segment. The machine is told what is the kernel's to choose (initial sequence numbers,
 //! windows) and nothing else.
 
+mod bench;
 mod packet;
+mod run;
+mod socket;
+mod sockets;
+mod step;
 
+pub use bench::{Bench, DEVICE, LOCAL, PEERS, set};
 pub use packet::{Tuple, decode, encode};
+pub use run::{Difference, Outcome};
+pub use sockets::{Found, Sockets};
+pub use step::{AckFrom, NotAStep, Probe, SeqFrom, Sequence, Settings, Step};

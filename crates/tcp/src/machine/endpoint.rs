@@ -61,6 +61,8 @@ pub struct Endpoint {
     window: u32,
     irs: Seq,
     rcv_nxt: Seq,
+    /// RCV.NXT as the last segment that left acknowledged it; Linux's `rcv_wup`.
+    acked: Seq,
     rcv_window: u16,
     /// The most data in a segment.
     mss: u32,
@@ -124,6 +126,7 @@ impl Endpoint {
             window: 0,
             irs: zero,
             rcv_nxt: zero,
+            acked: zero,
             rcv_window: u16::MAX,
             mss: 1_460,
             timestamps: None,
@@ -155,6 +158,11 @@ impl Endpoint {
         self
     }
 
+    /// The window of the last segment that left, and of those that follow.
+    pub const fn set_window(&mut self, window: u16) {
+        self.rcv_window = window;
+    }
+
     /// Its state.
     pub const fn state(&self) -> State {
         self.state
@@ -173,6 +181,26 @@ impl Endpoint {
     /// RCV.NXT.
     pub const fn rcv_nxt(&self) -> Seq {
         self.rcv_nxt
+    }
+
+    /// IRS, the peer's initial sequence number in the last connection.
+    pub const fn irs(&self) -> Seq {
+        self.irs
+    }
+
+    /// The end of the receive window that was last announced.
+    pub const fn rcv_edge(&self) -> Seq {
+        self.acked.plus(self.rcv_window as u32)
+    }
+
+    /// SND.UNA.
+    pub const fn snd_una(&self) -> Seq {
+        self.una
+    }
+
+    /// The last timestamp taken from the peer (TS.Recent of RFC 7323); 0 before there was one.
+    pub const fn ts_recent(&self) -> u32 {
+        self.ts_recent
     }
 
     /// SND.NXT.
@@ -300,7 +328,8 @@ impl Endpoint {
         }
     }
 
-    fn row(&self, now: Nanos, event: Event, segment: Option<&Segment>) -> Option<&'static Row> {
+    /// The row that applies if this happens now; none: nothing does.
+    pub fn row(&self, now: Nanos, event: Event, segment: Option<&Segment>) -> Option<&'static Row> {
         rows(self.state, event, |condition| Some(self.fact(now, condition, segment))).next()
     }
 
@@ -392,6 +421,7 @@ impl Endpoint {
         self.irs = segment.seq;
         // Data in a SYN is not taken (no TCP Fast Open).
         self.rcv_nxt = segment.seq.plus(1);
+        self.acked = self.rcv_nxt;
         self.window = u32::from(segment.window);
         self.had_timestamps = self.timestamps.is_some() && segment.timestamps.is_some();
         self.hear(now, segment);

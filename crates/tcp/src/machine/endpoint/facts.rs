@@ -25,7 +25,8 @@ impl Endpoint {
         }
     }
 
-    pub(super) const fn is_set(&self, condition: Condition) -> bool {
+    /// True if a fact of the host was set.
+    pub const fn is_set(&self, condition: Condition) -> bool {
         self.surroundings & 1 << condition as u64 != 0
     }
 

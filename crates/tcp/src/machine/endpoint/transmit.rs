@@ -5,6 +5,14 @@ use super::{Endpoint, Flags, Nanos, Reply, Segment, Seq, State, Timestamps, nano
 impl Endpoint {
     /// The next segment to send, if there is one: answers first, then data and FIN as far as the window allows.
     pub fn poll_transmit(&mut self, now: Nanos) -> Option<Segment> {
+        let segment = self.next_to_send(now)?;
+        if segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::RST) {
+            self.acked = segment.ack;
+        }
+        Some(segment)
+    }
+
+    fn next_to_send(&mut self, now: Nanos) -> Option<Segment> {
         if let Some(segment) = self.out[0].take() {
             self.out.rotate_left(1);
             return Some(segment);

@@ -40,7 +40,8 @@ const fn old(when: &'static [If], number: &'static str) -> Row {
 
 pub(super) const ROWS: [Row; 55] = [
     old(&[If::PawsRejects], "4").timer(RESTART),
-    old(&[If::NewSyn, If::NoListener], "9").source(NOBODY),
+    // Measured: no limit on these.
+    old(&[If::NewSyn, If::NoListener], "9").reply(Reply::Ack).source(NOBODY),
     on(&[TimeWait], SYN, &[If::NewSyn, If::RecycleRefuses])
         .to(Closed)
         .source("net/ipv4/tcp_input.c tcp_conn_request(), before 4.12: PAWSPassive")

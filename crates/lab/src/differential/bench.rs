@@ -1,0 +1,128 @@
+//! Runs sequences on both sides, many at a time: each takes its next step in turn, so that time passes between the
+//! steps of one (a restarted timer can be told from one that runs on) without any waiting.
+
+use super::run::{Outcome, Run};
+use super::sockets::Sockets;
+use super::step::{Sequence, Settings, Step};
+use super::{Tuple, decode, encode};
+use crate::tun::Tun;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+use tcp::Segment;
+
+/// The device's name.
+pub const DEVICE: &str = "lab0";
+/// The kernel's address.
+pub const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+/// The network of the peers; it must be routed to the device.
+pub const PEERS: &str = "10.64.0.0/10";
+
+const FIRST_PEER: u32 = u32::from_be_bytes([10, 64, 0, 0]);
+const PEER_COUNT: u32 = 1 << 22;
+const PEER_PORT: u16 = 40_000;
+const FIRST_PORT: u16 = 1_024;
+const PORT_COUNT: u32 = 60_000;
+
+/// The kernel's side: a TUN device with [`LOCAL`], to which [`PEERS`] are routed, and the namespace's sockets.
+pub struct Bench {
+    tun: Tun,
+    pub(super) sockets: Sockets,
+    settings: Option<Settings>,
+    /// Peers of the batch that runs: the first one's number, and what came for each outside its own steps.
+    first: u32,
+    late: Vec<Vec<Segment>>,
+    next: u32,
+}
+
+/// Writes a setting of the namespace.
+pub fn set(name: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    std::fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+}
+
+impl Bench {
+    /// With this device, in the namespace of the calling thread. The caller has given it an address and routes.
+    pub fn open(tun: Tun) -> io::Result<Self> {
+        Ok(Self { tun, sockets: Sockets::open()?, settings: None, first: 0, late: Vec::new(), next: 0 })
+    }
+
+    /// Runs them all, those with the same settings together.
+    pub fn run(&mut self, sequences: &[Sequence]) -> io::Result<Vec<Outcome>> {
+        let mut outcomes = vec![Outcome::default(); sequences.len()];
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|at| sequences[*at].settings);
+        for group in order.chunk_by(|a, b| sequences[*a].settings == sequences[*b].settings) {
+            self.apply(sequences[group[0]].settings)?;
+            self.first = self.next;
+            self.next += u32::try_from(group.len()).unwrap_or(u32::MAX);
+            self.late = vec![Vec::new(); group.len()];
+            let mut runs = Vec::with_capacity(group.len());
+            for (number, at) in group.iter().enumerate() {
+                runs.push(Run::new(&sequences[*at], number, self.tuple(number)));
+            }
+            let longest = group.iter().map(|at| sequences[*at].steps.len()).max().unwrap_or(0);
+            for step in 0..longest {
+                let waits = group.iter().filter_map(|at| match sequences[*at].steps.get(step) {
+                    Some(Step::Wait(ms)) => Some(u64::from(*ms)),
+                    _ => None,
+                });
+                if let Some(ms) = waits.max() {
+                    std::thread::sleep(Duration::from_millis(ms));
+                }
+                for run in &mut runs {
+                    run.step(self, step)?;
+                }
+            }
+            for (run, at) in runs.into_iter().zip(group) {
+                outcomes[*at] = run.end(self)?;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn apply(&mut self, settings: Settings) -> io::Result<()> {
+        if self.settings != Some(settings) {
+            set("net.ipv4.tcp_rfc1337", if settings.rfc1337 { "1" } else { "0" })?;
+            set("net.ipv4.tcp_invalid_ratelimit", if settings.ratelimit { "500" } else { "0" })?;
+            self.settings = Some(settings);
+        }
+        Ok(())
+    }
+
+    /// A tuple that was not used for a long time.
+    #[expect(clippy::cast_possible_truncation, reason = "both are remainders")]
+    fn tuple(&self, number: usize) -> Tuple {
+        let number = self.first.wrapping_add(number as u32);
+        let port = FIRST_PORT + (number % PORT_COUNT) as u16;
+        let peer = Ipv4Addr::from_bits(FIRST_PEER + number % PEER_COUNT);
+        Tuple { local: SocketAddrV4::new(LOCAL, port), peer: SocketAddrV4::new(peer, PEER_PORT) }
+    }
+
+    /// What came for one of the batch outside its own steps.
+    pub(super) fn take_late(&mut self, number: usize) -> Vec<Segment> {
+        std::mem::take(&mut self.late[number])
+    }
+
+    pub(super) fn inject(&mut self, tuple: Tuple, segment: &Segment) -> io::Result<()> {
+        self.tun.inject(&encode(tuple, segment))
+    }
+
+    /// All that the kernel has sent on this tuple; what it sent on others is kept for them.
+    pub(super) fn answers(&mut self, tuple: Tuple) -> io::Result<Vec<Segment>> {
+        let mut answers = Vec::new();
+        while let Some(packet) = self.tun.next_packet()? {
+            let Some((of, segment)) = decode(packet) else { continue };
+            if of == tuple {
+                answers.push(segment);
+            } else if of.peer.port() == PEER_PORT {
+                let number =
+                    of.peer.ip().to_bits().wrapping_sub(FIRST_PEER).wrapping_sub(self.first % PEER_COUNT);
+                if let Some(late) = self.late.get_mut(number as usize) {
+                    late.push(segment);
+                }
+            }
+        }
+        Ok(answers)
+    }
+}

@@ -1,0 +1,401 @@
+//! One sequence on both sides.
+
+use super::Tuple;
+use super::bench::Bench;
+use super::socket;
+use super::sockets::Found;
+use super::step::{AckFrom, Probe, SeqFrom, Sequence, Step};
+use rustix::fd::OwnedFd;
+use std::fmt::{self, Write as _};
+use std::io;
+use std::net::SocketAddrV4;
+use std::time::Instant;
+use tcp::machine::{Call, Condition, Endpoint, Event, Kind, Nanos, Row};
+use tcp::profile::Stack;
+use tcp::{Flags, Segment, Seq, State, Timestamps};
+
+static LIMITED: Stack = Stack::LINUX;
+static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..Stack::LINUX };
+
+/// What the kernel's timers may be off by: two ticks at 250 Hz.
+const TICKS_MS: u64 = 8;
+/// The window of the peer, and of connections that fill a queue.
+const WINDOW: u16 = 60_000;
+
+/// Kernel and machine did not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// At this step, counted from 0.
+    pub step: usize,
+    /// This was different.
+    pub what: String,
+    /// What happened until then, a line a step.
+    pub trace: String,
+}
+
+/// How a sequence went.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// For each step that was taken the row of the machine's table that applied, if one did.
+    pub rows: Vec<Option<&'static Row>>,
+    /// What was different, if something was; no further step was taken then.
+    pub difference: Option<Difference>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}: {}\n{}", self.step + 1, self.what, self.trace)
+    }
+}
+
+pub(super) struct Run<'a> {
+    sequence: &'a Sequence,
+    number: usize,
+    tuple: Tuple,
+    machine: Endpoint,
+    start: Instant,
+    /// The socket of the connection that the machine is in.
+    socket: Option<OwnedFd>,
+    /// Those of connections before it, which are over.
+    stale: Vec<OwnedFd>,
+    listener: Option<OwnedFd>,
+    life: u32,
+    /// The kernel's last TSval.
+    echo: u32,
+    exists: bool,
+    trace: String,
+    outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(sequence: &'a Sequence, number: usize, tuple: Tuple) -> Self {
+        let stack = if sequence.settings.ratelimit { &LIMITED } else { &UNLIMITED };
+        let mut machine = Endpoint::new(stack, Seq::new(0)).with_timestamps(1);
+        machine.set(Condition::Rfc1337, sequence.settings.rfc1337);
+        Self {
+            sequence,
+            number,
+            tuple,
+            machine,
+            start: Instant::now(),
+            socket: None,
+            stale: Vec::new(),
+            listener: None,
+            life: 0,
+            echo: 0,
+            exists: false,
+            trace: String::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn now(&self) -> Nanos {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn step(&mut self, bench: &mut Bench, at: usize) -> io::Result<()> {
+        let Some(step) = self.sequence.steps.get(at).filter(|_| self.outcome.difference.is_none()) else {
+            return Ok(());
+        };
+        let before = self.machine.clone();
+        let mut replies = bench.answers(self.tuple)?;
+        let late = bench.take_late(self.number);
+        replies.splice(0..0, late);
+        if let Some(odd) = replies.iter().find(|segment| !is_again(&before, segment)) {
+            let what = format!("the kernel sent by itself: {}", self.shown(odd));
+            self.differs(at, what);
+            return Ok(());
+        }
+        let now = self.now();
+        self.outcome.rows.push(None);
+        self.act(bench, now, step)?;
+        let replies = bench.answers(self.tuple)?;
+        let found = bench.sockets.find(self.tuple)?;
+        let after = self.now();
+        self.exists = found.is_some();
+        if let Some(first) = replies.iter().find(|segment| segment.flags.has(Flags::SYN)) {
+            self.machine.set_next_iss(first.seq);
+        }
+        self.follow(now, step);
+        let mut said = Vec::new();
+        while let Some(segment) = self.machine.poll_transmit(now) {
+            said.push(segment);
+        }
+        let _ = writeln!(self.trace, "  {step}");
+        let _ = write!(self.trace, "    kernel :");
+        for segment in &replies {
+            let _ = write!(self.trace, " [{}]", self.shown(segment));
+        }
+        let _ = writeln!(self.trace, " {}", kernel_state(found));
+        let _ = write!(self.trace, "    machine:");
+        for segment in &said {
+            let _ = write!(self.trace, " [{}]", self.shown(segment));
+        }
+        let mini = if self.machine.is_mini() { " mini" } else { "" };
+        let row = self.outcome.rows.last().copied().flatten();
+        let because = row.map_or("no row", |row| row.source.text);
+        let number = row.map_or("", |row| row.source.number);
+        let _ = writeln!(self.trace, " {}{mini}, row {number} {because}", self.machine.state());
+        if let Some(what) = self.compare(&before, &replies, &said, found, now, after) {
+            self.differs(at, what);
+            return Ok(());
+        }
+        for segment in &replies {
+            self.echo = segment.timestamps.map_or(self.echo, |timestamps| timestamps.value);
+            if segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::RST) {
+                self.machine.set_window(segment.window);
+            }
+        }
+        self.adopt()
+    }
+
+    fn differs(&mut self, step: usize, what: String) {
+        self.outcome.difference = Some(Difference { step, what, trace: std::mem::take(&mut self.trace) });
+    }
+
+    /// The segment that a probe stands for now.
+    fn segment(&self, probe: &Probe) -> Segment {
+        let machine = &self.machine;
+        let fresh = machine.life() == 0;
+        let initial = if fresh { Seq::new(self.sequence.isn) } else { machine.irs() };
+        let seq = match probe.seq_from {
+            SeqFrom::Next if fresh => initial,
+            SeqFrom::Next => machine.rcv_nxt(),
+            SeqFrom::Edge => machine.rcv_edge(),
+            SeqFrom::Initial => initial,
+        };
+        let ack = match probe.ack_from {
+            AckFrom::Next => machine.snd_nxt(),
+            AckFrom::Unacknowledged => machine.snd_una(),
+            AckFrom::Initial => machine.iss(),
+        };
+        let clock = if machine.ts_recent() == 0 { self.sequence.clock } else { machine.ts_recent() };
+        let has_ack = probe.flags.has(Flags::ACK);
+        Segment {
+            flags: probe.flags,
+            seq: seq.plus(probe.seq.cast_unsigned()),
+            ack: if has_ack { ack.plus(probe.ack.cast_unsigned()) } else { Seq::new(0) },
+            length: u32::from(probe.length),
+            window: WINDOW,
+            timestamps: probe.ts.map(|ts| Timestamps {
+                value: clock.wrapping_add(ts.cast_unsigned()),
+                echo: if has_ack { self.echo } else { 0 },
+            }),
+        }
+    }
+
+    /// Does the step on the kernel's side.
+    fn act(&mut self, bench: &mut Bench, now: Nanos, step: &Step) -> io::Result<()> {
+        match step {
+            Step::Segment(probe) => bench.inject(self.tuple, &self.segment(probe))?,
+            Step::Listen => self.listener = Some(socket::listen(self.tuple.local, 64)?),
+            Step::Unlisten => self.listener = None,
+            // The bench has waited, once for all.
+            Step::Wait(_) => {}
+            Step::ListenFull => self.listener = Some(self.full(bench)?),
+            Step::Connect => {
+                if self.machine.state() == State::Closed {
+                    self.socket = Some(socket::connect(self.tuple.local, self.tuple.peer)?);
+                }
+            }
+            Step::Send(_) | Step::Shutdown | Step::Close | Step::CloseUnread | Step::Abort => {
+                self.call(now, step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls that need a socket: done on both sides, or on none.
+    fn call(&mut self, now: Nanos, step: &Step) -> io::Result<()> {
+        let Some(socket) = self.socket.take() else { return Ok(()) };
+        match step {
+            Step::Send(bytes) => {
+                socket::send(&socket, *bytes);
+                self.note(now, Event::Call(Call::Send), None);
+                self.machine.handle_send(now, u32::from(*bytes));
+                self.socket = Some(socket);
+                return Ok(());
+            }
+            Step::Shutdown => {
+                socket::shutdown(&socket);
+                self.call_machine(now, Call::ShutdownWrite);
+                self.socket = Some(socket);
+                return Ok(());
+            }
+            Step::Close | Step::Abort => socket::drain(&socket),
+            _ => {}
+        }
+        let call = if *step == Step::Abort {
+            socket::linger_zero(&socket)?;
+            Call::Abort
+        } else if socket::has_unread(&socket) {
+            Call::CloseUnread
+        } else {
+            Call::Close
+        };
+        drop(socket);
+        self.call_machine(now, call);
+        Ok(())
+    }
+
+    fn call_machine(&mut self, now: Nanos, call: Call) {
+        self.note(now, Event::Call(call), None);
+        self.machine.handle_call(now, call);
+    }
+
+    /// Notes the row that is about to apply.
+    fn note(&mut self, now: Nanos, event: Event, segment: Option<&Segment>) {
+        if let Some(row) = self.outcome.rows.last_mut() {
+            *row = self.machine.row(now, event, segment);
+        }
+    }
+
+    /// A listener behind the port whose accept queue is full.
+    fn full(&self, bench: &mut Bench) -> io::Result<OwnedFd> {
+        let listener = socket::listen(self.tuple.local, 0)?;
+        let peer = SocketAddrV4::new(*self.tuple.peer.ip(), self.tuple.peer.port() + 1);
+        let tuple = Tuple { peer, ..self.tuple };
+        let syn = Segment { flags: Flags::SYN, window: WINDOW, ..Segment::default() };
+        bench.inject(tuple, &syn)?;
+        for answer in bench.answers(tuple)? {
+            let ack = Segment { flags: Flags::ACK, seq: Seq::new(1), ack: answer.seq.plus(1), ..syn };
+            bench.inject(tuple, &ack)?;
+        }
+        Ok(listener)
+    }
+
+    /// Does the step on the machine's side, unless it was done already.
+    fn follow(&mut self, now: Nanos, step: &Step) {
+        match step {
+            Step::Segment(probe) => {
+                let segment = self.segment(probe);
+                self.note(now, Event::Segment(Kind::of(&segment)), Some(&segment));
+                self.machine.handle_segment(now, &segment);
+            }
+            Step::Listen if self.machine.life() == 0 => self.call_machine(now, Call::Listen),
+            Step::Listen => self.machine.set(Condition::Listener, true),
+            Step::ListenFull => {
+                self.machine.set(Condition::Listener, true);
+                self.machine.set(Condition::QueueFull, true);
+            }
+            Step::Unlisten => {
+                self.machine.set(Condition::Listener, false);
+                self.machine.set(Condition::QueueFull, false);
+            }
+            Step::Connect if self.machine.state() == State::Closed => {
+                self.call_machine(now, Call::Connect);
+            }
+            _ => {}
+        }
+        if self.machine.life() != self.life {
+            self.life = self.machine.life();
+            if *step != Step::Connect {
+                self.stale.extend(self.socket.take());
+            }
+        }
+    }
+
+    /// Takes the connection from the listener once it is complete.
+    fn adopt(&mut self) -> io::Result<()> {
+        if let (None, Some(listener)) = (&self.socket, &self.listener)
+            && !self.machine.is_set(Condition::QueueFull)
+            && self.exists
+            && !matches!(self.machine.state(), State::SynReceived)
+        {
+            self.socket = socket::accept(listener)?;
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &self,
+        before: &Endpoint,
+        replies: &[Segment],
+        said: &[Segment],
+        found: Option<Found>,
+        now: Nanos,
+        after: Nanos,
+    ) -> Option<String> {
+        let replies: Vec<&Segment> = replies.iter().filter(|reply| !is_resent(before, reply)).collect();
+        let same = replies.len() == said.len()
+            && replies.iter().zip(said).all(|(kernel, machine)| seen(kernel) == seen(machine));
+        if !same {
+            return Some("another reply".to_owned());
+        }
+        let state = match self.machine.state() {
+            State::Closed | State::Listen => None,
+            state => Some((state, self.machine.is_mini())),
+        };
+        let kernel = found.map(|found| (found.state, found.mini));
+        if state != kernel {
+            return Some("another state".to_owned());
+        }
+        let (Some(found), Some(until)) = (found.filter(|found| found.mini), self.machine.poll_timeout())
+        else {
+            return None;
+        };
+        let low = until.saturating_sub(after) / 1_000_000;
+        let high = (until.saturating_sub(now) + (after - now)) / 1_000_000 + 1;
+        let left = u64::from(found.left_ms);
+        (left + TICKS_MS < low || left > high + TICKS_MS)
+            .then(|| format!("another timer: the kernel's has {left} ms, the machine's {low} to {high}"))
+    }
+
+    fn shown(&self, segment: &Segment) -> String {
+        let machine = &self.machine;
+        let mut text = segment.flags.to_string();
+        let _ = write!(text, " seq=next{:+}", segment.seq.since(machine.snd_nxt()));
+        if segment.flags.has(Flags::ACK) {
+            let _ = write!(text, " ack=next{:+}", segment.ack.since(machine.rcv_nxt()));
+        }
+        if segment.length > 0 {
+            let _ = write!(text, " len={}", segment.length);
+        }
+        if let Some(timestamps) = segment.timestamps {
+            let _ =
+                write!(text, " ecr={:+}", timestamps.echo.wrapping_sub(machine.ts_recent()).cast_signed());
+        }
+        text
+    }
+
+    /// Removes what is left of it in the kernel.
+    pub(super) fn end(mut self, bench: &mut Bench) -> io::Result<Outcome> {
+        self.listener = None;
+        for socket in self.socket.take().into_iter().chain(self.stale.drain(..)) {
+            socket::linger_zero(&socket)?;
+        }
+        bench.sockets.destroy(self.tuple)?;
+        bench.answers(self.tuple)?;
+        Ok(self.outcome)
+    }
+}
+
+/// What counts of a segment.
+fn seen(segment: &Segment) -> (u8, Seq, Seq, u32, Option<u32>) {
+    let flags = segment.flags.bits() & !Flags::PSH.bits();
+    let ack = if segment.flags.has(Flags::ACK) { segment.ack } else { Seq::new(0) };
+    (flags, segment.seq, ack, segment.length, segment.timestamps.map(|timestamps| timestamps.echo))
+}
+
+/// Data or a FIN that was sent before.
+fn is_resent(machine: &Endpoint, segment: &Segment) -> bool {
+    !segment.flags.has(Flags::SYN)
+        && !segment.flags.has(Flags::RST)
+        && segment.span() > 0
+        && segment.seq.before(machine.snd_nxt())
+}
+
+/// What a timer of the kernel sends again.
+fn is_again(machine: &Endpoint, segment: &Segment) -> bool {
+    is_resent(machine, segment) || segment.flags.has(Flags::SYN) && segment.seq == machine.iss()
+}
+
+fn kernel_state(found: Option<Found>) -> String {
+    match found {
+        None => "no socket".to_owned(),
+        Some(found) => {
+            let mini = if found.mini { format!(" mini {} ms", found.left_ms) } else { String::new() };
+            format!("{}{mini}", found.state)
+        }
+    }
+}

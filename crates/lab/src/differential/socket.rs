@@ -1,0 +1,74 @@
+//! Sockets of this process, as the kernel's side of a connection.
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
+use std::io;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+fn stream(local: SocketAddrV4) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::net::bind(&socket, &local)?;
+    Ok(socket)
+}
+
+/// A listener whose accept queue holds `backlog + 1`.
+pub(super) fn listen(local: SocketAddrV4, backlog: i32) -> io::Result<OwnedFd> {
+    let socket = stream(local)?;
+    rustix::net::listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+/// A socket that has sent its SYN.
+pub(super) fn connect(local: SocketAddrV4, peer: SocketAddrV4) -> io::Result<OwnedFd> {
+    let socket = stream(local)?;
+    match rustix::net::connect(&socket, &peer) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The next connection of a listener, if one waits.
+pub(super) fn accept(listener: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match rustix::net::accept_with(listener, flags) {
+        Ok(socket) => {
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            Ok(Some(socket))
+        }
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends; what the socket's state does not allow does nothing.
+pub(super) fn send(socket: &OwnedFd, bytes: u16) {
+    let _ =
+        rustix::net::send(socket, &vec![0; usize::from(bytes)], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// shutdown(SHUT_WR); what the socket's state does not allow does nothing.
+pub(super) fn shutdown(socket: &OwnedFd) {
+    let _ = rustix::net::shutdown(socket, Shutdown::Write);
+}
+
+/// Reads all there is.
+pub(super) fn drain(socket: &OwnedFd) {
+    let mut buffer = [0; 4_096];
+    while matches!(rustix::net::recv(socket, &mut buffer[..], RecvFlags::DONTWAIT), Ok((_, 1..))) {}
+}
+
+/// True if received data waits to be read.
+pub(super) fn has_unread(socket: &OwnedFd) -> bool {
+    rustix::io::ioctl_fionread(socket).is_ok_and(|bytes| bytes > 0)
+}
+
+/// close() will abort.
+pub(super) fn linger_zero(socket: &OwnedFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
+}

@@ -1,0 +1,8 @@
+//! The close machine equals the kernel (docs/exceptions.md says where it does not).
+#![allow(
+    clippy::print_stdout,
+    reason = "a difference and a skip are said where the test is run by hand, too"
+)]
+
+mod namespace;
+mod rows;

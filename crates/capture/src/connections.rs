@@ -9,16 +9,18 @@ mod endless;
 mod key;
 mod line;
 mod live;
+mod order;
 mod pages;
 mod record;
 mod resets;
 mod twice;
 
 pub use answer::{Connection, Ending, Handshake, HttpSummary, Note, PerSide, Reuse, Versions, Who};
+pub use order::InOrder;
 pub use resets::{Outcome, ResetCause};
 
-use crate::Packet;
 use crate::clock::{ClockTally, Reading};
+use crate::packet::{Flow, Head, Packet, Sink};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use key::{Side, Tuple, Wide};
@@ -41,7 +43,7 @@ pub struct Options {
     /// What is forgotten, for a stream that never ends; none for files, where every connection is kept.
     pub endless: Option<Endless>,
     /// The part of the connections that is followed: this one of so many, by tuple. `(0, 1)` is all of them. Each part
-    /// has the same seed and is shown every packet; [`Connections::in_order`] puts them together again. Not for
+    /// has the same seed and is shown every packet; [`InOrder`] puts them together again. Not for
     /// endless streams.
     pub shard: (u32, u32),
 }
@@ -79,8 +81,9 @@ impl Default for Endless {
     }
 }
 
-/// Both ends of a connection may linger and speak up again: so many ended ones keep their running state.
-const LINGERING: usize = 512;
+/// Both ends of a connection may linger and speak up again: an ended one keeps its running state for so many more
+/// packets. They are counted over all shards, so that an answer does not depend on how many there are.
+const LINGERING: u32 = 4_096;
 
 /// A SYN with the number of the one before opens a new connection only if the old was closed and quiet for so long.
 const SAME_ISN_QUIET_NS: i64 = 1_000_000_000;
@@ -95,8 +98,9 @@ pub struct Connections {
     records: Pages<Record>,
     wide: Wide,
     lives: Pages<Live>,
-    /// Ended connections that still have running state, in the order in which they ended.
-    lingering: VecDeque<u32>,
+    /// Ended connections that still have running state, in the order in which they ended, and the count of packets
+    /// shown by then.
+    lingering: VecDeque<(u32, u32)>,
     /// Where the search for one to give up goes on.
     hand: u32,
     twice: Twice,
@@ -107,6 +111,9 @@ pub struct Connections {
     shown: u32,
     refused: u64,
     now_ns: i64,
+    /// The earliest and the latest time of a packet that was shown.
+    earliest_ns: i64,
+    latest_ns: i64,
     endless: endless::Queues,
 }
 
@@ -130,6 +137,8 @@ impl Connections {
             shown: 0,
             refused: 0,
             now_ns: i64::MIN,
+            earliest_ns: i64::MAX,
+            latest_ns: i64::MIN,
             endless: endless::Queues::default(),
         }
     }
@@ -149,22 +158,40 @@ impl Connections {
         self.count
     }
 
+    /// The times of the earliest and the latest packet that was shown, in nanoseconds since 1970.
+    pub fn span_ns(&self) -> Option<(i64, i64)> {
+        (self.earliest_ns <= self.latest_ns).then_some((self.earliest_ns, self.latest_ns))
+    }
+
     /// Takes a packet.
     pub fn push(&mut self, packet: &Packet<'_>) {
-        let (tuple, side) = Tuple::of(&packet.flow, packet.context);
-        let hash = tuple.hash(&self.state);
-        let (shard, shards) = self.options.shard;
-        self.shown = self.shown.wrapping_add(1);
-        // Mixed again: a bit of the hash that is the same for all would leave half of the table's places unused.
-        if shards > 1 && (hash.wrapping_mul(0x9e37_79b9) >> 16) % shards != shard {
-            return;
+        if self.wants(&packet.head()) {
+            self.take(packet);
         }
+    }
+
+    /// True if what has this hash is for another shard.
+    #[inline]
+    fn is_foreign(&self, hash: u32) -> bool {
+        let (shard, shards) = self.options.shard;
+        // Mixed again: a bit of the hash that is the same for all would leave half of the table's places unused.
+        let mixed = hash.wrapping_mul(0x9e37_79b9) >> 16;
+        shards > 1 && mixed % shards != shard
+    }
+
+    fn take_own(&mut self, hash: u32, tuple: &Tuple, side: Side, packet: &Packet<'_>) {
         self.packets += 1;
-        let found = self.find(hash, &tuple);
+        while let Some((index, since)) = self.lingering.front().copied()
+            && self.shown.wrapping_sub(since) > LINGERING
+        {
+            self.lingering.pop_front();
+            self.drop_live(index);
+        }
+        let found = self.find(hash, tuple);
         let index = match found {
             Some(index) if !self.begins_anew(index, side, packet) => index,
             _ => {
-                let Some(index) = self.begin(hash, &tuple, side, packet, found) else {
+                let Some(index) = self.begin(hash, tuple, side, packet, found) else {
                     self.refused += 1;
                     return;
                 };
@@ -175,6 +202,22 @@ impl Connections {
         if self.options.endless.is_some() {
             self.forget(packet.time_ns);
         }
+    }
+
+    /// Takes the reading off a SYN. All readings between two addresses are of one shard: what they amount to does not
+    /// depend on how many shards there are.
+    fn read_clock(&mut self, packet: &Packet<'_>) {
+        let Some(timestamps) = packet.segment.timestamps else { return };
+        let flow = &packet.flow;
+        let of_addresses = Flow { source_port: 0, destination_port: 0, ..*flow };
+        if self.options.shard.1 > 1 && self.is_foreign(Tuple::of(&of_addresses, 0).0.hash(&self.state)) {
+            return;
+        }
+        let is_answer = packet.segment.flags.has(Flags::ACK);
+        let port = if is_answer { flow.destination_port } else { flow.source_port };
+        let (packet, time_ns, value) = (packet.number, packet.time_ns, timestamps.value);
+        let reading = Reading { packet, time_ns, value, port };
+        self.clocks.take(flow.source, flow.destination, self.shown, reading);
     }
 
     fn find(&self, hash: u32, tuple: &Tuple) -> Option<u32> {
@@ -277,7 +320,7 @@ impl Connections {
     }
 
     fn follow(&mut self, index: u32, side: Side, packet: &Packet<'_>) {
-        let Self { records, lives, twice, clocks, .. } = self;
+        let Self { records, lives, twice, .. } = self;
         let Some(record) = records.get_mut(index) else { return };
         let segment = &packet.segment;
         note_packet(record, side, packet);
@@ -290,15 +333,6 @@ impl Connections {
             return;
         }
         note_opening(record, side, packet);
-        if segment.flags.has(Flags::SYN)
-            && let Some(timestamps) = segment.timestamps
-        {
-            let flow = &packet.flow;
-            let is_answer = segment.flags.has(Flags::ACK);
-            let port = if is_answer { flow.destination_port } else { flow.source_port };
-            let (packet, time_ns, value) = (packet.number, packet.time_ns, timestamps.value);
-            clocks.take(flow.source, flow.destination, Reading { packet, time_ns, value, port });
-        }
         let lone_syn = segment.flags == Flags::SYN && segment.length == 0;
         if record.live == NONE {
             if record.is_over() && record.marks.has(Marks::QUEUED) {
@@ -333,17 +367,12 @@ impl Connections {
         let ends_now = record.is_over() && !record.marks.has(Marks::QUEUED);
         if ends_now {
             record.marks.add(Marks::QUEUED);
-            self.lingering.push_back(index);
+            self.lingering.push_back((index, self.shown));
             if self.options.endless.is_some()
                 && let Some(record) = self.records.get(index)
             {
                 self.endless.ended(index, record.number, packet.time_ns);
             }
-        }
-        if self.lingering.len() > LINGERING
-            && let Some(oldest) = self.lingering.pop_front()
-        {
-            self.drop_live(oldest);
         }
         if self.lives.used() > self.options.max_live {
             self.give_one_up();
@@ -396,26 +425,6 @@ impl Connections {
         }
     }
 
-    /// All connections of these shards, which were shown the same packets, in the order of their first packets. Call
-    /// [`Self::finish`] before.
-    pub fn in_order(shards: &[Self]) -> impl Iterator<Item = Connection> + '_ {
-        let mut numbers: Vec<Vec<u32>> =
-            shards.iter().map(|shard| Vec::with_capacity(shard.records.places())).collect();
-        for (number, (shard, _)) in (1..).zip(Order::of(shards)) {
-            numbers[shard].push(number);
-        }
-        (1..).zip(Order::of(shards)).map(move |(number, (shard, record))| {
-            let mut connection = shards[shard].answer(record);
-            connection.number = number;
-            if let Some(reuse) = &mut connection.reuses {
-                // In a shard this is a place, counted from 1.
-                let place = reuse.previous.saturating_sub(1) as usize;
-                reuse.previous = numbers[shard].get(place).copied().unwrap_or_default();
-            }
-            connection
-        })
-    }
-
     /// All connections, in the order of their first packets. Call [`Self::finish`] before. For shards see
     /// [`Self::in_order`].
     pub fn iter(&self) -> impl Iterator<Item = Connection> + '_ {
@@ -431,8 +440,7 @@ impl Connections {
 
     /// Takes the clocks of another shard, for [`Self::clocks`].
     pub fn absorb_clocks(&mut self, other: &mut Self) {
-        let none = ClockTally::new(FixedState::with_seed(self.options.seed));
-        self.clocks.absorb(std::mem::replace(&mut other.clocks, none));
+        self.clocks.absorb(&mut other.clocks);
     }
 
     fn answer(&self, record: &Record) -> Connection {
@@ -440,27 +448,29 @@ impl Connections {
     }
 }
 
-/// The records of several shards, by their first packets.
-struct Order<'a> {
-    shards: &'a [Connections],
-    next: Vec<u32>,
-}
-
-impl<'a> Order<'a> {
-    fn of(shards: &'a [Connections]) -> Self {
-        Self { shards, next: vec![0; shards.len()] }
+impl Sink for Connections {
+    #[inline]
+    fn wants(&mut self, head: &Head) -> bool {
+        self.shown = self.shown.wrapping_add(1);
+        self.earliest_ns = self.earliest_ns.min(head.time_ns);
+        self.latest_ns = self.latest_ns.max(head.time_ns);
+        // Which shard reads a clock depends on other things than who follows a connection.
+        if self.options.shard.1 == 1 || head.flags.has(Flags::SYN) {
+            return true;
+        }
+        let (tuple, _) = Tuple::of(&head.flow, head.context);
+        !self.is_foreign(tuple.hash(&self.state))
     }
-}
 
-impl<'a> Iterator for Order<'a> {
-    type Item = (usize, &'a Record);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let heads = self.shards.iter().zip(&self.next).enumerate();
-        let heads = heads.filter_map(|(at, (shard, next))| Some((at, shard.records.get(*next)?)));
-        let (at, record) = heads.min_by_key(|(_, record)| record.number)?;
-        self.next[at] += 1;
-        Some((at, record))
+    fn take(&mut self, packet: &Packet<'_>) {
+        if packet.segment.flags.has(Flags::SYN) {
+            self.read_clock(packet);
+        }
+        let (tuple, side) = Tuple::of(&packet.flow, packet.context);
+        let hash = tuple.hash(&self.state);
+        if !self.is_foreign(hash) {
+            self.take_own(hash, &tuple, side, packet);
+        }
     }
 }
 

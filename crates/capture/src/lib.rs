@@ -14,12 +14,12 @@ mod reader;
 mod traffic;
 
 pub use connections::{
-    Connection, Connections, Ending, Endless, Handshake, HttpSummary, Note, Options, Outcome, PerSide,
-    ResetCause, Reuse, Versions, Who,
+    Connection, Connections, Ending, Endless, Handshake, HttpSummary, InOrder, Note, Options, Outcome,
+    PerSide, ResetCause, Reuse, Versions, Who,
 };
 pub use file::{Break, FileEnding, Refused};
 pub use link::Statistics;
 pub use merge::Merge;
-pub use packet::{Flow, Packet};
+pub use packet::{Flow, Head, Packet, Sink};
 pub use reader::Reader;
 pub use traffic::TrafficTally;

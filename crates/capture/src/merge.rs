@@ -1,6 +1,7 @@
 //! Several captures as one, by time: the files of a rotating capture, or both ends of one path.
 
-use crate::{Packet, Reader};
+use crate::Reader;
+use crate::packet::{Each, Packet, Sink};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -35,9 +36,14 @@ impl<'a> Merge<'a> {
     }
 
     /// Reads up to so many frames and gives the segments in them; false if there are no more frames.
-    pub fn advance(&mut self, frames: u64, mut sink: impl FnMut(&Packet<'_>)) -> bool {
+    pub fn advance(&mut self, frames: u64, sink: impl FnMut(&Packet<'_>)) -> bool {
+        self.advance_into(frames, &mut Each(sink))
+    }
+
+    /// The same, and asks which segments are wanted.
+    pub fn advance_into(&mut self, frames: u64, sink: &mut impl Sink) -> bool {
         if let [only] = self.readers.as_mut_slice() {
-            return only.advance(frames, sink);
+            return only.advance_into(frames, sink);
         }
         if !self.begun {
             self.begun = true;
@@ -49,7 +55,7 @@ impl<'a> Merge<'a> {
             let Some(mut head) = self.heads.peek_mut() else { return false };
             let place = head.0.1;
             let reader = &mut self.readers[place];
-            reader.advance(1, &mut sink);
+            reader.advance_into(1, sink);
             match reader.peek_time() {
                 // Changing it puts it in its place when it goes out of scope.
                 Some(time) => *head = Reverse((time, place)),

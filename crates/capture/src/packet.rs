@@ -1,6 +1,6 @@
 //! One TCP segment of a capture, with what the file and the layers below say of it.
 
-use tcp::Segment;
+use tcp::{Flags, Segment};
 
 /// The two ends of a segment as it travels. Addresses are 128 bits, IPv4 mapped into IPv6 (`::ffff:a.b.c.d`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,4 +42,48 @@ pub struct Packet<'a> {
     pub ttl: u8,
     /// True if the packet was cut by the snap length.
     pub cut: bool,
+}
+
+/// What is known of a segment before its options and data are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Time, in nanoseconds since 1970.
+    pub time_ns: i64,
+    /// Who sends to whom.
+    pub flow: Flow,
+    /// The network that the addresses belong to, as in [`Packet::context`].
+    pub context: u32,
+    /// Flags.
+    pub flags: Flags,
+}
+
+impl Packet<'_> {
+    /// Its head.
+    pub const fn head(&self) -> Head {
+        Head { time_ns: self.time_ns, flow: self.flow, context: self.context, flags: self.segment.flags }
+    }
+}
+
+/// What takes the segments of a capture, and need not take all of them.
+pub trait Sink {
+    /// Asked once for every segment, in their order. What it does not want is not decoded any further.
+    fn wants(&mut self, head: &Head) -> bool;
+
+    /// Takes the segment that it was asked about last.
+    fn take(&mut self, packet: &Packet<'_>);
+}
+
+/// Gives every segment to a function.
+pub(crate) struct Each<F>(pub(crate) F);
+
+impl<F: FnMut(&Packet<'_>)> Sink for Each<F> {
+    #[inline]
+    fn wants(&mut self, _: &Head) -> bool {
+        true
+    }
+
+    #[inline]
+    fn take(&mut self, packet: &Packet<'_>) {
+        self.0(packet);
+    }
 }

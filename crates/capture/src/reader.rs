@@ -1,8 +1,8 @@
 //! Captures as they are read: from a mapped file without copying, or from a stream while it grows.
 
-use crate::Packet;
 use crate::file::{self, Break, Compression, FileEnding, Format, Refused, Step};
 use crate::link::{Decoder, Statistics};
+use crate::packet::{Each, Packet, Sink};
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +135,12 @@ impl<'a> Reader<'a> {
 
     /// Reads up to so many frames and gives the segments in them; false if there are no more frames. A stream is
     /// waited for only until something has arrived that is new.
-    pub fn advance(&mut self, frames: u64, mut sink: impl FnMut(&Packet<'_>)) -> bool {
+    pub fn advance(&mut self, frames: u64, sink: impl FnMut(&Packet<'_>)) -> bool {
+        self.advance_into(frames, &mut Each(sink))
+    }
+
+    /// The same, and asks which segments are wanted.
+    pub fn advance_into(&mut self, frames: u64, sink: &mut impl Sink) -> bool {
         let mut left = frames;
         while left > 0 {
             let Self { input, format, decoder, at, number, ending } = self;
@@ -149,8 +154,8 @@ impl<'a> Reader<'a> {
             let mut walk = Walk { at, number, left: &mut left, decoder };
             // The classic format gets a loop of its own, in which its step is no call.
             let step = match format {
-                Format::Pcap(pcap) => walk.run(bytes, |bytes, at| pcap.step(bytes, at), &mut sink),
-                other => walk.run(bytes, |bytes, at| other.step(bytes, at), &mut sink),
+                Format::Pcap(pcap) => walk.run(bytes, |bytes, at| pcap.step(bytes, at), sink),
+                other => walk.run(bytes, |bytes, at| other.step(bytes, at), sink),
             };
             let Some(step) = step else { return true };
             let waited = matches!(self.input, Input::Stream(_)) && left < frames;
@@ -233,6 +238,15 @@ impl<'a> Reader<'a> {
         self.ending.as_ref()
     }
 
+    /// Another reader of the same bytes, from their beginning; `None` if they are read from a stream or have to be
+    /// decompressed.
+    pub fn another(&self) -> Option<Self> {
+        match &self.input {
+            Input::Mapped(bytes) => Self::new(bytes).ok(),
+            Input::Stream(_) => None,
+        }
+    }
+
     /// Bytes of the file read so far, before decompression.
     pub fn consumed(&self) -> u64 {
         match &self.input {
@@ -258,7 +272,7 @@ impl Walk<'_> {
         &mut self,
         bytes: &[u8],
         mut step: impl FnMut(&[u8], usize) -> Step,
-        sink: &mut impl FnMut(&Packet<'_>),
+        sink: &mut impl Sink,
     ) -> Option<Step> {
         loop {
             // Looked at where it lies: a copy of what was just written in parts waits for all writes before it.

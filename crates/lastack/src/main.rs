@@ -14,6 +14,8 @@ mod man;
 mod mapped;
 mod progress;
 mod read;
+mod read_follow;
+mod read_lines;
 mod read_progress;
 mod screen;
 mod sequence;

@@ -3,23 +3,25 @@
 use crate::arguments::Read;
 use crate::filter::Filter;
 use crate::mapped::{Source, is_stdin};
+use crate::read_follow::{Followed, follow, threads};
+use crate::read_lines::{Lines, Output};
 use crate::read_progress::Progress;
 use crate::{Outcome, screen};
 use anyhow::Context as _;
-use capture::{Connection, Connections, Endless, FileEnding, Merge, Note, Options, Reader, TrafficTally};
-use evidence::{Case, Gap, Traffic, Unseen};
+use capture::{
+    Connection, Connections, Endless, FileEnding, InOrder, Merge, Note, Options, Reader, TrafficTally,
+};
+use evidence::{Case, Clocks, Gap, Traffic, Unseen};
 use report::Report;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 /// Frames between two looks for connections of a stream that are done with.
 const BATCH: u64 = 256;
-/// Frames of files between two looks at the clock.
-const LARGE_BATCH: u64 = 1 << 16;
-/// Bytes that are written to stdout at once.
+/// Bytes of lines that are kept before they are written.
 const AT_ONCE: usize = 256 << 10;
 /// What has no packets, in place of a file that is no capture, so that the others keep their numbers.
 const EMPTY: &[u8] = &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
@@ -31,41 +33,11 @@ pub(crate) fn run(options: &Read) -> Outcome {
     let filter = options.filter.as_deref().map(Filter::parse).transpose()?;
     let sources = Source::open_all(&options.files)?;
     let endless = options.files.iter().any(|file| is_stdin(file));
-    let json = options.output.json;
-    let mut out = BufWriter::with_capacity(AT_ONCE, io::stdout().lock());
-    let mut line = Vec::new();
-    let mut gone = false;
-    let read = read(&sources, endless, filter.as_ref(), |connection| {
-        if !json || gone {
-            return Ok(());
-        }
-        match connection {
-            Some(connection) => {
-                line.clear();
-                connection.write_line(&mut line);
-                out.write_all(&line)
-            }
-            None => out.flush(),
-        }
-        .or_else(|error| {
-            // A reader that has gone is no failure; the exit code is still told.
-            gone = error.kind() == ErrorKind::BrokenPipe;
-            if gone { Ok(()) } else { Err(error) }
-        })
-    })?;
+    let mut output = options.output.json.then(Output::new);
+    let read = read(&sources, endless, filter.as_ref(), output.as_mut())?;
     let case = Case { traffic: Some(read.traffic), gaps: read.gaps, ..Case::default() };
     let report = Report::new(&case, &diagnose::diagnose(&case));
-    if json {
-        if gone {
-            // What is left in the buffer has no reader.
-            let _ = out.into_parts();
-        } else if let Err(error) = out.flush()
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            return Err(error).context("cannot write to standard output");
-        }
-    } else {
-        drop(out);
+    if output.is_none() {
         if read.nothing {
             return Ok(ExitCode::from(2));
         }
@@ -87,7 +59,7 @@ pub(crate) struct Captured {
 /// The traffic of these captures, for a case.
 pub(crate) fn traffic(files: &[PathBuf]) -> anyhow::Result<Captured> {
     let sources = Source::open_all(files)?;
-    let captured = read(&sources, false, None, |_| Ok(()))?;
+    let captured = read(&sources, false, None, None)?;
     if captured.nothing {
         anyhow::bail!("no capture could be read");
     }
@@ -111,66 +83,140 @@ pub(crate) fn readers(sources: &[Source]) -> (Vec<Reader<'_>>, u32) {
     (readers, refused)
 }
 
-/// Reads captures to their ends, gives each connection that is taken, and none where what was given is to be passed
-/// on at once.
+/// Reads captures to their ends, adds up the connections that are taken, and writes a line for each if there is an
+/// output.
 fn read(
     sources: &[Source],
     endless: bool,
     filter: Option<&Filter>,
-    mut give: impl FnMut(Option<&Connection>) -> io::Result<()>,
+    output: Option<&mut Output>,
 ) -> anyhow::Result<Captured> {
-    let seed = RandomState::new();
+    let seeds = RandomState::new();
+    let seeds = [seeds.hash_one(0), seeds.hash_one(1)];
     let (readers, refused) = readers(sources);
-    let mut merge = Merge::new(readers);
-    let keep = endless.then(Endless::default);
-    let mut connections =
-        Connections::new(Options { seed: seed.hash_one(0), endless: keep, ..Options::default() });
-    let mut progress = Progress::new(sources.iter().map(Source::length).sum());
-    let mut span = (i64::MAX, i64::MIN);
-    let mut sums = Sums::default();
-    let mut tally = endless.then(|| TrafficTally::new(seed.hash_one(1), None, None));
-    let written = "cannot write to standard output";
-    let batch = if endless { BATCH } else { LARGE_BATCH };
-    loop {
-        let more = merge.advance(batch, |packet| {
-            span = (span.0.min(packet.time_ns), span.1.max(packet.time_ns));
-            connections.push(packet);
-        });
+    let progress = Progress::new(sources.iter().map(Source::length).sum());
+    let added = if endless {
+        stream(Merge::new(readers), filter, output, seeds, progress)?
+    } else {
+        whole(readers, threads(sources), filter, output, seeds, progress)?
+    };
+    Ok(captured(sources, refused, added))
+}
+
+/// What the connections of captures add up to.
+struct Added<'a> {
+    /// Readers at their ends.
+    merge: Merge<'a>,
+    sums: Sums,
+    /// Times of the first and the last packet.
+    span_ns: Option<(i64, i64)>,
+    clocks: Vec<Clocks>,
+}
+
+/// A stream: every connection is told and forgotten when it is done with.
+fn stream<'a>(
+    mut merge: Merge<'a>,
+    filter: Option<&Filter>,
+    mut output: Option<&mut Output>,
+    [seed, tally_seed]: [u64; 2],
+    mut progress: Progress,
+) -> anyhow::Result<Added<'a>> {
+    let endless = Some(Endless::default());
+    let mut connections = Connections::new(Options { seed, endless, ..Options::default() });
+    let mut sums = Sums::new(TrafficTally::new(tally_seed, None, None));
+    let mut lines = Vec::new();
+    let mut more = true;
+    while more {
+        more = merge.advance_into(BATCH, &mut connections);
         let frames = merge.readers().iter().map(|reader| reader.statistics().frames).sum();
         progress.reached(merge.readers().iter().map(Reader::consumed).sum(), frames);
-        if let (Some(tally), true) = (&mut tally, more) {
-            let mut any = false;
-            while let Some(connection) = connections.take_ended() {
-                any |= sums.add(&connection, filter, tally, &mut give).context(written)?;
-            }
-            if any {
-                give(None).context(written)?;
-            }
-        }
         if !more {
-            break;
+            progress.end();
+            connections.finish();
         }
-    }
-    progress.end();
-    connections.finish();
-    let (start, end) = if span.0 <= span.1 { (Some(span.0), Some(span.1)) } else { (None, None) };
-    let mut tally = tally.unwrap_or_else(|| TrafficTally::new(seed.hash_one(1), start, end));
-    if endless {
         while let Some(connection) = connections.take_ended() {
-            sums.add(&connection, filter, &mut tally, &mut give).context(written)?;
+            if filter.is_some_and(|filter| !filter.takes(&connection)) {
+                continue;
+            }
+            sums.add(&connection);
+            let Some(output) = &mut output else { continue };
+            connection.write_line(&mut lines);
+            if lines.len() >= AT_ONCE {
+                output.write(&lines)?;
+                lines.clear();
+            }
         }
-    } else {
-        for connection in connections.iter() {
-            sums.add(&connection, filter, &mut tally, &mut give).context(written)?;
+        if let (Some(output), false) = (&mut output, lines.is_empty()) {
+            output.write(&lines)?;
+            lines.clear();
         }
     }
+    let span_ns = connections.span_ns();
+    let clocks = connections.clocks(span_ns.map_or(0, |(start, _)| start));
+    Ok(Added { merge, sums, span_ns, clocks })
+}
+
+/// Files: every connection is kept to their ends, and then told in the order of first packets.
+fn whole<'a>(
+    readers: Vec<Reader<'a>>,
+    threads: usize,
+    filter: Option<&Filter>,
+    output: Option<&mut Output>,
+    [seed, tally_seed]: [u64; 2],
+    progress: Progress,
+) -> anyhow::Result<Added<'a>> {
+    let Followed { mut parts, merge } = follow(readers, threads, seed, progress)?;
+    // Every part was shown every packet.
+    let span_ns = parts.first().and_then(Connections::span_ns);
+    let mut clocks = Vec::new();
+    if let Some((first, others)) = parts.split_first_mut() {
+        for other in others {
+            first.absorb_clocks(other);
+        }
+        clocks = first.clocks(span_ns.map_or(0, |(start, _)| start));
+    }
+    let (start, end) = span_ns.unzip();
+    let mut sums = Sums::new(TrafficTally::new(tally_seed, start, end));
+    let connections = InOrder::of(&parts);
+    let mut add = || {
+        for connection in connections.iter() {
+            if filter.is_none_or(|filter| filter.takes(&connection)) {
+                sums.add(&connection);
+            }
+        }
+    };
+    match output {
+        None => add(),
+        Some(output) => {
+            let lines = Lines::new(&connections, filter, output);
+            thread::scope(|scope| {
+                for _ in 1..threads {
+                    let writer = thread::Builder::new().spawn_scoped(scope, || lines.write());
+                    writer.context("cannot start a thread")?;
+                }
+                // Sums need their order, so one thread makes them; it helps with the lines when it is done.
+                add();
+                lines.write();
+                anyhow::Ok(())
+            })?;
+            lines.end()?;
+        }
+    }
+    Ok(Added { merge, sums, span_ns, clocks })
+}
+
+/// What is kept of all that, and a line on stderr for each file that is broken.
+fn captured(sources: &[Source], refused: u32, added: Added<'_>) -> Captured {
+    let Added { merge, sums, span_ns, clocks } = added;
+    let Sums { tally, notes } = sums;
     let mut traffic = tally.finish();
     traffic.files = sources.iter().map(|source| source.name().to_owned()).collect();
-    if let (Some(start), Some(end)) = (start, end) {
+    traffic.clocks = clocks;
+    if let Some((start, end)) = span_ns {
         traffic.start = moment(start);
         traffic.length_ms = u64::try_from(end.saturating_sub(start)).unwrap_or(0) / 1_000_000;
     }
-    traffic.notes = sums.notes;
+    traffic.notes = notes;
     let mut gaps = Vec::new();
     let mut nothing = sources.len() == refused as usize;
     let mut broken = 0;
@@ -191,28 +237,22 @@ fn read(
     }
     nothing |= traffic.frames == 0 && broken + refused == u32::try_from(sources.len()).unwrap_or(u32::MAX);
     gaps.extend(of_notes(&traffic.notes));
-    Ok(Captured { traffic, gaps, nothing })
+    Captured { traffic, gaps, nothing }
 }
 
-/// What is added up beside the tally.
-#[derive(Default)]
+/// What is added up of connections.
 struct Sums {
+    tally: TrafficTally,
     notes: BTreeMap<String, u64>,
 }
 
 impl Sums {
-    /// Adds a connection and gives it away, if the filter takes it.
-    fn add(
-        &mut self,
-        connection: &Connection,
-        filter: Option<&Filter>,
-        tally: &mut TrafficTally,
-        give: &mut impl FnMut(Option<&Connection>) -> io::Result<()>,
-    ) -> io::Result<bool> {
-        if filter.is_some_and(|filter| !filter.takes(connection)) {
-            return Ok(false);
-        }
-        tally.add(connection);
+    fn new(tally: TrafficTally) -> Self {
+        Self { tally, notes: BTreeMap::new() }
+    }
+
+    fn add(&mut self, connection: &Connection) {
+        self.tally.add(connection);
         for note in &connection.notes {
             match self.notes.get_mut(note.name()) {
                 Some(count) => *count += 1,
@@ -221,7 +261,6 @@ impl Sums {
                 }
             }
         }
-        give(Some(connection)).map(|()| true)
     }
 }
 

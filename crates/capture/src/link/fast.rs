@@ -1,7 +1,7 @@
 //! The one shape that nearly all frames have.
 
 use super::segment;
-use crate::{Flow, Packet};
+use crate::{Flow, Head, Packet};
 use tcp::{Flags, Segment, Seq};
 
 const ETHERNET: usize = 14;
@@ -50,6 +50,25 @@ pub(super) fn ethernet_ipv4_tcp(frame: &[u8], on_wire: usize) -> Option<Found<'_
 }
 
 impl<'f> Found<'f> {
+    /// Who sends to whom, and what kind of segment.
+    #[inline]
+    pub(super) fn head(&self, time_ns: i64) -> Head {
+        Head { time_ns, flow: self.flow(), context: 0, flags: Flags::from_bits(self.head[47]) }
+    }
+
+    #[inline]
+    fn flow(&self) -> Flow {
+        let head = self.head;
+        let short = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+        let long = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        Flow {
+            source: MAPPED | u128::from(long(26)),
+            destination: MAPPED | u128::from(long(30)),
+            source_port: short(34),
+            destination_port: short(36),
+        }
+    }
+
     /// As the layers would give it.
     #[inline]
     pub(super) fn packet(self, number: u64, file: u16, time_ns: i64, cut: bool) -> Packet<'f> {
@@ -63,12 +82,7 @@ impl<'f> Found<'f> {
             number,
             file,
             time_ns,
-            flow: Flow {
-                source: MAPPED | u128::from(long(26)),
-                destination: MAPPED | u128::from(long(30)),
-                source_port: short(34),
-                destination_port: short(36),
-            },
+            flow: self.flow(),
             context: 0,
             segment: Segment {
                 flags,

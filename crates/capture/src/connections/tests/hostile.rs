@@ -183,6 +183,6 @@ proptest! {
         let script = Script { packets: sent, ..Script::new() };
         let part = |shard| script.read_with(Options { shard: (shard, 3), ..Options::default() }).0;
         let parts = [part(0), part(1), part(2)];
-        prop_assert_eq!(Connections::in_order(&parts).collect::<Vec<_>>(), script.read());
+        prop_assert_eq!(InOrder::of(&parts).iter().collect::<Vec<_>>(), script.read());
     }
 }

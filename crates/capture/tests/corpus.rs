@@ -11,6 +11,10 @@ use std::path::Path;
 mod capture_file;
 #[path = "../../../fuzz/checks/frame.rs"]
 mod frame;
+#[path = "../../../fuzz/checks/http.rs"]
+mod http;
+#[path = "../../../fuzz/checks/tcp_options.rs"]
+mod tcp_options;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -32,4 +36,14 @@ fn the_corpus_of_captures_is_read() {
 #[test]
 fn the_corpus_of_frames_is_taken_apart() {
     replay("frame", frame::frame);
+}
+
+#[test]
+fn the_corpus_of_options_is_walked() {
+    replay("tcp_options", tcp_options::tcp_options);
+}
+
+#[test]
+fn the_corpus_of_http_is_counted() {
+    replay("http", http::http);
 }

@@ -123,6 +123,10 @@ impl Asked {
         }
     }
 
+    fn count(self) -> u32 {
+        self.more.saturating_add(u32::from(self.remembered))
+    }
+
     /// The first of them.
     const fn first(self) -> Answer {
         match self.bits & 3 {
@@ -150,6 +154,8 @@ impl Asked {
 pub(crate) struct Http {
     streams: [Stream; 2],
     asked: Asked,
+    /// A request had a body: its answer does not show that it was read.
+    has_bodies: bool,
 }
 
 /// Data of a segment, and what is known of the stream it is part of.
@@ -187,6 +193,22 @@ impl Http {
     pub(crate) fn end(&mut self, side: usize, messages: &mut Messages) {
         self.streams[side].end();
         self.collect(side, messages);
+    }
+
+    /// True if what this side has sent shows that it read all that came: it answered each request, and none had a
+    /// body; or it asked the next question after whole answers to all before, and got nothing since.
+    ///
+    /// The caller knows that this side sent data last.
+    pub(crate) fn shows_all_was_read(&self, side: usize, messages: Messages) -> bool {
+        let peer = 1 - side;
+        if messages.is_unsure() || messages.is_hidden() || !self.streams[peer].is_between_messages() {
+            return false;
+        }
+        match messages.asking_side() {
+            Some(asking) if asking == peer => self.asked.count() == 0 && !self.has_bodies,
+            Some(_) => self.asked.count() == 1,
+            None => false,
+        }
     }
 
     /// Counts the responses that are complete by now.
@@ -288,6 +310,7 @@ impl Http {
                     Method::Connect => Answer::Tunnel,
                     Method::Other => Answer::Usual,
                 });
+                self.has_bodies |= head.chunked || head.length.unwrap_or(0) > 0;
                 // RFC 9112 section 6.3: a request without either has no body.
                 self.streams[side].body(head.chunked, Some(head.length.unwrap_or(0)));
             }

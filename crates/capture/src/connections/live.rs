@@ -107,7 +107,7 @@ pub(crate) struct Live {
     /// Who sent the packet before.
     pub(crate) last_sender: Option<Side>,
     /// Who sent new data last.
-    last_data: Option<Side>,
+    pub(crate) last_data: Option<Side>,
     /// A request and the server's FIN passed each other.
     pub(crate) raced: bool,
     observer: Observer,

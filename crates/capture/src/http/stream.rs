@@ -239,6 +239,12 @@ impl Stream {
         matches!(self.next, Next::Body | Next::ChunkSize | Next::Chunk | Next::Trailers | Next::UntilClose)
     }
 
+    /// True if all that came in order was whole messages, and nothing waits.
+    pub(super) fn is_between_messages(&self) -> bool {
+        let waits = |waiting: &Waiting| !waiting.partial.is_empty() || !waiting.early.is_empty();
+        matches!(self.next, Next::First | Next::Message) && !self.waiting.as_deref().is_some_and(waits)
+    }
+
     pub(super) fn until_close(&mut self) {
         self.next = Next::UntilClose;
     }

@@ -22,7 +22,7 @@ mod reach;
 mod table;
 
 pub use condition::Condition;
-pub use endpoint::{Endpoint, Nanos};
+pub use endpoint::{Endpoint, Nanos, Residue};
 pub use event::{Call, Event, Kind, Timer};
 pub(crate) use reach::abort_senders;
 pub use reach::{reach, senders};

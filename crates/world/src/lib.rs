@@ -8,7 +8,9 @@
 pub mod collection;
 pub mod measure;
 pub mod scenario;
+mod simulator;
 pub mod verdict;
 
 pub use measure::Measures;
 pub use scenario::Scenario;
+pub use simulator::{Run, simulate};

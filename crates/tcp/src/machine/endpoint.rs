@@ -6,7 +6,10 @@ use crate::profile::linux::{TIME_WAIT_ISN_STEP, orphan_fin_wait_2_lifetime_for};
 use crate::{Flags, Segment, Seq, State, Timestamps};
 
 mod facts;
+mod residue;
 mod transmit;
+
+pub use residue::Residue;
 
 /// Nanoseconds since some start.
 pub type Nanos = u64;
@@ -41,8 +44,10 @@ const OUT: usize = 4;
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Endpoint {
-    stack: &'static Stack,
+    stack: Stack,
     state: State,
+    /// The row that applied last, until it is taken.
+    applied: Option<&'static Row>,
     /// How many connections began here.
     life: u32,
     /// The settings and the surroundings that hold, as bits by [`Condition`].
@@ -109,11 +114,12 @@ const fn nanos(duration: core::time::Duration) -> Nanos {
 
 impl Endpoint {
     /// A closed endpoint whose first connection begins at this sequence number. No listener, no timestamps.
-    pub const fn new(stack: &'static Stack, iss: Seq) -> Self {
+    pub const fn new(stack: &Stack, iss: Seq) -> Self {
         let zero = Seq::new(0);
         Self {
-            stack,
+            stack: *stack,
             state: State::Closed,
+            applied: None,
             life: 0,
             surroundings: 0,
             next_iss: iss,
@@ -166,6 +172,16 @@ impl Endpoint {
     /// Its state.
     pub const fn state(&self) -> State {
         self.state
+    }
+
+    /// The row of the table that applied last, once; none: none has since.
+    pub const fn take_row(&mut self) -> Option<&'static Row> {
+        self.applied.take()
+    }
+
+    /// From now on it is a system of this kind: settings of the host have changed.
+    pub const fn set_stack(&mut self, stack: &Stack) {
+        self.stack = *stack;
     }
 
     /// How many connections have begun here; the last of them is the one whose state this is.
@@ -451,8 +467,9 @@ impl Endpoint {
     }
 
     /// Goes where the row leads, sets its timer, answers.
-    fn apply(&mut self, now: Nanos, row: &Row, segment: Option<&Segment>) {
+    fn apply(&mut self, now: Nanos, row: &'static Row, segment: Option<&Segment>) {
         let from = self.state;
+        self.applied = Some(row);
         self.state = row.after(from);
         match row.timer {
             TimerAction::Keep => {}

@@ -208,6 +208,16 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.sources == 0 || client.sources > addresses {
         return Err(wrong(place, format_args!("sources: 1 to the {addresses} addresses of its host")));
     }
+    for to in &client.to {
+        let host = world.destination(to).and_then(|(host, _)| world.host(host));
+        let most = host.map_or(1, |host| host.addresses);
+        if client.destinations == 0 || client.destinations > most {
+            return Err(wrong(
+                place,
+                format_args!("destinations: 1 to the {most} addresses of {to:?}'s host"),
+            ));
+        }
+    }
     if client.sources > 1 && client.bind == Bind::None {
         return Err(wrong(place, "several sources need bind = \"address\" or \"address-no-port\""));
     }

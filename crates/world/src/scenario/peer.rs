@@ -182,6 +182,9 @@ pub struct Client {
     /// It uses so many of its host's addresses in turn as source (with `bind` other than `none`).
     #[serde(default = "one_port")]
     pub sources: u16,
+    /// It goes to so many addresses of each destination's host in turn: more destinations.
+    #[serde(default = "one_port")]
+    pub destinations: u16,
     /// connect() and recv() give up after so long, milliseconds.
     #[serde(default = "timeout")]
     pub timeout_ms: u64,

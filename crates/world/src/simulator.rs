@@ -1,0 +1,397 @@
+//! Runs a world in virtual time.
+//!
+//! Endpoints are those of [`tcp::machine`], run segment by segment; hosts choose ports, keep TIME-WAIT and count as
+//! Linux does. All chance comes from the world's seed, and everything has an order: the same world gives the same
+//! run, on any machine.
+
+#![allow(dead_code, reason = "what proxies and NAT need comes before them")]
+
+mod agenda;
+mod clients;
+mod counters;
+mod histogram;
+mod host;
+mod measuring;
+mod network;
+mod ports;
+mod random;
+mod servers;
+pub(crate) mod settings;
+mod socket;
+mod transport;
+
+use crate::Measures;
+use crate::scenario::{Bind, Step, World};
+use agenda::{Agenda, Waking, What};
+use clients::Running;
+use counters::Counter;
+use evidence::Settings;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use host::{Host, Listener, Place};
+use network::{LOOPBACK, Network, Packet};
+use ports::Ports;
+use random::{Random, mix};
+use servers::ms;
+use settings::Tuned;
+use socket::{Owner, SocketRef, Sockets};
+use std::collections::{BTreeMap, VecDeque};
+use tcp::State;
+use tcp::machine::{Call, Nanos};
+use transport::{Drive, Notice};
+
+/// How often peaks are looked at.
+const LOOK_EVERY_NS: Nanos = 100_000_000;
+
+/// What a run gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The numbers, under the names of [`crate::measure`].
+    pub measures: Measures,
+    /// When it ended, milliseconds from its start.
+    pub end_ms: u64,
+    /// A hash over every packet and its time: equal runs have equal ones.
+    pub trace: u64,
+}
+
+/// Runs a world to its end.
+pub fn simulate(world: &World) -> Run {
+    let mut simulation = Simulation::new(world);
+    simulation.run();
+    simulation.result()
+}
+
+struct Simulation<'w> {
+    world: &'w World,
+    now: Nanos,
+    agenda: Agenda,
+    random: Random,
+    network: Network,
+    hosts: Vec<Host>,
+    clients: Vec<Running>,
+    client_hosts: Vec<usize>,
+    /// By client: the host and the place each of its `to` leads to.
+    destinations: Vec<Vec<(usize, Place)>>,
+    /// By number in [`Listener::server`]: who listens, and where.
+    listening: Vec<Owner>,
+    server_failures: BTreeMap<String, u64>,
+    out: Vec<Packet>,
+    trace: u64,
+    /// Nothing may begin any more; the run ends then.
+    ends: Option<Nanos>,
+}
+
+impl<'w> Simulation<'w> {
+    fn new(world: &'w World) -> Self {
+        let network = Network::new(world);
+        let hosts = world.hosts.iter().enumerate().map(|(number, host)| {
+            let tuned = Tuned::new(world, host, &Settings::default());
+            let binds = |bind| matches!(bind, Bind::Address | Bind::Port);
+            let exclusive = world.clients.iter().any(|client| client.host == host.name && binds(client.bind));
+            Host {
+                addresses: network.addresses(number),
+                ports: Ports::new(tuned.choice, tuned.range, &tuned.reserved, exclusive),
+                tuned,
+                changed: Settings::default(),
+                sockets: Sockets::default(),
+                minis: Vec::new(),
+                free_minis: Vec::new(),
+                mini_count: 0,
+                table: HashMap::with_hasher(FixedState::default()),
+                ending: Vec::new(),
+                aging: VecDeque::new(),
+                listeners: BTreeMap::new(),
+                orphans: 0,
+                states: [0; State::COUNT],
+                peaks: [0; State::COUNT],
+                counters: [0; Counter::COUNT],
+                proven: HashMap::with_hasher(FixedState::default()),
+            }
+        });
+        let hosts = hosts.collect();
+        let number = |name: &str| world.hosts.iter().position(|host| host.name == name).unwrap_or(0);
+        let client_hosts: Vec<usize> = world.clients.iter().map(|client| number(&client.host)).collect();
+        let mut simulation = Self {
+            world,
+            now: 0,
+            agenda: Agenda::default(),
+            random: Random::new(world.seed),
+            network,
+            hosts,
+            clients: world.clients.iter().map(|_| Running::default()).collect(),
+            client_hosts,
+            destinations: Vec::new(),
+            listening: Vec::new(),
+            server_failures: BTreeMap::new(),
+            out: Vec::new(),
+            trace: 0,
+            ends: None,
+        };
+        for server in 0..world.servers.len() {
+            simulation.listening.push(Owner::Server(server));
+            simulation.listen(server);
+        }
+        let destinations = world.clients.iter().zip(&simulation.client_hosts);
+        let destinations = destinations
+            .map(|(client, from)| {
+                let places = |to: &String| simulation.places(*from, to, client.destinations);
+                client.to.iter().flat_map(places).collect::<Vec<_>>()
+            })
+            .collect();
+        simulation.destinations = destinations;
+        simulation
+    }
+
+    /// Where a name leads from a host: every port of a server, on so many addresses of its host.
+    fn places(&self, from: usize, name: &str, addresses: u16) -> Vec<(usize, Place)> {
+        let Some((host, port)) = self.world.destination(name) else { return Vec::new() };
+        let Some(to) = self.world.hosts.iter().position(|at| at.name == host) else { return Vec::new() };
+        let ports =
+            self.world.servers.iter().find(|server| server.name == name).map_or(1, |server| server.ports);
+        let own = &self.hosts[from].addresses;
+        let shared = self.hosts[to].addresses.iter().find(|at| own.iter().any(|own| own.0 == at.0));
+        let Some((_, first)) = shared.or_else(|| self.hosts[to].addresses.first()) else { return Vec::new() };
+        let addresses: Vec<u32> = if from == to {
+            vec![LOOPBACK]
+        } else {
+            (0..u32::from(addresses)).map(|more| first + more).collect()
+        };
+        let places = addresses.into_iter().flat_map(|address| {
+            (0..ports).map(move |more| (to, Place { address, port: port.saturating_add(more) }))
+        });
+        places.collect()
+    }
+
+    /// bind() and listen() of a server, on all of its ports.
+    fn listen(&mut self, server: usize) {
+        let config = &self.world.servers[server];
+        let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
+        let host = &mut self.hosts[number];
+        let backlog = u64::from(config.backlog).min(host.tuned.somaxconn);
+        let backlog = u32::try_from(backlog).unwrap_or(u32::MAX);
+        for port in config.port..=config.port.saturating_add(config.ports - 1) {
+            host.listeners.insert(port, Listener { server, queued: 0, backlog });
+            host.ports.hold(0, port, true);
+        }
+    }
+
+    fn run(&mut self) {
+        for (number, step) in self.world.steps.iter().enumerate() {
+            self.agenda.add(ms(step.at_ms), What::Step(number));
+        }
+        for client in 0..self.clients.len() {
+            self.plan(client, 0);
+        }
+        self.agenda.add(LOOK_EVERY_NS, What::Look);
+        let limit = ms(self.world.limit_ms);
+        loop {
+            if self.ends.is_none() && (0..self.clients.len()).all(|client| self.is_done(client)) {
+                let steps = self.world.steps.iter().map(|step| ms(step.at_ms)).max().unwrap_or(0);
+                self.ends = Some(self.now.max(steps).saturating_add(ms(self.world.settle_ms)).min(limit));
+            }
+            let end = self.ends.unwrap_or(limit);
+            match self.agenda.next_at() {
+                Some(at) if at <= end => {}
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+            let Some((at, what)) = self.agenda.take() else { return };
+            self.now = at;
+            self.happen(what);
+        }
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Arrive { host, packet } => self.arrive(host, &packet),
+            What::Timeout(at) => self.timeout(at),
+            What::Ending { host, queue } => self.ending(host, queue),
+            What::Wake(at, waking) => self.process(at, waking),
+            What::Next { client } => self.begin(client),
+            What::Step(step) => {
+                let world = self.world;
+                self.step(&world.steps[step]);
+            }
+            What::Look => {
+                self.look();
+                self.agenda.add(self.now + LOOK_EVERY_NS, What::Look);
+            }
+        }
+    }
+
+    /// A process runs.
+    fn process(&mut self, at: SocketRef, waking: Waking) {
+        let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
+        let (owner, talk) = (socket.owner, socket.talk);
+        let world = self.world;
+        let close = match owner {
+            Owner::Client(client) => world.clients[client].close,
+            Owner::Server(server) => world.servers[server].close,
+            Owner::Front(_) | Owner::Back(_) => return,
+        };
+        match (waking, owner) {
+            (Waking::Connect, _) => self.send_syn(at),
+            (Waking::Read, Owner::Client(client)) => self.client_reads(at, client),
+            (Waking::Read, Owner::Server(server)) => self.server_reads(at, server),
+            (Waking::Ask, Owner::Client(client)) => self.ask(at, client),
+            (Waking::Answer, Owner::Server(server)) => self.server_answers(at, server),
+            (Waking::Close, Owner::Client(client)) => {
+                self.close(at, close, false);
+                self.finish_if_closed(at, client);
+            }
+            (Waking::Close, Owner::Server(server)) => {
+                self.close(at, close, world.servers[server].answer.unread);
+            }
+            (Waking::Idle, Owner::Client(client)) => {
+                if let Some(idle) = world.clients[client].pool_idle_ms {
+                    self.pool_idle(at, client, idle);
+                } else {
+                    self.idle(at, close);
+                    self.finish_if_closed(at, client);
+                }
+            }
+            (Waking::Idle, _) => self.idle(at, close),
+            (Waking::Deadline, Owner::Client(client)) => self.deadline(at, client),
+            (Waking::Abort, _) if !talk.closed => {
+                self.shut(at, crate::scenario::How::Reset);
+                if let Owner::Client(client) = owner {
+                    self.finish_if_closed(at, client);
+                }
+            }
+            (Waking::Keepalive, Owner::Server(server)) => {
+                if let Some(keepalive) = world.servers[server].keepalive_s {
+                    self.keepalive(at, keepalive);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The kernel tells a socket's owner.
+    fn notice(&mut self, at: SocketRef, notice: Notice) {
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let owner = socket.owner;
+        match notice {
+            Notice::Connected => {
+                if let Owner::Client(client) = owner {
+                    self.client_connected(at, client);
+                }
+            }
+            Notice::Accepted => self.accepted(at),
+            Notice::Heard => self.wake(at),
+            Notice::Ended => {
+                socket.talk.eof = true;
+                self.wake(at);
+            }
+            Notice::Broken(error) => match owner {
+                Owner::Client(client) => self.client_broken(at, client, error),
+                // A process that leaks does not look at errors either; its socket is gone for the kernel.
+                _ => self.shut(at, crate::scenario::How::Fin),
+            },
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let number = |name: &str| self.world.hosts.iter().position(|host| host.name == name);
+        if let Some(host) = step.host.as_deref().and_then(number) {
+            if step.set.iter().next().is_some() {
+                self.change(host, step);
+            }
+            if let Some(state) = step.destroy.as_deref().and_then(|state| state.parse().ok()) {
+                self.destroy(host, state);
+            }
+        }
+        for (name, again) in
+            step.end.iter().map(|name| (name, false)).chain(step.restart.iter().map(|name| (name, true)))
+        {
+            if let Some(client) = self.world.clients.iter().position(|client| client.name == *name) {
+                self.end_of(client);
+            }
+            if let Some(server) = self.world.servers.iter().position(|server| server.name == *name) {
+                self.end_server(server);
+                if again {
+                    self.restart(server);
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, number: usize, step: &Step) {
+        let host = &mut self.hosts[number];
+        host.changed.values.extend(step.set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let tuned = Tuned::new(self.world, &self.world.hosts[number], &host.changed);
+        host.ports.set_range(tuned.range, &tuned.reserved);
+        host.ports.forget_age();
+        host.tuned = tuned;
+        host.aging.clear();
+        let mut minis: Vec<u32> = host.minis().map(|(slot, _)| slot).collect();
+        minis.sort_by_key(|slot| host.minis[*slot as usize].residue.entered);
+        for slot in minis {
+            self.watch_age(number, slot);
+        }
+    }
+
+    /// `ss -K`.
+    fn destroy(&mut self, host: usize, state: State) {
+        let minis = self.hosts[host].minis().filter(|(_, mini)| mini.residue.state == state);
+        let minis: Vec<u32> = minis.map(|(slot, _)| slot).collect();
+        for slot in minis {
+            let host = &mut self.hosts[host];
+            let mini = host.remove_mini(slot);
+            host.moved(state, State::Closed);
+            host.release(mini.hold);
+        }
+        let sockets: Vec<_> = self.hosts[host]
+            .sockets
+            .iter()
+            .filter(|(_, socket)| socket.endpoint.state() == state)
+            .map(|(slot, _)| SocketRef { host, slot })
+            .collect();
+        for at in sockets {
+            self.drive(at, Drive::Call(Call::Abort));
+            self.notice(at, Notice::Broken("ECONNABORTED"));
+        }
+    }
+
+    fn end_server(&mut self, server: usize) {
+        let config = &self.world.servers[server];
+        let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
+        for port in config.port..=config.port.saturating_add(config.ports - 1) {
+            if self.hosts[number].listeners.remove(&port).is_some() {
+                self.hosts[number].ports.let_go(0, port, true);
+            }
+        }
+        self.end_sockets(number, Owner::Server(server));
+    }
+
+    /// bind() again: without SO_REUSEADDR not over what is left of the old connections.
+    fn restart(&mut self, server: usize) {
+        let config = &self.world.servers[server];
+        let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
+        let host = &self.hosts[number];
+        let ports = config.port..=config.port.saturating_add(config.ports - 1);
+        let minis = host.minis().map(|(_, mini)| (mini.tuple.local.port, mini.hold));
+        let sockets = host.sockets.iter().filter(|(_, socket)| socket.in_table);
+        let sockets = sockets.map(|(_, socket)| (socket.tuple.local.port, socket.hold));
+        let blocked = minis.chain(sockets).any(|(port, hold)| {
+            let by_connect = hold.is_some_and(|hold| hold.flow.is_some());
+            ports.contains(&port) && (by_connect || !config.reuse_address)
+        });
+        if blocked {
+            *self.server_failures.entry(format!("{}.failed.bind.EADDRINUSE", config.name)).or_insert(0) += 1;
+        } else {
+            self.listen(server);
+        }
+    }
+
+    /// Adds a packet to the hash of all of them.
+    fn note(&mut self, host: u64, packet: &Packet) {
+        let segment = &packet.segment;
+        let what = u64::from(segment.seq.number()) << 32 | u64::from(segment.ack.number());
+        let where_from = u64::from(packet.source.port) << 16 | u64::from(packet.destination.port);
+        let more = u64::from(segment.flags.bits()) << 48 | u64::from(segment.length) << 16 | host;
+        self.trace = mix(self.trace ^ self.now ^ mix(what ^ mix(where_from ^ mix(more))));
+    }
+}

@@ -1,0 +1,96 @@
+//! What happens next: events by time, and by the order they were made in.
+
+use super::network::Packet;
+use super::socket::SocketRef;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use tcp::machine::Nanos;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    /// A packet reaches its host.
+    Arrive { host: usize, packet: Packet },
+    /// A timer of an endpoint.
+    Timeout(SocketRef),
+    /// A mini-socket of this queue of the host ends.
+    Ending { host: usize, queue: usize },
+    /// A process does something with a socket.
+    Wake(SocketRef, Waking),
+    /// A client may begin the next connection.
+    Next { client: usize },
+    /// A step of the scenario.
+    Step(usize),
+    /// Peaks are looked at.
+    Look,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waking {
+    /// connect() has found a port and sends its SYN.
+    Connect,
+    /// It looks at what came.
+    Read,
+    /// The next request.
+    Ask,
+    /// The answer.
+    Answer,
+    /// It closes.
+    Close,
+    /// It looks whether nothing came for long.
+    Idle,
+    /// It looks whether it waits too long.
+    Deadline,
+    /// It waited for the other side's close in vain.
+    Abort,
+    /// Keepalive.
+    Keepalive,
+}
+
+struct Event {
+    at: Nanos,
+    order: u64,
+    what: What,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Event {}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Agenda {
+    events: BinaryHeap<Reverse<Event>>,
+    made: u64,
+}
+
+impl Agenda {
+    pub(super) fn add(&mut self, at: Nanos, what: What) {
+        self.made += 1;
+        self.events.push(Reverse(Event { at, order: self.made, what }));
+    }
+
+    pub(super) fn next_at(&self) -> Option<Nanos> {
+        self.events.peek().map(|event| event.0.at)
+    }
+
+    pub(super) fn take(&mut self) -> Option<(Nanos, What)> {
+        self.events.pop().map(|Reverse(event)| (event.at, event.what))
+    }
+}

@@ -1,0 +1,473 @@
+//! Clients: how they connect, ask and close.
+
+use super::Simulation;
+use super::agenda::{Waking, What};
+use super::counters::Counter;
+use super::histogram::Histogram;
+use super::host::{Entry, Place, Tuple};
+use super::network::LOOPBACK;
+use super::ports::{Address, FlowKey};
+use super::servers::{CALL_NS, HEAD_BYTES, ms};
+use super::socket::{Hold, Owner, Socket, SocketRef};
+use super::transport::Drive;
+use crate::scenario::{Bind, Client, ClosesWhen, How};
+use std::collections::{BTreeMap, VecDeque};
+use tcp::State;
+use tcp::machine::{Call, Endpoint, Nanos, Residue};
+use tcp::profile::linux;
+
+/// Ports that one connect() walks in vain in a default range whose first half is taken.
+const WALKED_PAST_KNEE: u64 = 14_116;
+
+/// What one connect() costs in processor time.
+fn cost_of(walked: u32) -> Nanos {
+    let more = linux::CONNECT_PAST_KNEE_US.value - linux::CONNECT_BEFORE_KNEE_US.value;
+    linux::CONNECT_BEFORE_KNEE_US.value * 1_000 + u64::from(walked) * more * 1_000 / WALKED_PAST_KNEE
+}
+
+/// How far a client has come.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    /// Connections begun; with a pool, requests.
+    pub(super) begun: u32,
+    /// Those that are not done.
+    pub(super) active: u32,
+    /// The next one is on the agenda.
+    pub(super) planned: bool,
+    pub(super) ended: bool,
+    pub(super) ok: u64,
+    pub(super) connected: u64,
+    pub(super) requests: u64,
+    pub(super) failed: BTreeMap<(&'static str, &'static str), u64>,
+    pub(super) connect: Histogram,
+    /// connect() calls and their processor time.
+    pub(super) calls: u64,
+    pub(super) cost: Nanos,
+    pub(super) first_connect: Option<Nanos>,
+    pub(super) last_connect: Nanos,
+    pub(super) pool: VecDeque<SocketRef>,
+}
+
+impl Simulation<'_> {
+    /// True if a client will begin no more and waits for nothing.
+    pub(super) fn is_done(&self, client: usize) -> bool {
+        let running = &self.clients[client];
+        running.active == 0 && !running.planned && (running.ended || !self.may_begin(client, self.now))
+    }
+
+    fn may_begin(&self, client: usize, at: Nanos) -> bool {
+        let (config, running) = (&self.world.clients[client], &self.clients[client]);
+        let length = config.for_ms.map_or(Nanos::MAX, ms);
+        !running.ended
+            && running.begun < config.connections
+            && at < ms(config.start_ms).saturating_add(length)
+    }
+
+    /// Puts the next connection on the agenda, if there is room for it.
+    pub(super) fn plan(&mut self, client: usize, earliest: Nanos) {
+        let (config, running) = (&self.world.clients[client], &self.clients[client]);
+        if running.planned || running.active >= config.concurrency {
+            return;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a week")]
+        let due = config.per_second.map_or(0, |rate| (f64::from(running.begun) / rate * 1e9) as Nanos);
+        let at = earliest.max(ms(config.start_ms).saturating_add(due));
+        if self.may_begin(client, at) {
+            self.clients[client].planned = true;
+            self.agenda.add(at, What::Next { client });
+        }
+    }
+
+    /// Begins a connection, or a request on one of the pool.
+    pub(super) fn begin(&mut self, client: usize) {
+        let config = &self.world.clients[client];
+        let running = &mut self.clients[client];
+        running.planned = false;
+        if running.ended {
+            return;
+        }
+        let number = running.begun;
+        running.begun += 1;
+        running.active += 1;
+        while let Some(at) = self.clients[client].pool.pop_front() {
+            let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { continue };
+            socket.talk.done = false;
+            self.ask(at, client);
+            self.plan(client, self.now);
+            return;
+        }
+        let earliest = match self.connect(client, config, number) {
+            Ok(()) => self.now,
+            Err((call, error, cost)) => {
+                self.fail(client, call, error);
+                self.clients[client].active -= 1;
+                self.now + cost
+            }
+        };
+        self.plan(client, earliest);
+    }
+
+    pub(super) fn fail(&mut self, client: usize, call: &'static str, error: &'static str) {
+        *self.clients[client].failed.entry((call, error)).or_insert(0) += 1;
+    }
+
+    /// bind() and connect(), as far as the choice of a port.
+    fn connect(
+        &mut self,
+        client: usize,
+        config: &Client,
+        number: u32,
+    ) -> Result<(), (&'static str, &'static str, Nanos)> {
+        let from = self.client_hosts[client];
+        let before = linux::CONNECT_BEFORE_KNEE_US.value * 1_000;
+        let sources = u32::from(config.sources);
+        let places = &self.destinations[client];
+        let Some((to, destination)) = places.get(number as usize % places.len().max(1)).copied() else {
+            return Err(("connect", "EHOSTUNREACH", before));
+        };
+        let Some(source) = self.source(from, to, destination.address) else {
+            return Err(("connect", "EHOSTUNREACH", before));
+        };
+        let source = if config.bind == Bind::None { source } else { source + number % sources };
+        let now = self.now;
+        let host = &mut self.hosts[from];
+        host.age(now);
+        let flow = host.ports.flow(
+            FlowKey { source, destination: destination.address, port: destination.port },
+            &mut self.random,
+        );
+        let place = |port| Tuple { local: Place { address: source, port }, remote: destination };
+        let running = &mut self.clients[client];
+        let (port, walked, bound) = match config.bind {
+            Bind::None | Bind::AddressNoPort => {
+                running.calls += 1;
+                match host.ports.search(flow, source, &mut self.random) {
+                    Ok(found) => {
+                        running.cost += cost_of(found.walked);
+                        (found.port, found.walked, false)
+                    }
+                    Err(walked) => {
+                        running.cost += cost_of(walked);
+                        return Err(("connect", "EADDRNOTAVAIL", cost_of(walked)));
+                    }
+                }
+            }
+            Bind::Address => match host.ports.search_bound(source, &mut self.random) {
+                Some(port) => {
+                    running.calls += 1;
+                    running.cost += before;
+                    (port, 0, true)
+                }
+                None => return Err(("bind", "EADDRINUSE", before)),
+            },
+            Bind::Port => {
+                let port = config.port.unwrap_or(0);
+                if host.listeners.contains_key(&port) {
+                    return Err(("bind", "EADDRINUSE", before));
+                }
+                running.calls += 1;
+                running.cost += before;
+                (port, 0, true)
+            }
+        };
+        let tuple = place(port);
+        let mut reused: Option<Residue> = None;
+        match host.table.get(&tuple).copied() {
+            Some(Entry::Socket(_)) => return Err(("connect", "EADDRNOTAVAIL", before)),
+            Some(Entry::Mini(slot)) => {
+                let residue = host.minis[slot as usize].residue;
+                if residue.state != State::TimeWait || residue.heard.is_none() {
+                    return Err(("connect", "EADDRNOTAVAIL", before));
+                }
+                let mini = host.remove_mini(slot);
+                host.moved(State::TimeWait, State::Closed);
+                host.release(mini.hold);
+                host.count(Counter::TimeWaitRecycled);
+                reused = Some(residue);
+            }
+            None => {}
+        }
+        host.ports.take(flow, source, port, bound);
+        let hold = Hold { flow: Some(flow), source, port, bound };
+        let mut endpoint = self.endpoint(from, tuple);
+        if let Some(residue) = reused {
+            // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
+            endpoint.set_next_iss(residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value));
+        }
+        self.open(client, from, tuple, hold, endpoint, cost_of(walked));
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        client: usize,
+        from: usize,
+        tuple: Tuple,
+        hold: Hold,
+        endpoint: Endpoint,
+        cost: Nanos,
+    ) {
+        let mut socket = Socket::new(endpoint, tuple, Owner::Client(client), Some(hold));
+        socket.talk.begun = self.now;
+        let timeout = ms(self.world.clients[client].timeout_ms);
+        socket.talk.deadline = self.now.saturating_add(timeout);
+        let slot = self.hosts[from].sockets.insert(socket);
+        self.hosts[from].table.insert(tuple, Entry::Socket(slot));
+        let at = SocketRef { host: from, slot };
+        self.later(at, cost, Waking::Connect);
+        self.later(at, timeout, Waking::Deadline);
+    }
+
+    /// The address that packets to a destination come from.
+    pub(super) fn source(&mut self, from: usize, to: usize, destination: Address) -> Option<Address> {
+        if from == to {
+            return Some(LOOPBACK);
+        }
+        let first = self.network.path(from, destination)?.first;
+        self.hosts[from].addresses.iter().find(|(network, _)| *network == first).map(|(_, address)| *address)
+    }
+
+    /// connect() is back.
+    pub(super) fn client_connected(&mut self, at: SocketRef, client: usize) {
+        let now = self.now;
+        let config = &self.world.clients[client];
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        socket.talk.heard = now;
+        let took = now - socket.talk.begun;
+        let running = &mut self.clients[client];
+        running.connected += 1;
+        running.connect.add(took);
+        running.first_connect.get_or_insert(now);
+        running.last_connect = now;
+        if config.close.when == ClosesWhen::Requests && config.close.requests == 0 && config.pool.is_none() {
+            socket.talk.deadline = 0;
+            self.later(at, ms(config.close.after_ms).max(CALL_NS), Waking::Close);
+        } else {
+            self.ask(at, client);
+        }
+    }
+
+    /// The next request.
+    pub(super) fn ask(&mut self, at: SocketRef, client: usize) {
+        let config = &self.world.clients[client];
+        let now = self.now;
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        if socket.talk.closed || socket.talk.closing {
+            return;
+        }
+        socket.talk.asked += 1;
+        let deadline = now.saturating_add(ms(config.timeout_ms));
+        if socket.talk.deadline == 0 {
+            self.later(at, deadline - now, Waking::Deadline);
+        }
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        socket.talk.deadline = deadline;
+        let ended = socket.talk.eof;
+        let gone = !socket.in_table;
+        if gone {
+            self.lose(at, client, "send", "EPIPE");
+            return;
+        }
+        self.drive(at, Drive::Send(HEAD_BYTES.saturating_add(config.request_bytes)));
+        if ended {
+            self.wake(at);
+        }
+    }
+
+    /// The client looks at what came.
+    pub(super) fn client_reads(&mut self, at: SocketRef, client: usize) {
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        socket.talk.woken = false;
+        let talk = &mut socket.talk;
+        let waits = talk.answered < talk.asked;
+        if waits && talk.unread > 0 && (!talk.until_eof || talk.eof) {
+            talk.unread = 0;
+            talk.answered += 1;
+            talk.deadline = 0;
+            self.answered(at, client);
+        } else if waits && talk.eof {
+            self.lose(at, client, "recv", "EOF");
+            return;
+        }
+        let config = &self.world.clients[client];
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        if socket.talk.eof || socket.talk.goodbye {
+            let pooled = config.pool.is_some();
+            if pooled && config.close.when != ClosesWhen::Peer {
+                return;
+            }
+            self.peer_closed(at, config.close);
+            self.finish(at, client);
+        }
+    }
+
+    /// An answer is complete.
+    fn answered(&mut self, at: SocketRef, client: usize) {
+        let config = &self.world.clients[client];
+        let running = &mut self.clients[client];
+        running.requests += 1;
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let talk = &mut socket.talk;
+        let answered = talk.answered;
+        if !talk.ok && (answered >= config.requests || config.pool.is_some()) {
+            talk.ok = true;
+            running.ok += 1;
+        }
+        if let Some(size) = config.pool {
+            if !talk.eof && answered % config.requests != 0 {
+                self.later(at, ms(config.think_ms), Waking::Ask);
+                return;
+            }
+            if running.pool.len() < size as usize && !talk.eof {
+                running.pool.push_back(at);
+                if let Some(idle) = config.pool_idle_ms {
+                    self.later(at, ms(idle), Waking::Idle);
+                }
+            } else {
+                self.later(at, CALL_NS, Waking::Close);
+            }
+            self.finish(at, client);
+            return;
+        }
+        if config.close.when == ClosesWhen::Requests && answered >= config.close.requests {
+            if !talk.ok && config.close.requests < config.requests {
+                talk.ok = true;
+                running.ok += 1;
+            }
+            let after = if config.close.how == How::Goodbye { 0 } else { config.close.after_ms };
+            if after == 0 {
+                self.close(at, config.close, false);
+                self.finish_if_closed(at, client);
+            } else {
+                self.later(at, ms(after), Waking::Close);
+            }
+        } else if answered < config.requests && !talk.eof {
+            if config.think_ms == 0 {
+                self.ask(at, client);
+            } else {
+                self.later(at, ms(config.think_ms), Waking::Ask);
+            }
+        } else {
+            match config.close.when {
+                ClosesWhen::Idle => self.later(at, ms(config.close.after_ms), Waking::Idle),
+                ClosesWhen::Never => self.finish(at, client),
+                ClosesWhen::Peer => {
+                    talk.deadline = self.now.saturating_add(ms(config.timeout_ms));
+                    self.later(at, ms(config.timeout_ms), Waking::Deadline);
+                }
+                ClosesWhen::Requests => {}
+            }
+        }
+    }
+
+    /// The connection's place is free for the next.
+    pub(super) fn finish(&mut self, at: SocketRef, client: usize) {
+        if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
+            if socket.talk.done {
+                return;
+            }
+            socket.talk.done = true;
+        }
+        self.clients[client].active -= 1;
+        self.plan(client, self.now);
+    }
+
+    /// The same after a close that may have taken the socket away.
+    pub(super) fn finish_if_closed(&mut self, at: SocketRef, client: usize) {
+        let open = self.hosts[at.host].socket(at.slot).is_some_and(|socket| !socket.talk.closed);
+        if !open {
+            self.finish(at, client);
+        }
+    }
+
+    /// A call failed: the connection is given up.
+    pub(super) fn lose(&mut self, at: SocketRef, client: usize, call: &'static str, error: &'static str) {
+        self.fail(client, call, error);
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        if socket.talk.ok && socket.talk.answered < socket.talk.asked {
+            self.clients[client].ok -= 1;
+        }
+        self.finish(at, client);
+        self.shut(at, How::Fin);
+    }
+
+    /// The connection is gone without a close.
+    pub(super) fn client_broken(&mut self, at: SocketRef, client: usize, error: &'static str) {
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let talk = socket.talk;
+        if socket.endpoint.life() == 1 && self.clients[client].pool.contains(&at) {
+            self.clients[client].pool.retain(|pooled| *pooled != at);
+            self.shut(at, How::Fin);
+            return;
+        }
+        if talk.asked == 0 && talk.heard == 0 {
+            self.lose(at, client, "connect", error);
+        } else if talk.done {
+            self.shut(at, How::Fin);
+        } else {
+            self.lose(at, client, "recv", error);
+        }
+    }
+
+    /// Perhaps it waits too long.
+    pub(super) fn deadline(&mut self, at: SocketRef, client: usize) {
+        let now = self.now;
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let talk = socket.talk;
+        if talk.deadline == 0 || talk.closed || talk.done {
+            return;
+        }
+        if talk.deadline > now {
+            self.later(at, talk.deadline - now, Waking::Deadline);
+            return;
+        }
+        let call = if socket.endpoint.state() == State::SynSent { "connect" } else { "recv" };
+        self.lose(at, client, call, "ETIMEDOUT");
+    }
+
+    /// A connection of the pool was idle for long, perhaps.
+    pub(super) fn pool_idle(&mut self, at: SocketRef, client: usize, idle_ms: u64) {
+        if !self.clients[client].pool.contains(&at) {
+            return;
+        }
+        let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
+        let until = socket.talk.heard.saturating_add(ms(idle_ms));
+        if until > self.now {
+            self.later(at, until - self.now, Waking::Idle);
+        } else {
+            self.clients[client].pool.retain(|pooled| *pooled != at);
+            self.shut(at, How::Fin);
+        }
+    }
+
+    /// The client ends: its sockets close as the kernel closes them.
+    pub(super) fn end_of(&mut self, client: usize) {
+        self.clients[client].ended = true;
+        self.clients[client].pool.clear();
+        self.clients[client].active = 0;
+        self.end_sockets(self.client_hosts[client], Owner::Client(client));
+    }
+
+    /// exit(): every socket of a process closes.
+    pub(super) fn end_sockets(&mut self, host: usize, owner: Owner) {
+        let open: Vec<_> = self.hosts[host]
+            .sockets
+            .iter()
+            .filter(|(_, socket)| socket.owner == owner && !socket.talk.closed)
+            .map(|(slot, socket)| (slot, socket.talk.unread > 0))
+            .collect();
+        for (slot, unread) in open {
+            let at = SocketRef { host, slot };
+            if let Some(socket) = self.hosts[host].socket_mut(slot) {
+                socket.talk.done = true;
+                socket.talk.closed = true;
+            }
+            self.shut(at, if unread { How::Unread } else { How::Fin });
+        }
+    }
+
+    /// connect() sends its SYN.
+    pub(super) fn send_syn(&mut self, at: SocketRef) {
+        self.drive(at, Drive::Call(Call::Connect));
+    }
+}

@@ -1,0 +1,73 @@
+//! What a run is measured by.
+
+use super::counters::Counter;
+use super::host::counts;
+use super::{Run, Simulation};
+use crate::Measures;
+use tcp::State;
+use tcp::profile::linux;
+
+impl Simulation<'_> {
+    /// Looks at what there is in each state.
+    pub(super) fn look(&mut self) {
+        for host in &mut self.hosts {
+            for (peak, now) in host.peaks.iter_mut().zip(host.states) {
+                *peak = (*peak).max(now);
+            }
+        }
+    }
+
+    /// The run as it is now.
+    pub(super) fn result(mut self) -> Run {
+        self.look();
+        let mut measures = Measures::default();
+        for (config, host) in self.world.hosts.iter().zip(&self.hosts) {
+            let name = &config.name;
+            for state in State::ALL.into_iter().filter(|state| counts(*state)) {
+                for (what, count) in [("sockets", &host.states), ("peak", &host.peaks)] {
+                    let count = count[state.index()];
+                    if count > 0 {
+                        measures.set(format!("{name}.{what}.{state}"), f64::from(count));
+                    }
+                }
+            }
+            for (counter, rise) in Counter::NAMES.iter().zip(host.counters).filter(|(_, rise)| *rise > 0) {
+                measures.set(format!("{name}.counters.{counter}"), rise as f64);
+            }
+            if host.mini_count > 0 {
+                let bytes = host.mini_count * linux::TIME_WAIT_BYTES.value;
+                measures.set(format!("{name}.bytes.time_wait"), bytes as f64);
+            }
+        }
+        for (config, client) in self.world.clients.iter().zip(&self.clients) {
+            let name = &config.name;
+            measures.set(format!("{name}.ok"), client.ok as f64);
+            measures.set(format!("{name}.connected"), client.connected as f64);
+            measures.set(format!("{name}.requests"), client.requests as f64);
+            for ((call, error), count) in &client.failed {
+                measures.set(format!("{name}.failed.{call}.{error}"), *count as f64);
+            }
+            if let Some(first) = client.first_connect
+                && client.last_connect > first
+            {
+                let seconds = (client.last_connect - first) as f64 / 1e9;
+                measures.set(format!("{name}.per_second"), (client.connected - 1) as f64 / seconds);
+            }
+            for (part, what) in [(0.5, "p50"), (0.9, "p90"), (0.99, "p99")] {
+                if let Some(nanos) = client.connect.quantile(part) {
+                    measures.set(format!("{name}.connect_us.{what}"), nanos as f64 / 1e3);
+                }
+            }
+            if let Some(nanos) = client.connect.max() {
+                measures.set(format!("{name}.connect_us.max"), nanos as f64 / 1e3);
+            }
+            if client.calls > 0 {
+                measures.set(format!("{name}.cpu_us"), client.cost as f64 / 1e3 / client.calls as f64);
+            }
+        }
+        for (name, count) in &self.server_failures {
+            measures.set(name.clone(), *count as f64);
+        }
+        Run { measures, end_ms: self.now / 1_000_000, trace: self.trace }
+    }
+}

@@ -1,0 +1,193 @@
+//! Addresses, ways between hosts, and what is lost on them.
+
+use super::host::Place;
+use super::ports::Address;
+use super::socket::Notes;
+use crate::scenario::{Drops, World};
+use std::collections::{BTreeMap, VecDeque};
+use tcp::machine::Nanos;
+use tcp::{Flags, Segment};
+
+/// The time a segment takes over one link.
+pub(super) const LINK_NS: Nanos = 20_000;
+/// The time over the loopback interface.
+pub(super) const LOOPBACK_NS: Nanos = 8_000;
+
+/// 127.0.0.1
+pub(super) const LOOPBACK: Address = 0x7f00_0001;
+
+/// A segment on its way, with what a reader would find in its data.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet {
+    pub(super) source: Place,
+    pub(super) destination: Place,
+    pub(super) segment: Segment,
+    /// How many messages of its sender are complete when it has come.
+    pub(super) messages: u32,
+    pub(super) notes: Notes,
+}
+
+/// A way from a host to an address.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    /// The hosts on it that forward.
+    pub(super) through: Vec<usize>,
+    pub(super) to: usize,
+    /// The network it leaves on and the one it arrives on.
+    pub(super) first: usize,
+    pub(super) last: usize,
+}
+
+struct Loss {
+    host: usize,
+    incoming: bool,
+    drops: Drops,
+    port: Option<u16>,
+    from: Nanos,
+    until: Nanos,
+}
+
+/// Who has which address, and who reaches whom.
+pub(super) struct Network {
+    owners: BTreeMap<Address, usize>,
+    /// By host: its networks, in the order they were written.
+    networks: Vec<Vec<usize>>,
+    paths: BTreeMap<(usize, Address), Option<Path>>,
+    losses: Vec<Loss>,
+}
+
+impl Network {
+    pub(super) fn new(world: &World) -> Self {
+        let mut names = BTreeMap::new();
+        let mut networks = Vec::new();
+        let mut owners = BTreeMap::new();
+        for (number, host) in world.hosts.iter().enumerate() {
+            let on: Vec<usize> = host
+                .networks
+                .iter()
+                .map(|name| {
+                    let next = names.len();
+                    *names.entry(name.clone()).or_insert(next)
+                })
+                .collect();
+            for network in &on {
+                let first = address(*network, number);
+                for more in 0..u32::from(host.addresses) {
+                    owners.insert(first + more, number);
+                }
+            }
+            networks.push(on);
+        }
+        let ms = |ms: u64| ms.saturating_mul(1_000_000);
+        let losses = world.faults.iter().filter_map(|fault| {
+            let from = ms(fault.from_ms);
+            Some(Loss {
+                host: world.hosts.iter().position(|host| host.name == fault.host)?,
+                incoming: fault.incoming,
+                drops: fault.drop,
+                port: fault.port,
+                from,
+                until: fault.for_ms.map_or(Nanos::MAX, |length| from.saturating_add(ms(length))),
+            })
+        });
+        let losses = losses.collect();
+        Self { owners, networks, paths: BTreeMap::new(), losses }
+    }
+
+    /// The networks of a host with its first address on each.
+    pub(super) fn addresses(&self, host: usize) -> Vec<(usize, Address)> {
+        self.networks[host].iter().map(|network| (*network, address(*network, host))).collect()
+    }
+
+    /// Whose address it is.
+    pub(super) fn owner(&self, address: Address) -> Option<usize> {
+        self.owners.get(&address).copied()
+    }
+
+    /// The way from a host to an address.
+    pub(super) fn path(&mut self, from: usize, to: Address) -> Option<&Path> {
+        if !self.paths.contains_key(&(from, to)) {
+            let path = self.find(from, to);
+            self.paths.insert((from, to), path);
+        }
+        self.paths.get(&(from, to)).and_then(Option::as_ref)
+    }
+
+    /// The shortest way, by breadth first over networks, hosts in their order.
+    fn find(&self, from: usize, to: Address) -> Option<Path> {
+        let target = self.owner(to)?;
+        let last = network_of(to);
+        let mut came: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        let mut open = self.networks[from].iter().copied().collect::<VecDeque<_>>();
+        let mut seen: Vec<usize> = open.iter().copied().collect();
+        while let Some(network) = open.pop_front() {
+            if network == last {
+                let (mut through, mut at) = (Vec::new(), network);
+                while let Some((before, host)) = came.get(&at) {
+                    through.push(*host);
+                    at = *before;
+                }
+                through.reverse();
+                return Some(Path { through, to: target, first: at, last });
+            }
+            for (host, networks) in self.networks.iter().enumerate() {
+                if host == from || !networks.contains(&network) {
+                    continue;
+                }
+                for next in networks {
+                    if !seen.contains(next) {
+                        seen.push(*next);
+                        came.insert(*next, (network, host));
+                        open.push_back(*next);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// True if a fault at this host drops the packet.
+    pub(super) fn loses(&self, now: Nanos, host: usize, incoming: bool, packet: &Packet) -> bool {
+        self.losses.iter().any(|loss| {
+            loss.host == host
+                && loss.incoming == incoming
+                && (loss.from..loss.until).contains(&now)
+                && loss.port.is_none_or(|port| port == packet.source.port || port == packet.destination.port)
+                && is_meant(loss.drops, &packet.segment)
+        })
+    }
+
+    /// True if a fault is at work at any time between these.
+    pub(super) fn is_disturbed(&self, from: Nanos, to: Nanos) -> bool {
+        self.losses.iter().any(|loss| loss.from <= to && from < loss.until)
+    }
+}
+
+fn is_meant(drops: Drops, segment: &Segment) -> bool {
+    let flags = segment.flags;
+    match drops {
+        Drops::PureAcks => {
+            segment.length == 0
+                && flags.has(Flags::ACK)
+                && !flags.has(Flags::SYN)
+                && !flags.has(Flags::FIN)
+                && !flags.has(Flags::RST)
+        }
+        Drops::Fins => flags.has(Flags::FIN),
+        Drops::Resets => flags.has(Flags::RST),
+        Drops::Syns => flags.has(Flags::SYN) && !flags.has(Flags::ACK),
+        Drops::Data => segment.length > 0,
+        Drops::Everything => true,
+    }
+}
+
+/// The first address of a host on a network: `10.NETWORK.HOST.1`.
+fn address(network: usize, host: usize) -> Address {
+    let network = u32::try_from(network).unwrap_or(0);
+    let host = u32::try_from(host).unwrap_or(0);
+    ((10 + (network >> 8)) << 24) | ((network & 255) << 16) | ((host & 255) << 8) | 1
+}
+
+fn network_of(address: Address) -> usize {
+    ((((address >> 24) - 10) << 8) | (address >> 16 & 255)) as usize
+}

@@ -1,0 +1,356 @@
+//! Local ports of a host: how connect() and bind() choose one, and who holds it.
+//!
+//! Sets of ports are bitmaps, so that a search costs a few words, whatever it would cost the kernel: that is
+//! returned as the number of ports walked.
+
+use super::random::Random;
+use evidence::{PortRange, PortSet};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// An address: IPv4, as a number.
+pub(super) type Address = u32;
+
+const WORDS: usize = 1_024;
+type Bits = Box<[u64; WORDS]>;
+
+fn none() -> Bits {
+    Box::new([0; WORDS])
+}
+
+const EVEN: u64 = 0x5555_5555_5555_5555;
+
+/// Who shares ports: source address, destination address and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlowKey {
+    pub(super) source: Address,
+    pub(super) destination: Address,
+    pub(super) port: u16,
+}
+
+/// A place in [`Ports`].
+pub(super) type FlowId = u32;
+
+struct Flow {
+    taken: Bits,
+    /// Those of `taken` that are in a TIME-WAIT which connect() may take over.
+    aged: Option<Bits>,
+    /// `table_perturb` of `__inet_hash_connect()`: where the next search begins.
+    perturb: u32,
+}
+
+/// A port and what it cost to find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) port: u16,
+    /// Ports looked at in vain.
+    pub(super) walked: u32,
+}
+
+/// How a system chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Ports of the parity of the first one, then the others, for each destination by itself (Linux).
+    Parity,
+    /// One after the other, for each destination by itself.
+    Sequential,
+    /// One after the other, each port once for all destinations (Windows without an auto-reuse range).
+    Exclusive,
+}
+
+/// The ports of one host.
+pub(super) struct Ports {
+    choice: Choice,
+    range: PortRange,
+    usable: Bits,
+    flows: Vec<Flow>,
+    index: HashMap<FlowKey, FlowId, FixedState>,
+    /// Ports whose bind bucket bind() made: connect() does not choose them.
+    bound: Bits,
+    bound_counts: HashMap<u16, u32, FixedState>,
+    /// For each address, how many sockets have a port there: kept only where somebody asks.
+    held: Option<HashMap<Address, Vec<u32>, FixedState>>,
+}
+
+fn set(bits: &mut Bits, port: u16, on: bool) {
+    let (word, bit) = (usize::from(port >> 6), 1_u64 << (port & 63));
+    if on {
+        bits[word] |= bit;
+    } else {
+        bits[word] &= !bit;
+    }
+}
+
+impl Ports {
+    /// With `exclusive`, it is known of each address which ports are taken there at all.
+    pub(super) fn new(choice: Choice, range: PortRange, reserved: &PortSet, exclusive: bool) -> Self {
+        let mut ports = Self {
+            choice,
+            range,
+            usable: none(),
+            flows: Vec::new(),
+            index: HashMap::with_hasher(FixedState::default()),
+            bound: none(),
+            bound_counts: HashMap::with_hasher(FixedState::default()),
+            held: (exclusive || choice == Choice::Exclusive)
+                .then(|| HashMap::with_hasher(FixedState::default())),
+        };
+        ports.set_range(range, reserved);
+        ports
+    }
+
+    /// Changes `ip_local_port_range` and `ip_local_reserved_ports`.
+    pub(super) fn set_range(&mut self, range: PortRange, reserved: &PortSet) {
+        self.range = range;
+        self.usable = none();
+        for port in (range.first..=range.last).filter(|port| !reserved.contains(*port)) {
+            set(&mut self.usable, port, true);
+        }
+    }
+
+    pub(super) fn flow(&mut self, key: FlowKey, random: &mut Random) -> FlowId {
+        *self.index.entry(key).or_insert_with(|| {
+            self.flows.push(Flow { taken: none(), aged: None, perturb: random.below(1 << 30) });
+            #[expect(clippy::cast_possible_truncation, reason = "bounded by addresses and servers")]
+            {
+                self.flows.len() as FlowId - 1
+            }
+        })
+    }
+
+    /// The port that connect() takes.
+    pub(super) fn search(
+        &mut self,
+        flow: FlowId,
+        source: Address,
+        random: &mut Random,
+    ) -> Result<Found, u32> {
+        let length = self.length();
+        let start = self.flows[flow as usize].perturb % length;
+        let found = match self.choice {
+            Choice::Parity => {
+                let start = start & !1;
+                self.half(flow, start, length).or_else(|walked| {
+                    self.half(flow, start + 1, length)
+                        .map(|found| Found { walked: found.walked + walked, ..found })
+                        .map_err(|more| more + walked)
+                })
+            }
+            Choice::Sequential => self.every(length, start, |ports, word| ports.free(flow, word)),
+            Choice::Exclusive => self.every(length, start, |ports, word| {
+                ports.usable[word] & !ports.bound[word] & !ports.held_word(source, word)
+            }),
+        };
+        if let Ok(found) = found {
+            let walked = found.walked * 2;
+            // net/ipv4/inet_hashtables.c __inet_hash_connect(): i = max(i, (prandom_u32() & 7) * 2)
+            let step = if self.choice == Choice::Parity { walked.max(random.below(8) * 2) + 2 } else { 1 };
+            let flow = &mut self.flows[flow as usize];
+            flow.perturb = flow.perturb.wrapping_add(step);
+        }
+        found
+    }
+
+    /// How many ports of the range are looked at: an even number of them, but for a single one.
+    fn length(&self) -> u32 {
+        match (self.choice, self.range.ports()) {
+            (Choice::Parity, ports) if ports > 1 => ports & !1,
+            (_, ports) => ports,
+        }
+    }
+
+    fn free(&self, flow: FlowId, word: usize) -> u64 {
+        let flow = &self.flows[flow as usize];
+        let aged = flow.aged.as_ref().map_or(0, |aged| aged[word]);
+        self.usable[word] & !self.bound[word] & (!flow.taken[word] | aged)
+    }
+
+    /// Looks at every second port from the one `start` behind the first, once round.
+    fn half(&self, flow: FlowId, start: u32, length: u32) -> Result<Found, u32> {
+        let first = u32::from(self.range.first);
+        let parity = if (first + start) & 1 == 0 { EVEN } else { !EVEN };
+        let free = |word| self.free(flow, word) & parity;
+        let port = next(first + start, first + length, free);
+        let port = port.or_else(|| next(first + (start & 1), first + start, free));
+        let walked = |port: u16| (u32::from(port) + length - first - start) % length / 2;
+        port.map(|port| Found { port, walked: walked(port) }).ok_or(length / 2)
+    }
+
+    fn every(&self, length: u32, start: u32, free: impl Fn(&Self, usize) -> u64) -> Result<Found, u32> {
+        let first = u32::from(self.range.first);
+        let port = next(first + start, first + length, |word| free(self, word));
+        let port = port.or_else(|| next(first, first + start, |word| free(self, word)));
+        let walked = |port: u16| (u32::from(port) + length - first - start) % length;
+        port.map(|port| Found { port, walked: walked(port) }).ok_or(length)
+    }
+
+    /// The port that bind() with port 0 takes: one that no socket has at that address; the other half first.
+    pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Option<u16> {
+        let length = self.length();
+        let start = random.below(length.max(2)) | 1;
+        let first = u32::from(self.range.first);
+        [start, start & !1].into_iter().find_map(|start| {
+            let parity = if (first + start) & 1 == 0 { EVEN } else { !EVEN };
+            let free = |word: usize| self.usable[word] & !self.held_word(address, word) & parity;
+            next(first + start, first + length, free).or_else(|| next(first, first + start, free))
+        })
+    }
+
+    fn held_word(&self, address: Address, word: usize) -> u64 {
+        let Some(held) = self.held.as_ref().and_then(|held| held.get(&address)) else { return 0 };
+        held[word * 64..word * 64 + 64]
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (place, count)| bits | u64::from(*count > 0) << place)
+    }
+
+    /// A socket of this flow has the port; `bound`: bind() chose or named it.
+    pub(super) fn take(&mut self, flow: FlowId, source: Address, port: u16, bound: bool) {
+        let at = &mut self.flows[flow as usize];
+        set(&mut at.taken, port, true);
+        if let Some(aged) = &mut at.aged {
+            set(aged, port, false);
+        }
+        self.hold(source, port, bound);
+    }
+
+    /// It has it no more.
+    pub(super) fn release(&mut self, flow: FlowId, source: Address, port: u16, bound: bool) {
+        let at = &mut self.flows[flow as usize];
+        set(&mut at.taken, port, false);
+        if let Some(aged) = &mut at.aged {
+            set(aged, port, false);
+        }
+        self.let_go(source, port, bound);
+    }
+
+    /// The port's TIME-WAIT may be taken over.
+    pub(super) fn age(&mut self, flow: FlowId, port: u16) {
+        set(self.flows[flow as usize].aged.get_or_insert_with(none), port, true);
+    }
+
+    /// No TIME-WAIT may be taken over any more.
+    pub(super) fn forget_age(&mut self) {
+        for flow in &mut self.flows {
+            flow.aged = None;
+        }
+    }
+
+    /// A socket has a port of an address, for whatever destination.
+    pub(super) fn hold(&mut self, address: Address, port: u16, bound: bool) {
+        if let Some(held) = &mut self.held {
+            held.entry(address).or_insert_with(|| vec![0; 65_536])[usize::from(port)] += 1;
+        }
+        if bound {
+            *self.bound_counts.entry(port).or_insert(0) += 1;
+            set(&mut self.bound, port, true);
+        }
+    }
+
+    /// It has it no more.
+    pub(super) fn let_go(&mut self, address: Address, port: u16, bound: bool) {
+        if let Some(held) = self.held.as_mut().and_then(|held| held.get_mut(&address)) {
+            held[usize::from(port)] = held[usize::from(port)].saturating_sub(1);
+        }
+        if bound && let Some(count) = self.bound_counts.get_mut(&port) {
+            *count -= 1;
+            if *count == 0 {
+                self.bound_counts.remove(&port);
+                set(&mut self.bound, port, false);
+            }
+        }
+    }
+}
+
+/// The first port from `from` on, before `end`, whose bit is set.
+fn next(from: u32, end: u32, free: impl Fn(usize) -> u64) -> Option<u16> {
+    if from >= end {
+        return None;
+    }
+    let mut word = from / 64;
+    let mut bits = free(word as usize) & (u64::MAX << (from % 64));
+    while bits == 0 {
+        word += 1;
+        if word * 64 >= end {
+            return None;
+        }
+        bits = free(word as usize);
+    }
+    let port = word * 64 + bits.trailing_zeros();
+    u16::try_from(port).ok().filter(|_| port < end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: FlowKey = FlowKey { source: 1, destination: 2, port: 80 };
+
+    fn ports(first: u16, last: u16) -> Ports {
+        Ports::new(Choice::Parity, PortRange { first, last }, &PortSet::default(), true)
+    }
+
+    #[test]
+    fn each_port_is_found_once_and_those_of_the_first_parity_come_first() {
+        let (mut ports, mut random) = (ports(40_000, 40_999), Random::new(7));
+        let flow = ports.flow(KEY, &mut random);
+        let mut seen = PortSet::default();
+        for turn in 0..1_000 {
+            let found = ports.search(flow, 1, &mut random).unwrap();
+            assert!(!seen.contains(found.port));
+            assert_eq!(found.port % 2 == 0, turn < 500, "turn {turn}: {found:?}");
+            if turn >= 500 {
+                assert!(found.walked >= 500, "all of the first half is walked before");
+            }
+            seen.insert(found.port);
+            ports.take(flow, 1, found.port, false);
+        }
+        assert_eq!(seen.len(), 1_000);
+        assert_eq!(ports.search(flow, 1, &mut random), Err(1_000));
+        ports.release(flow, 1, 40_321, false);
+        assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_321);
+        ports.age(flow, 40_777);
+        ports.take(flow, 1, 40_321, false);
+        assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_777);
+    }
+
+    #[test]
+    fn an_odd_range_loses_its_last_port() {
+        let (mut ports, mut random) = (ports(50_000, 50_010), Random::new(1));
+        let flow = ports.flow(KEY, &mut random);
+        for _ in 0..10 {
+            let found = ports.search(flow, 1, &mut random).unwrap();
+            assert_ne!(found.port, 50_010);
+            ports.take(flow, 1, found.port, false);
+        }
+        assert!(ports.search(flow, 1, &mut random).is_err());
+    }
+
+    #[test]
+    fn bind_takes_the_other_half_first_and_poisons_the_port_for_connect() {
+        let (mut ports, mut random) = (ports(50_000, 50_009), Random::new(3));
+        for turn in 0..10 {
+            let port = ports.search_bound(1, &mut random).unwrap();
+            assert_eq!(port % 2 == 1, turn < 5);
+            ports.hold(1, port, true);
+        }
+        assert_eq!(ports.search_bound(1, &mut random), None);
+        assert!(ports.search_bound(9, &mut random).is_some(), "another address has its own ports");
+        let flow = ports.flow(FlowKey { destination: 3, ..KEY }, &mut random);
+        assert_eq!(ports.search(flow, 1, &mut random), Err(10));
+        ports.let_go(1, 50_004, true);
+        assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 50_004);
+    }
+
+    #[test]
+    fn the_ends_of_all_ports_are_in_reach() {
+        let (mut ports, mut random) = (ports(1, 65_535), Random::new(3));
+        let flow = ports.flow(KEY, &mut random);
+        let mut found = 0;
+        while let Ok(port) = ports.search(flow, 1, &mut random) {
+            ports.take(flow, 1, port.port, false);
+            found += 1;
+        }
+        assert_eq!(found, 65_534);
+    }
+}

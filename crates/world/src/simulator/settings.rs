@@ -1,0 +1,235 @@
+//! A host's settings, as numbers.
+
+use super::ports::Choice;
+use crate::scenario::{Host, Kernel, World};
+use evidence::{PortRange, PortSet, Settings};
+use std::time::Duration;
+use tcp::profile::{Stack, linux, windows};
+
+/// What a host's settings come to.
+#[derive(Clone, Debug)]
+pub(super) struct Tuned {
+    pub(super) stack: Stack,
+    pub(super) range: PortRange,
+    pub(super) reserved: PortSet,
+    pub(super) choice: Choice,
+    /// `tcp_tw_reuse`.
+    pub(super) reuse: Reuse,
+    pub(super) reuse_delay_ns: u64,
+    pub(super) timestamps: Timestamps,
+    pub(super) max_time_wait: u64,
+    pub(super) max_orphans: u64,
+    pub(super) rfc1337: bool,
+    pub(super) recycle: bool,
+    pub(super) abort_on_overflow: bool,
+    pub(super) somaxconn: u64,
+    pub(super) conntrack: Conntrack,
+}
+
+/// `tcp_tw_reuse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reuse {
+    Off,
+    On,
+    Loopback,
+}
+
+/// Timestamps, and where their clock begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timestamps {
+    Off,
+    /// The host's uptime.
+    Uptime,
+    /// By source and destination address.
+    ByAddresses,
+    /// By source and destination address and port.
+    ByTuple,
+}
+
+/// Settings of connection tracking.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conntrack {
+    pub(super) max: u64,
+    pub(super) syn_sent_ns: u64,
+    pub(super) established_ns: u64,
+    pub(super) fin_wait_ns: u64,
+    pub(super) close_wait_ns: u64,
+    pub(super) last_ack_ns: u64,
+    pub(super) time_wait_ns: u64,
+    pub(super) close_ns: u64,
+}
+
+/// Settings that must be one whole number.
+const NUMBERS: [&str; 25] = [
+    "net.core.somaxconn",
+    "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_invalid_ratelimit",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_orphan_retries",
+    "net.ipv4.tcp_retries2",
+    "net.ipv4.tcp_rfc1337",
+    "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_tw_reuse_delay",
+    "net.ipv4.tcp_tw_timeout",
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_tcp_timeout_close",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_established",
+    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_last_ack",
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent",
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+    "TcpTimedWaitDelay",
+    "MaxUserPort",
+];
+
+/// What of these settings the simulator could not understand: the name, and what to write.
+pub(crate) fn mistake<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    for (name, value) in settings {
+        if NUMBERS.contains(&name) && value.trim().parse::<u64>().is_err() {
+            return Some(format!("{name} = {value:?}: a whole number is needed"));
+        }
+        if name == "net.ipv4.ip_local_port_range"
+            && PortRange::parse(value).is_none_or(|range| range.first == 0)
+        {
+            return Some(format!(
+                "{name} = {value:?}: first and last port are needed, such as \"32768 60999\""
+            ));
+        }
+        if name == "net.ipv4.ip_local_reserved_ports" && PortSet::parse(value).is_none() {
+            return Some(format!("{name} = {value:?}: ports are needed, such as \"8080,9000-9100\""));
+        }
+    }
+    None
+}
+
+impl Tuned {
+    /// The settings of a host of a world; those of `changed` go before its own.
+    pub(super) fn new(world: &World, host: &Host, changed: &Settings) -> Self {
+        let all = world.settings.iter().chain(host.settings.iter());
+        let mut settings: Settings = all.collect();
+        settings.values.extend(changed.values.clone());
+        let number = |name: &str, default: u64| settings.number(name).unwrap_or(default);
+        let ipv4 = |name: &str, default: u64| number(&format!("net.ipv4.{name}"), default);
+        let track = |name: &str, default: u64| {
+            let name = format!("net.netfilter.nf_conntrack_tcp_timeout_{name}");
+            number(&name, default).min(10_000_000) * 1_000_000_000
+        };
+        let stack = stack(host, &settings);
+        let is_linux = stack.mini_fin_wait_2;
+        Self {
+            range: range(host, &settings),
+            reserved: settings.reserved_ports(),
+            choice: match host.kernel {
+                Kernel::Windows | Kernel::WindowsXp if number("AutoReusePortRangeNumberOfPorts", 0) == 0 => {
+                    Choice::Exclusive
+                }
+                _ if is_linux => Choice::Parity,
+                _ => Choice::Sequential,
+            },
+            reuse: match ipv4("tcp_tw_reuse", default_reuse(host.kernel)) {
+                _ if !is_linux => Reuse::Off,
+                0 => Reuse::Off,
+                linux if linux == linux::TW_REUSE_LOOPBACK.value => Reuse::Loopback,
+                _ => Reuse::On,
+            },
+            reuse_delay_ns: nanos(settings.tw_reuse_delay()),
+            timestamps: match (ipv4("tcp_timestamps", 1), host.kernel) {
+                (0, _) | (_, Kernel::Windows | Kernel::WindowsXp) => Timestamps::Off,
+                (2, _) | (_, Kernel::Linux4_4 | Kernel::Linux3_10 | Kernel::Linux2_6_32) => {
+                    Timestamps::Uptime
+                }
+                (_, Kernel::Linux4_12 | Kernel::Linux5_6) => Timestamps::ByAddresses,
+                _ => Timestamps::ByTuple,
+            },
+            max_time_wait: if is_linux { ipv4("tcp_max_tw_buckets", 131_072) } else { u64::MAX },
+            max_orphans: ipv4("tcp_max_orphans", 131_072),
+            rfc1337: ipv4("tcp_rfc1337", 0) == 1,
+            recycle: stack.has_recycle && ipv4("tcp_tw_recycle", 0) == 1,
+            abort_on_overflow: ipv4("tcp_abort_on_overflow", 0) == 1,
+            somaxconn: number("net.core.somaxconn", linux::SOMAXCONN.value),
+            conntrack: Conntrack {
+                max: number("net.netfilter.nf_conntrack_max", 262_144),
+                syn_sent_ns: track("syn_sent", 120),
+                established_ns: track("established", 432_000),
+                fin_wait_ns: track("fin_wait", 120),
+                close_wait_ns: track("close_wait", 60),
+                last_ack_ns: track("last_ack", 30),
+                time_wait_ns: track("time_wait", linux::CONNTRACK_TIME_WAIT.value.as_secs()),
+                close_ns: track("close", 10),
+            },
+            stack,
+        }
+    }
+}
+
+/// Before 4.18 it was off.
+const fn default_reuse(kernel: Kernel) -> u64 {
+    match kernel {
+        Kernel::Linux4_12 | Kernel::Linux4_4 | Kernel::Linux3_10 | Kernel::Linux2_6_32 => 0,
+        _ => linux::TW_REUSE_LOOPBACK.value,
+    }
+}
+
+fn stack(host: &Host, settings: &Settings) -> Stack {
+    let base = match host.kernel {
+        Kernel::Linux => Stack::LINUX,
+        Kernel::Linux5_6 => Stack::LINUX_5_6,
+        Kernel::Linux4_12 => Stack::LINUX_4_12,
+        Kernel::Linux4_4 => Stack::LINUX_4_4,
+        Kernel::Linux3_10 => Stack::LINUX_3_10,
+        Kernel::Linux2_6_32 => Stack::LINUX_2_6_32,
+        Kernel::Windows | Kernel::WindowsXp => Stack::WINDOWS,
+        Kernel::Macos => Stack::MACOS,
+        Kernel::Freebsd => Stack::FREEBSD,
+    };
+    let mut stack = base;
+    let small = |name: &str| settings.number(name).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    if base.mini_fin_wait_2 {
+        stack.time_wait = settings.time_wait();
+        stack.fin_timeout = Some(settings.fin_timeout());
+        stack.reuse_delay = Some(settings.tw_reuse_delay());
+        if let Some(limit) = settings.number("net.ipv4.tcp_invalid_ratelimit")
+            && base.invalid_ratelimit.is_some()
+        {
+            stack.invalid_ratelimit = Some(Duration::from_millis(limit));
+        }
+        stack.syn_retries = small("net.ipv4.tcp_syn_retries").unwrap_or(stack.syn_retries);
+        stack.retries = small("net.ipv4.tcp_retries2").unwrap_or(stack.retries);
+        stack.orphan_retries = small("net.ipv4.tcp_orphan_retries")
+            .filter(|retries| *retries > 0)
+            .unwrap_or(stack.orphan_retries);
+    } else if let Some(seconds) = settings.number("TcpTimedWaitDelay") {
+        stack.time_wait = Duration::from_secs(seconds);
+    }
+    if let Some(ms) = host.time_wait_ms {
+        stack.time_wait = Duration::from_millis(ms);
+    }
+    stack
+}
+
+fn range(host: &Host, settings: &Settings) -> PortRange {
+    let (first, last) = match host.kernel {
+        Kernel::Linux | Kernel::Linux5_6 | Kernel::Linux4_12 | Kernel::Linux4_4 => {
+            linux::LOCAL_PORT_RANGE.value
+        }
+        Kernel::Linux3_10 | Kernel::Linux2_6_32 => (linux::LOCAL_PORT_RANGE.value.0, 61_000),
+        Kernel::Windows | Kernel::Macos => windows::DYNAMIC_PORTS.value,
+        Kernel::WindowsXp => {
+            let last = settings.number("MaxUserPort").and_then(|port| u16::try_from(port).ok());
+            (1_025, last.unwrap_or(5_000).max(1_025))
+        }
+        Kernel::Freebsd => (10_000, 65_535),
+    };
+    let written = settings.text("net.ipv4.ip_local_port_range").and_then(PortRange::parse);
+    written.unwrap_or(PortRange { first, last })
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,552 @@
+//! Segments between endpoints: what a host's TCP does with calls, packets and timers.
+
+use super::Simulation;
+use super::agenda::What;
+use super::counters::Counter;
+use super::host::{Entry, Host, Mini, Place, Tuple};
+use super::network::{LINK_NS, LOOPBACK, LOOPBACK_NS, Packet};
+use super::random::mix;
+use super::settings::{Reuse, Timestamps};
+use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
+use tcp::machine::{Call, Condition, Endpoint, Event, Nanos, Reply, Row, Timer};
+use tcp::{Flags, Segment, Seq, State};
+
+/// How long `tcp_tw_recycle` remembers an address (net/ipv4/tcp_metrics.c TCP_PAWS_MSL).
+const PROVEN_NS: Nanos = 60_000_000_000;
+/// TIME-WAIT under `tcp_tw_recycle`: 3.5 times a retransmission timeout of 200 ms.
+const RECYCLED_NS: Nanos = 700_000_000;
+
+/// What is done to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Drive<'a> {
+    Call(Call),
+    /// send() of so many bytes: one message.
+    Send(u32),
+    /// send() and close() in one go, so that the last segment has the FIN.
+    SendAndClose(u32),
+    Segment(&'a Packet),
+    Timeout,
+    Timer(Timer),
+}
+
+/// What its owner hears of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    Connected,
+    Accepted,
+    Heard,
+    Ended,
+    /// It is gone: by a reset, or because nothing was acknowledged.
+    Broken(&'static str),
+}
+
+impl Simulation<'_> {
+    /// Does something to a socket's endpoint, and all that follows from it.
+    #[expect(clippy::too_many_lines, reason = "one thing after the other, each once")]
+    pub(super) fn drive(&mut self, at: SocketRef, what: Drive<'_>) {
+        let now = self.now;
+        let host = &mut self.hosts[at.host];
+        let surroundings = Surroundings::of(host, now, None);
+        let Some(socket) = host.sockets.get_mut(at.slot) else { return };
+        surroundings.set(&mut socket.endpoint);
+        if socket.talk.queued || socket.endpoint.state() == State::SynReceived {
+            let listener = host.listeners.get(&socket.tuple.local.port);
+            socket.endpoint.set(Condition::QueueFull, listener.is_some_and(super::host::Listener::is_full));
+        }
+        let before = socket.endpoint.state();
+        let was_orphan = socket.endpoint.is_orphan() && before != State::TimeWait;
+        let is_again = matches!(what, Drive::Timeout);
+        match what {
+            Drive::Call(call) => socket.endpoint.handle_call(now, call),
+            Drive::Send(bytes) => {
+                socket.wrote(bytes);
+                socket.endpoint.handle_send(now, bytes);
+            }
+            Drive::SendAndClose(bytes) => {
+                socket.wrote(bytes);
+                socket.endpoint.handle_send(now, bytes);
+                socket.endpoint.handle_call(now, Call::Close);
+            }
+            Drive::Segment(packet) => socket.endpoint.handle_segment(now, &packet.segment),
+            Drive::Timeout => socket.endpoint.handle_timeout(now),
+            Drive::Timer(timer) => socket.endpoint.fire(now, timer),
+        }
+        let after = socket.endpoint.state();
+        let mut out = std::mem::take(&mut self.out);
+        while let Some(segment) = socket.endpoint.poll_transmit(now) {
+            let end = Seq::new(segment.seq.number().wrapping_add(segment.length));
+            let messages = if segment.length > 0 { socket.complete_at(end) } else { 0 };
+            out.push(Packet {
+                source: socket.tuple.local,
+                destination: socket.tuple.remote,
+                segment,
+                messages,
+                notes: socket.notes,
+            });
+        }
+        let heard = if let Drive::Segment(packet) = what {
+            let end = packet.segment.seq.plus(packet.segment.length);
+            let came = packet.messages > socket.received && !socket.endpoint.rcv_nxt().before(end);
+            if came {
+                socket.talk.unread += packet.messages - socket.received;
+                socket.received = packet.messages;
+                socket.talk.goodbye |= packet.notes.goodbye;
+                socket.talk.until_eof |= packet.notes.until_eof;
+            }
+            if packet.segment.length > 0 {
+                socket.talk.heard = now;
+            }
+            socket.talk.probes = 0;
+            came
+        } else {
+            false
+        };
+        let row = socket.endpoint.take_row();
+        let orphan = socket.endpoint.is_orphan() && after != State::TimeWait && after != State::Closed;
+        let owner_holds = !socket.talk.closed;
+        host.moved(before, after);
+        host.orphans = host.orphans + u64::from(orphan) - u64::from(was_orphan);
+        if let Some(row) = row {
+            let segment = if let Drive::Segment(packet) = what { Some(&packet.segment) } else { None };
+            account(host, row, before, after, segment, !out.is_empty());
+        }
+        if is_again && !out.is_empty() {
+            host.count(Counter::RetransSegs);
+            host.count(Counter::Timeouts);
+            if matches!(after, State::SynSent | State::SynReceived) {
+                host.count(Counter::SynRetrans);
+            }
+        }
+        for packet in out.drain(..) {
+            self.transmit(at.host, packet);
+        }
+        self.out = out;
+        self.settle(at, before, after);
+        if !owner_holds {
+            return;
+        }
+        let broke = matches!(what, Drive::Segment(_) | Drive::Timeout | Drive::Timer(_))
+            && after == State::Closed
+            && before != State::Closed;
+        let ended = matches!(
+            (before, after),
+            (State::Established | State::SynReceived, State::CloseWait)
+                | (State::FinWait1, State::Closing | State::TimeWait)
+                | (State::FinWait2, State::TimeWait)
+        ) || broke && row.is_some_and(|row| row.when.contains(&Condition::TableFull));
+        let opened = matches!(after, State::Established | State::CloseWait);
+        if before == State::SynSent && opened {
+            self.notice(at, Notice::Connected);
+        }
+        if before == State::SynReceived && opened {
+            self.notice(at, Notice::Accepted);
+        }
+        if heard {
+            self.notice(at, Notice::Heard);
+        }
+        if ended {
+            self.notice(at, Notice::Ended);
+        } else if broke {
+            let reset = matches!(what, Drive::Segment(_));
+            self.notice(
+                at,
+                Notice::Broken(match before {
+                    State::SynSent if reset => "ECONNREFUSED",
+                    _ if reset => "ECONNRESET",
+                    _ => "ETIMEDOUT",
+                }),
+            );
+        }
+    }
+
+    /// Lets what ended go, makes a mini-socket of what is one, and sets the timer of the rest.
+    fn settle(&mut self, at: SocketRef, before: State, after: State) {
+        let host = &mut self.hosts[at.host];
+        let Some(socket) = host.sockets.get_mut(at.slot) else { return };
+        if socket.in_table {
+            if let Some(mut residue) = socket.endpoint.residue() {
+                if host.tuned.recycle
+                    && let Some((value, _)) = residue.heard
+                {
+                    host.proven.insert(socket.tuple.remote.address, (value, self.now));
+                    residue.ends = self.now + RECYCLED_NS;
+                }
+                socket.in_table = false;
+                let (tuple, hold) = (socket.tuple, socket.hold.take());
+                let was_orphan = socket.endpoint.is_orphan() && after == State::FinWait2;
+                host.orphans -= u64::from(was_orphan);
+                if residue.ends - self.now <= 4_000_000_000 {
+                    host.count(Counter::TimeWaitKilled);
+                } else {
+                    host.count(Counter::TimeWait);
+                }
+                let slot = host.insert_mini(tuple, hold, residue);
+                self.enqueue(at.host, slot);
+            } else if after == State::Closed {
+                socket.in_table = false;
+                let (tuple, hold) = (socket.tuple, socket.hold.take());
+                if socket.talk.queued {
+                    socket.talk.queued = false;
+                    if let Some(listener) = host.listeners.get_mut(&tuple.local.port) {
+                        listener.queued -= 1;
+                    }
+                }
+                host.table.remove(&tuple);
+                host.release(hold);
+            }
+        }
+        let host = &mut self.hosts[at.host];
+        let Some(socket) = host.sockets.get_mut(at.slot) else { return };
+        if !socket.in_table && (socket.talk.closed || before == State::SynReceived && after == State::Closed)
+        {
+            host.sockets.remove(at.slot);
+            return;
+        }
+        if socket.in_table
+            && let Some(due) = socket.endpoint.poll_timeout()
+            && socket.timeout.is_none_or(|set| due < set)
+        {
+            socket.timeout = Some(due);
+            self.agenda.add(due, What::Timeout(at));
+        }
+    }
+
+    /// A timer of an endpoint has come, or the time for which one was set once.
+    pub(super) fn timeout(&mut self, at: SocketRef) {
+        let now = self.now;
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        if socket.timeout != Some(now) {
+            return;
+        }
+        socket.timeout = None;
+        if !socket.in_table {
+            return;
+        }
+        match socket.endpoint.poll_timeout() {
+            Some(due) if due <= now => self.drive(at, Drive::Timeout),
+            Some(due) => {
+                socket.timeout = Some(due);
+                self.agenda.add(due, What::Timeout(at));
+            }
+            None => {}
+        }
+    }
+
+    /// Puts a mini-socket where its end will be seen, and its age.
+    pub(super) fn enqueue(&mut self, number: usize, slot: u32) {
+        let host = &mut self.hosts[number];
+        let Mini { residue, turn, .. } = host.minis[slot as usize];
+        let queue = host.queue_for(residue.ends);
+        let first = host.ending[queue].is_empty();
+        host.ending[queue].push_back((residue.ends, slot, turn));
+        if first {
+            self.agenda.add(residue.ends, What::Ending { host: number, queue });
+        }
+        self.watch_age(number, slot);
+    }
+
+    /// Puts a TIME-WAIT that connect() may take over in the line of those that grow old.
+    pub(super) fn watch_age(&mut self, number: usize, slot: u32) {
+        let host = &mut self.hosts[number];
+        let Mini { residue, turn, tuple, .. } = host.minis[slot as usize];
+        let reuses = match host.tuned.reuse {
+            Reuse::Off => false,
+            Reuse::On => true,
+            Reuse::Loopback => tuple.local.address == LOOPBACK || tuple.remote.address == LOOPBACK,
+        };
+        if reuses && residue.state == State::TimeWait && residue.heard.is_some() {
+            let at = residue.entered.saturating_add(host.tuned.reuse_delay_ns);
+            host.aging.push_back((at, slot, turn));
+        }
+    }
+
+    /// The end of mini-sockets.
+    pub(super) fn ending(&mut self, number: usize, queue: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[number];
+        while let Some((ends, slot, turn)) = host.ending[queue].front().copied() {
+            if ends > now {
+                self.agenda.add(ends, What::Ending { host: number, queue });
+                return;
+            }
+            host.ending[queue].pop_front();
+            let mini = host.minis[slot as usize];
+            if mini.alive && mini.turn == turn && mini.residue.ends == ends {
+                host.remove_mini(slot);
+                host.moved(mini.residue.state, State::Closed);
+                host.release(mini.hold);
+            }
+        }
+    }
+
+    /// Sends a packet on its way.
+    pub(super) fn transmit(&mut self, from: usize, packet: Packet) {
+        let host = &mut self.hosts[from];
+        host.count(Counter::OutSegs);
+        if packet.segment.flags.has(Flags::RST) {
+            host.count(Counter::OutRsts);
+        }
+        self.note(from as u64, &packet);
+        if self.network.loses(self.now, from, false, &packet) {
+            return;
+        }
+        if packet.destination.address == LOOPBACK {
+            self.agenda.add(self.now + LOOPBACK_NS, What::Arrive { host: from, packet });
+            return;
+        }
+        let Some(path) = self.network.path(from, packet.destination.address) else { return };
+        let (to, links) = (path.to, path.through.len() as u64 + 1);
+        let at = self.now + if to == from { LOOPBACK_NS } else { LINK_NS * links };
+        self.agenda.add(at, What::Arrive { host: to, packet });
+    }
+
+    /// A packet reaches the host it is for.
+    pub(super) fn arrive(&mut self, number: usize, packet: &Packet) {
+        if self.network.loses(self.now, number, true, packet) {
+            return;
+        }
+        let host = &mut self.hosts[number];
+        host.count(Counter::InSegs);
+        let tuple = Tuple { local: packet.destination, remote: packet.source };
+        match host.table.get(&tuple).copied() {
+            Some(Entry::Socket(slot)) => {
+                self.drive(SocketRef { host: number, slot }, Drive::Segment(packet));
+            }
+            Some(Entry::Mini(slot)) => self.meet_mini(number, slot, packet),
+            None => self.meet_nobody(number, tuple, packet),
+        }
+    }
+
+    fn meet_nobody(&mut self, number: usize, tuple: Tuple, packet: &Packet) {
+        let mut endpoint = self.endpoint(number, tuple);
+        self.meet(number, &mut endpoint, packet);
+        if endpoint.state() == State::SynReceived {
+            self.embryo(number, tuple, endpoint);
+        }
+    }
+
+    fn meet_mini(&mut self, number: usize, slot: u32, packet: &Packet) {
+        let host = &self.hosts[number];
+        let mini = host.minis[slot as usize];
+        let before = mini.residue.state;
+        let mut endpoint = Endpoint::of_residue(&host.tuned.stack, &mini.residue);
+        self.meet(number, &mut endpoint, packet);
+        let host = &mut self.hosts[number];
+        if let Some(residue) = endpoint.residue() {
+            host.minis[slot as usize].residue = residue;
+            host.moved(before, residue.state);
+            if residue.ends != mini.residue.ends {
+                self.enqueue(number, slot);
+            }
+            return;
+        }
+        host.remove_mini(slot);
+        host.moved(before, State::Closed);
+        host.release(mini.hold);
+        if endpoint.state() == State::SynReceived {
+            self.embryo(number, mini.tuple, endpoint);
+        }
+    }
+
+    /// A segment meets what is no full socket: what follows is sent, the state is not counted.
+    fn meet(&mut self, number: usize, endpoint: &mut Endpoint, packet: &Packet) {
+        let now = self.now;
+        let host = &mut self.hosts[number];
+        let port = packet.destination.port;
+        let listener = host.listeners.get(&port);
+        endpoint.set(Condition::Listener, listener.is_some());
+        endpoint.set(Condition::QueueFull, listener.is_some_and(super::host::Listener::is_full));
+        Surroundings::of(host, now, Some(packet)).set(endpoint);
+        let before = endpoint.state();
+        endpoint.handle_segment(now, &packet.segment);
+        let mut out = std::mem::take(&mut self.out);
+        let local = packet.destination;
+        while let Some(segment) = endpoint.poll_transmit(now) {
+            out.push(Packet {
+                source: local,
+                destination: packet.source,
+                segment,
+                messages: 0,
+                notes: Notes::default(),
+            });
+        }
+        if let Some(row) = endpoint.take_row() {
+            account(host, row, before, endpoint.state(), Some(&packet.segment), !out.is_empty());
+        }
+        for packet in out.drain(..) {
+            self.transmit(number, packet);
+        }
+        self.out = out;
+    }
+
+    /// A connection begins at a listener.
+    fn embryo(&mut self, number: usize, tuple: Tuple, endpoint: Endpoint) {
+        let host = &mut self.hosts[number];
+        let Some(listener) = host.listeners.get(&tuple.local.port) else { return };
+        let owner = self.listening[listener.server];
+        host.moved(State::Closed, State::SynReceived);
+        let slot = host.sockets.insert(Socket::new(endpoint, tuple, owner, None));
+        host.table.insert(tuple, Entry::Socket(slot));
+        let track = Hold { flow: None, source: tuple.local.address, port: tuple.local.port, bound: false };
+        let at = SocketRef { host: number, slot };
+        if let Some(socket) = host.sockets.get_mut(slot) {
+            // The listener's bind bucket is shared: the port itself is not taken once more.
+            socket.hold = Some(track);
+            host.ports.hold(track.source, track.port, false);
+            if let Some(due) = socket.endpoint.poll_timeout() {
+                socket.timeout = Some(due);
+                self.agenda.add(due, What::Timeout(at));
+            }
+        }
+    }
+
+    /// A closed endpoint of a host for a tuple.
+    pub(super) fn endpoint(&self, number: usize, tuple: Tuple) -> Endpoint {
+        let tuned = &self.hosts[number].tuned;
+        let endpoint = Endpoint::new(&tuned.stack, self.initial_number(tuple));
+        match self.clock(number, tuple) {
+            Some(clock) => endpoint.with_timestamps(clock),
+            None => endpoint,
+        }
+    }
+
+    /// net/core/secure_seq.c: a hash of the tuple and a clock of 64 ns.
+    fn initial_number(&self, tuple: Tuple) -> Seq {
+        #[expect(clippy::cast_possible_truncation, reason = "numbers wrap")]
+        Seq::new((self.hash_of(tuple, 1) as u32).wrapping_add((self.now >> 6) as u32))
+    }
+
+    fn hash_of(&self, tuple: Tuple, salt: u64) -> u64 {
+        let addresses = u64::from(tuple.local.address) << 32 | u64::from(tuple.remote.address);
+        let ports = u64::from(tuple.local.port) << 16 | u64::from(tuple.remote.port);
+        mix(mix(self.world.seed ^ salt ^ addresses) ^ ports)
+    }
+
+    /// What the timestamp clock showed at time 0 on this tuple; none: timestamps are off.
+    fn clock(&self, number: usize, tuple: Tuple) -> Option<u32> {
+        let offset = match self.hosts[number].tuned.timestamps {
+            Timestamps::Off => return None,
+            Timestamps::Uptime => 0,
+            Timestamps::ByAddresses => {
+                let only = |place: Place| Place { port: 0, ..place };
+                self.hash_of(Tuple { local: only(tuple.local), remote: only(tuple.remote) }, 2)
+            }
+            Timestamps::ByTuple => self.hash_of(tuple, 2),
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a timestamp wraps")]
+        let ahead = self.world.hosts[number].clock_ahead_ms as u32;
+        // Not zero: the machine has been up for a while.
+        #[expect(clippy::cast_possible_truncation, reason = "a timestamp wraps")]
+        Some((offset as u32).wrapping_add(ahead).wrapping_add(100_000_000))
+    }
+}
+
+/// What is true of a host, for its endpoints.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+struct Surroundings {
+    rfc1337: bool,
+    table_full: bool,
+    too_many_orphans: bool,
+    abort_on_overflow: bool,
+    recycle_refuses: bool,
+}
+
+impl Surroundings {
+    fn of(host: &Host, now: Nanos, packet: Option<&Packet>) -> Self {
+        Self {
+            rfc1337: host.tuned.rfc1337,
+            table_full: host.mini_count >= host.tuned.max_time_wait,
+            too_many_orphans: host.orphans > host.tuned.max_orphans,
+            abort_on_overflow: host.tuned.abort_on_overflow,
+            recycle_refuses: packet.is_some_and(|packet| host.tuned.recycle && host.refuses(now, packet)),
+        }
+    }
+
+    fn set(&self, endpoint: &mut Endpoint) {
+        endpoint.set(Condition::Rfc1337, self.rfc1337);
+        endpoint.set(Condition::TableFull, self.table_full);
+        endpoint.set(Condition::TooManyOrphans, self.too_many_orphans);
+        endpoint.set(Condition::AbortOnOverflow, self.abort_on_overflow);
+        endpoint.set(Condition::RecycleRefuses, self.recycle_refuses);
+    }
+}
+
+impl Host {
+    /// `tcp_tw_recycle`: the SYN's timestamp is older than what the address showed, or it has none.
+    fn refuses(&self, now: Nanos, packet: &Packet) -> bool {
+        let Some((shown, at)) = self.proven.get(&packet.source.address) else { return false };
+        let is_fresh = now.saturating_sub(*at) <= PROVEN_NS;
+        let older = |value: u32| shown.wrapping_sub(value).cast_signed() > 1;
+        is_fresh && packet.segment.timestamps.is_none_or(|timestamps| older(timestamps.value))
+    }
+}
+
+/// Moves the counters that the kernel moves when this row applies.
+fn account(
+    host: &mut Host,
+    row: &Row,
+    before: State,
+    after: State,
+    segment: Option<&Segment>,
+    answered: bool,
+) {
+    let mini = matches!(before, State::TimeWait);
+    for condition in row.when {
+        match condition {
+            Condition::PawsRejects if mini => host.count(Counter::PawsTimeWait),
+            Condition::PawsRejects if !row.when.contains(&Condition::Mini) => host.count(Counter::PawsEstab),
+            Condition::QueueFull => {
+                host.count(Counter::ListenOverflows);
+                host.count(Counter::ListenDrops);
+            }
+            Condition::RecycleRefuses => {
+                host.count(Counter::PawsPassive);
+                host.count(Counter::ListenDrops);
+            }
+            Condition::TableFull => host.count(Counter::TimeWaitOverflow),
+            Condition::TooManyOrphans => host.count(Counter::AbortOnMemory),
+            Condition::NewData if row.when.contains(&Condition::Orphan) => host.count(Counter::AbortOnData),
+            _ => {}
+        }
+    }
+    if row.reply == Reply::LimitedAck {
+        let is_syn = segment.is_some_and(|segment| segment.flags.has(Flags::SYN));
+        let is_reset = segment.is_some_and(|segment| segment.flags.has(Flags::RST));
+        match before {
+            State::TimeWait if !answered => host.count(Counter::SkippedTimeWait),
+            State::FinWait2 if !answered && row.when.contains(&Condition::Mini) => {
+                host.count(Counter::SkippedFinWait2);
+            }
+            State::TimeWait => {}
+            _ if is_syn => {
+                host.count(Counter::SynChallenge);
+                host.count(Counter::ChallengeAck);
+            }
+            _ if is_reset => host.count(Counter::ChallengeAck),
+            _ => {}
+        }
+    }
+    match row.on {
+        Event::Call(Call::Abort) if row.reply == Reply::Abort => host.count(Counter::AbortOnData),
+        Event::Call(Call::CloseUnread) if row.reply == Reply::Abort => host.count(Counter::AbortOnClose),
+        Event::Timer(Timer::RetransmissionGivenUp | Timer::KeepaliveGivenUp) => {
+            host.count(Counter::AbortOnTimeout);
+        }
+        Event::Timer(Timer::KeepaliveDue) if answered => host.count(Counter::KeepAlive),
+        _ => {}
+    }
+    match (before, after) {
+        (State::Closed, State::SynSent) => host.count(Counter::ActiveOpens),
+        (State::SynReceived, State::Established | State::CloseWait) => host.count(Counter::PassiveOpens),
+        (State::SynSent | State::SynReceived, State::Closed) => host.count(Counter::AttemptFails),
+        (State::Established | State::CloseWait, State::Closed) => host.count(Counter::EstabResets),
+        _ => {}
+    }
+}
+
+impl Owner {
+    /// True if connections wait for its accept().
+    pub(super) const fn listens(self) -> bool {
+        matches!(self, Self::Server(_) | Self::Front(_))
+    }
+}

@@ -31,6 +31,8 @@ impl Messages {
     const HIDDEN: u32 = 1 << 15;
     /// The capture or the connection ended within a body.
     const UNFINISHED: u32 = 1 << 16;
+    /// A request went through a proxy before.
+    const RELAYED: u32 = 1 << 18;
 
     const fn has(self, bit: u32, side: usize) -> bool {
         self.bits & (bit << side) != 0
@@ -71,6 +73,11 @@ impl Messages {
             .into_iter()
             .filter(move |(bit, _)| self.has(*bit, side))
             .map(|(_, name)| name)
+    }
+
+    /// True if a request says that a proxy sent it.
+    pub(crate) const fn is_relayed(self) -> bool {
+        self.bits & Self::RELAYED != 0
     }
 
     /// True if messages may have been missed.
@@ -303,6 +310,9 @@ impl Http {
         }
         match head.start {
             Start::Request(method) => {
+                if head.relayed {
+                    messages.bits |= Messages::RELAYED;
+                }
                 messages.count[side] = messages.count[side].saturating_add(1);
                 self.asked.push(match method {
                     _ if head.version == Some(Version::V09) => Answer::Plain,

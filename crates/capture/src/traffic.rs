@@ -192,6 +192,9 @@ fn add_ending(
     }
     if let Some(cause) = connection.reset_cause {
         exchange.resets.entry(cause.name().to_owned()).or_default().add(example);
+        if let Some(who) = connection.reset_by {
+            count(exchange.resets_by.entry(cause.name().to_owned()).or_default(), who);
+        }
     }
     if let Some(who) = connection.reset_by {
         count(&mut exchange.reset_by, who);
@@ -221,6 +224,7 @@ fn add_http(to: &mut Http, http: &HttpSummary, example: Example) {
     }
     let old = !http.keep_alive.client && http.versions.client.iter().any(|version| version != "1.1");
     to.old_version += u64::from(old);
+    to.relayed += u64::from(http.relayed);
     if old || http.close.client {
         to.client_asks_to_close.add(example);
     } else if http.close.server {

@@ -8,12 +8,12 @@
 //! 3. the same with one request each: [`Habit::Unpooled`] if the client is a proxy, else [`Habit::NoPool`];
 //! 4. no HTTP that could be read, and the client closes each within a second: [`Habit::NoPool`].
 //!
-//! A client is a proxy if its address answers requests of others in the same captures, at least half as many as it
-//! sends (certain enough), or if it has three connections or more open at once (a program that has no pool mostly
+//! A client is a proxy if its requests say so (`Via`, `Forwarded`, `X-Forwarded-For`), or if its address answers
+//! requests of others in the same captures, at least half as many as it sends (certain enough both), or if it has three connections or more open at once (a program that has no pool mostly
 //! works on one request after the other). A server that asks to close, or closes first, leaves its client no choice:
 //! then this is about the server, and nobody's habit.
 
-use crate::packets::{self, TrafficLook, both_directions, per_second};
+use crate::packets::{self, Proxy, TrafficLook, both_directions, per_second};
 use crate::wording::{count, counted, rate, share};
 use crate::{Avoid, Evidence, Remedy, Severity, myths};
 use evidence::{Ends, Exchange, Http};
@@ -45,8 +45,8 @@ const MANY: u64 = 100;
 pub(crate) enum Habit {
     /// It asks the server to close.
     AsksToClose,
-    /// It is a proxy that closes after each answer. `seen` if it is seen to serve others.
-    Unpooled { seen: bool },
+    /// It is a proxy that closes after each answer, or looks like one.
+    Unpooled(Proxy),
     /// It keeps fewer than it uses.
     SmallPool,
     /// It opens one for each request; `http` if requests could be counted.
@@ -84,11 +84,9 @@ fn with_http(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Option
         let few = share(few(http), http.connections) >= HALF;
         return (few && mean < ENOUGH && exchange.at_once >= 2).then_some(Habit::SmallPool);
     }
-    let relayed = look.served_by(exchange);
-    if relayed > 0 && relayed.saturating_mul(2) >= http.requests {
-        Some(Habit::Unpooled { seen: true })
-    } else if exchange.at_once >= AT_ONCE {
-        Some(Habit::Unpooled { seen: false })
+    let proxy = look.proxy(exchange, http);
+    if proxy.is_seen() || exchange.at_once >= AT_ONCE {
+        Some(Habit::Unpooled(proxy))
     } else {
         Some(Habit::NoPool { http: true })
     }

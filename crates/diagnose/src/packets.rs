@@ -1,8 +1,8 @@
 //! What a rule looks at in captures: connections, added up by client and server.
 
-use crate::wording::{counted, shell_word};
+use crate::wording::{counted, share, shell_word};
 use crate::{Evidence, Finding, Subject, Verdict};
-use evidence::{Case, Clocks, Counted, Endpoint, Example, Exchange, Traffic};
+use evidence::{Case, Clocks, Counted, Endpoint, Example, Exchange, Http, Traffic};
 use std::collections::BTreeMap;
 
 /// A rate over less than a second says nothing of the next one.
@@ -19,6 +19,40 @@ pub struct TrafficLook<'a> {
     pub traffic: &'a Traffic,
     /// Requests that each address answered, by its port: a proxy is a server too.
     served: BTreeMap<Endpoint, Vec<(Endpoint, u64)>>,
+}
+
+/// What shows that a client is a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    /// Its requests say so: `Via`, `Forwarded` or `X-Forwarded-For`.
+    Says,
+    /// Its address answers so many requests of others in the same captures.
+    Answers(u64),
+    /// Nothing: it may be one all the same.
+    NotSeen,
+}
+
+/// At this part of the connections, or requests, it is its work and not a side line.
+const PROXY: f64 = 0.5;
+
+impl Proxy {
+    pub(crate) fn is_seen(self) -> bool {
+        self != Self::NotSeen
+    }
+
+    /// In a sentence, as evidence.
+    pub(crate) fn shown(self, client: &str) -> Option<String> {
+        match self {
+            Self::Says => Some(format!(
+                "requests of {client} bear `Via`, `Forwarded` or `X-Forwarded-For`: it is a proxy"
+            )),
+            Self::Answers(requests) => {
+                let others = counted(requests, "request", "requests");
+                Some(format!("{client} answered {others} elsewhere: it is a proxy"))
+            }
+            Self::NotSeen => None,
+        }
+    }
 }
 
 impl<'a> TrafficLook<'a> {
@@ -42,6 +76,18 @@ impl<'a> TrafficLook<'a> {
         served
             .filter(|(server, _)| *server != exchange.server)
             .fold(0, |sum, (_, requests)| sum.saturating_add(*requests))
+    }
+
+    /// What shows that the client of an exchange is a proxy.
+    pub(crate) fn proxy(&self, exchange: &Exchange, http: &Http) -> Proxy {
+        let answered = self.served_by(exchange);
+        if share(http.relayed, http.connections) >= PROXY {
+            Proxy::Says
+        } else if answered > 0 && share(answered, http.requests) >= PROXY {
+            Proxy::Answers(answered)
+        } else {
+            Proxy::NotSeen
+        }
     }
 
     /// The clocks behind an address, if they are those of several hosts.

@@ -65,6 +65,11 @@ impl Ends {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// How often something happened, with a few of the packets that show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -120,6 +125,9 @@ pub struct Http {
     pub close_by: Ends,
     /// Connections whose client spoke HTTP/1.0 (or 0.9) and did not ask for keep-alive.
     pub old_version: u64,
+    /// Connections whose client is a proxy by its own words: requests with `Via`, `Forwarded` or `X-Forwarded-For`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub relayed: u64,
     /// Connections on which nobody asked to close, so that both sides would have kept them.
     pub kept: Counted,
     /// Connections of HTTP/1.0 or with `Connection: close` from the client.
@@ -158,6 +166,9 @@ pub struct Exchange {
     /// By who sent that reset.
     #[serde(skip_serializing_if = "Ends::is_zero")]
     pub reset_by: Ends,
+    /// By cause, and by who sent it. Older cases do not have it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resets_by: BTreeMap<String, Ends>,
     /// Connections that used the addresses and ports of an earlier one, by the outcome: `accepted`, `challenged`,
     /// `dropped`, `reset`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

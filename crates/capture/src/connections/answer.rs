@@ -233,6 +233,8 @@ pub struct HttpSummary {
     pub keep_alive: PerSide<bool>,
     /// The versions each side spoke.
     pub versions: PerSide<Versions>,
+    /// A request says that a proxy sent it: `Via`, `Forwarded` or `X-Forwarded-For`.
+    pub relayed: bool,
 }
 
 impl Serialize for HttpSummary {
@@ -477,6 +479,7 @@ fn http(record: &Record, client: usize) -> Option<HttpSummary> {
             client: Versions::of(messages.versions(client)),
             server: Versions::of(messages.versions(server)),
         },
+        relayed: messages.is_relayed(),
     })
 }
 

@@ -34,6 +34,7 @@ pub(crate) enum Method {
 
 /// A head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "fields that are there or not, each by itself")]
 pub(crate) struct Head {
     pub(crate) start: Start,
     /// None if it is malformed: servers answer such a request all the same, if only to refuse it.
@@ -46,6 +47,8 @@ pub(crate) struct Head {
     pub(crate) close: bool,
     /// `Connection: keep-alive`.
     pub(crate) keep_alive: bool,
+    /// `Via`, `Forwarded` or `X-Forwarded-For`: it went through a proxy.
+    pub(crate) relayed: bool,
 }
 
 /// What the bytes at the start of a message are.
@@ -108,7 +111,15 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let Some((start, version)) = start_line(line).or_else(|| malformed(line, &rest[end + 1..])) else {
         return Parsed::Other;
     };
-    let mut head = Head { start, version, length: None, chunked: false, close: false, keep_alive: false };
+    let mut head = Head {
+        start,
+        version,
+        length: None,
+        chunked: false,
+        close: false,
+        keep_alive: false,
+        relayed: false,
+    };
     let mut at = end + 1;
     if version == Some(Version::V09) && !begins_with_field(&rest[at..]) {
         return Parsed::Head(head, skipped + at);
@@ -121,7 +132,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
             return Parsed::Head(head, skipped + at);
         }
         // Most fields are none of ours: their first letter says so.
-        if matches!(line[0] | 0x20, b'c' | b't') {
+        if matches!(line[0] | 0x20, b'c' | b't' | b'v' | b'f' | b'x') {
             field(line, &mut head);
         }
     }
@@ -249,7 +260,11 @@ fn version(number: &[u8]) -> Option<Version> {
 fn field(line: &[u8], head: &mut Head) {
     let Some(colon) = memchr::memchr(b':', line) else { return };
     let (name, value) = (line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii());
-    if name.eq_ignore_ascii_case(b"content-length") {
+    if matches!(line[0] | 0x20, b'v' | b'f' | b'x') {
+        // RFC 9110 section 7.6.3, RFC 7239, and what was there before it.
+        let names = [&b"via"[..], b"forwarded", b"x-forwarded-for"];
+        head.relayed |= names.iter().any(|relay| name.eq_ignore_ascii_case(relay));
+    } else if name.eq_ignore_ascii_case(b"content-length") {
         // RFC 9110 section 8.6: a list of equal numbers is that number.
         let number = value.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
         if head.length.is_none() {

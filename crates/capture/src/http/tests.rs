@@ -45,6 +45,21 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[test]
+fn a_proxy_shows_itself_by_its_fields() {
+    let relayed = |side, field: &str| {
+        let kind = if side == CLIENT { "GET / HTTP/1.1" } else { "HTTP/1.1 204 x" };
+        said(&[(side, &format!("{kind}\r\nHost: x\r\n{field}\r\n\r\n"))]).is_relayed()
+    };
+    for field in ["Via: 1.1 front", "X-FORWARDED-FOR: 192.0.2.1", "forwarded: for=192.0.2.1", "via :"] {
+        assert!(relayed(CLIENT, field), "{field}");
+        assert!(!relayed(SERVER, field), "a response is relayed the other way");
+    }
+    for field in ["Viable: x", "X-Forwarded-Proto: https", "X-Real-IP: 192.0.2.1", "Vi", "F: via"] {
+        assert!(!relayed(CLIENT, field), "{field}");
+    }
+}
+
+#[test]
 fn requests_and_responses_are_counted_by_their_length() {
     for (texts, counts) in [
         (&[(CLIENT, GET), (SERVER, OK)][..], (1, 1)),

@@ -92,10 +92,11 @@ fn who_does_not_close_needs_the_rest_of_the_capture() {
 fn who_asks_to_close_is_told_by_header_and_version() {
     let with = |http| Connection { http: Some(http), ..connection("10.0.0.1:1", "10.0.0.2:80", 0, 1) };
     let one = HttpSummary { requests: 1, responses: 1, ..HttpSummary::default() };
+    let relayed = HttpSummary { relayed: true, ..one };
     let closes = HttpSummary { close: PerSide { client: true, server: true }, ..one };
     let server_closes = HttpSummary { close: PerSide { client: false, server: true }, ..one };
     let many = HttpSummary { requests: 5_000, ..one };
-    let traffic = tally(&[with(one), with(closes), with(server_closes), with(many)]);
+    let traffic = tally(&[with(relayed), with(closes), with(server_closes), with(many)]);
     let http = traffic.exchanges[0].http.clone().unwrap();
     assert_eq!(
         (http.kept.count, http.client_asks_to_close.count, http.server_asks_to_close.count),
@@ -103,6 +104,7 @@ fn who_asks_to_close_is_told_by_header_and_version() {
     );
     assert_eq!(http.by_requests.into_iter().collect::<Vec<_>>(), [(1, 3), (MOST_REQUESTS, 1)]);
     assert_eq!(http.close_by, Ends { client: 0, server: 1, both: 1 });
+    assert_eq!(http.relayed, 1);
     assert_eq!(Versions::default().iter().count(), 0);
 }
 
@@ -117,6 +119,7 @@ fn examples_are_few_and_counts_are_whole() {
     let counted = &exchange.resets["abort-by-linger"];
     assert_eq!((counted.count, counted.examples.len()), (50, evidence::MAX_EXAMPLES));
     assert_eq!(exchange.reset_by.server, 50);
+    assert_eq!(exchange.resets_by["abort-by-linger"], Ends { server: 50, ..Ends::default() });
 }
 
 #[test]

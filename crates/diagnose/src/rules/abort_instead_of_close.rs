@@ -13,8 +13,9 @@
 //! opened, less those that failed and those by which the number of established ones grew.
 //!
 //! In a capture, resets that their sender began by itself: with data of the peer unread (from 3 and 10 % of the
-//! connections on; a warning from one a second, else a note), or although the peer had sent nothing (`SO_LINGER`
-//! 0; from 5 that are one a second and 10 %). Slower ones of the latter kind are health checks.
+//! connections on; a warning from one a second, else a note), or with nothing unread (`SO_LINGER` 0; from 5 that are
+//! one a second and 10 %). Slower ones of the latter kind are health checks. Where packets do not tell whether the
+//! last data was read, as after an answer to the side that resets, the rule is silent.
 //!
 //! ## Why it hurts
 //!
@@ -70,6 +71,8 @@ const SOME_UNREAD: u64 = 3;
 /// Of the resets between two hosts: then it is this side's.
 const NEARLY_ALL: f64 = 0.9;
 
+const UNREAD: &str = "unread-data";
+const LINGER: &str = "abort-by-linger";
 const ON_CLOSE: &str = "TcpExtTCPAbortOnClose";
 const ON_DATA: &str = "TcpExtTCPAbortOnData";
 
@@ -222,8 +225,8 @@ fn avoid() -> Vec<Avoid> {
 
 pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
     let aborted = look.traffic.exchanges.iter().flat_map(|exchange| {
-        let unread = exchange.resets.get("unread-data");
-        let linger = exchange.resets.get("abort-by-linger");
+        let unread = exchange.resets.get(UNREAD);
+        let linger = exchange.resets.get(LINGER);
         let fires = |some: &&Counted, least: u64| {
             some.count >= least && share(some.count, exchange.connections) >= SHARE
         };
@@ -240,8 +243,9 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 fn captured(look: &TrafficLook<'_>, exchange: &Exchange, some: &Counted, unread: bool) -> Finding {
     let speed = per_second(some.count, exchange.length_ms);
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
-    let by = exchange.reset_by;
-    // Resets are counted by sender, and by cause, but not by both.
+    let cause = if unread { UNREAD } else { LINGER };
+    // Old cases have resets by sender and by cause, but not by both.
+    let by = exchange.resets_by.get(cause).copied().unwrap_or(exchange.reset_by);
     let resets = by.total();
     let who = if share(by.client, resets) >= NEARLY_ALL {
         client.clone()
@@ -259,7 +263,7 @@ fn captured(look: &TrafficLook<'_>, exchange: &Exchange, some: &Counted, unread:
     let says = if unread {
         "the sender of the reset had data of its peer unread"
     } else {
-        "the sender of the reset gave up by itself, and its peer had sent nothing"
+        "the sender of the reset gave up by itself, and its peer had sent nothing that was not read"
     };
     Finding {
         rule: "abort-instead-of-close",

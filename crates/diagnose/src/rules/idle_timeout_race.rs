@@ -73,7 +73,8 @@ fn race(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<Finding> {
 fn late(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<Finding> {
     let met = exchange.resets.get(AFTER_CLOSE)?;
     let kept = exchange.http.as_ref().is_some_and(|http| http.kept.count > 0);
-    let fires = kept && met.count.min(exchange.reset_by.server).min(exchange.closed_idle.server) >= SOME;
+    let by = exchange.resets_by.get(AFTER_CLOSE).copied().unwrap_or(exchange.reset_by);
+    let fires = kept && met.count.min(by.server).min(exchange.closed_idle.server) >= SOME;
     let says = "something was sent after the server had closed, and was reset";
     fires.then(|| finding(look, exchange, met, Confidence::Possible, says))
 }

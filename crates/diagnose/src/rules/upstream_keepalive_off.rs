@@ -44,7 +44,7 @@
 //! connections, TIME-WAIT at either side by the timing of the upstream's FIN.
 
 use crate::keeping::{self, Habit, endings, left, pace, requests};
-use crate::packets::{self, TrafficLook};
+use crate::packets::{self, Proxy, TrafficLook};
 use crate::wording::share;
 use crate::{Confidence, Finding, Remedy, Verdict};
 use evidence::{Exchange, Http};
@@ -67,8 +67,10 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let mut evidence = look.shows(&http.client_asks_to_close, &format!("the client {how}"));
     evidence.extend([requests(look, http), endings(look, exchange)]);
+    let proxy = look.proxy(exchange, http);
+    evidence.extend(proxy.shown(&client).map(|shown| look.sums(shown)));
     let mut remedies = vec![keeping::pool_in_the_proxy(exchange)];
-    if !old {
+    if !old && proxy != Proxy::Says {
         remedies.push(Remedy::advice(
             "no-close-from-the-program",
             "If it is a program: do not let it send `Connection: close`, and give it a pool (Python: a Session instead \
@@ -80,7 +82,7 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     Finding {
         rule: "upstream-keepalive-off",
         severity: keeping::severity(exchange),
-        confidence: if look.served_by(exchange) > 0 { Confidence::Certain } else { Confidence::Likely },
+        confidence: if proxy.is_seen() { Confidence::Certain } else { Confidence::Likely },
         claim: format!(
             "Keep-alive is off from {client} to {server}, because {client} {how}: {}; {}",
             pace(exchange, Some(http)),

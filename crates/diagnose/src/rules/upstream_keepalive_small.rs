@@ -40,7 +40,7 @@
 //! them closed by nginx.
 
 use crate::keeping::{self, FEW, Habit, endings, left, pace, requests};
-use crate::packets::{self, TrafficLook};
+use crate::packets::{self, Proxy, TrafficLook};
 use crate::wording::{count, counted};
 use crate::{Avoid, Confidence, Finding, Remedy, Verdict};
 use evidence::{Exchange, Http};
@@ -65,6 +65,26 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
         count(keeping::most(http))
     )));
     evidence.extend([requests(look, http), endings(look, exchange)]);
+    let proxy = look.proxy(exchange, http);
+    evidence.extend(proxy.shown(&client).map(|shown| look.sums(shown)));
+    let mut remedies = vec![Remedy::advice(
+        "larger-pool",
+        format!(
+            "Let the pool hold at least {at_once} idle connections: nginx `keepalive {at_once}` (for each worker), \
+             Go MaxIdleConnsPerHost, HAProxy pool-max-conn"
+        ),
+        "the upstream holds that many idle connections more, each perhaps with a thread",
+        format!("about {at_once} connections instead of {}", count(exchange.connections)),
+    )];
+    if proxy != Proxy::Says {
+        remedies.push(Remedy::advice(
+            "read-to-the-end",
+            "If it is a program whose pool is large enough: let it read each response to its end, or the connection \
+             cannot be used again",
+            "none",
+            "connections go back to the pool",
+        ));
+    }
     Finding {
         rule: "upstream-keepalive-small",
         severity: keeping::severity(exchange),
@@ -78,24 +98,7 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
         ),
         subject: TrafficLook::subject(exchange),
         evidence,
-        remedies: vec![
-            Remedy::advice(
-                "larger-pool",
-                format!(
-                    "Let the pool hold at least {at_once} idle connections: nginx `keepalive {at_once}` (for each worker), \
-                     Go MaxIdleConnsPerHost, HAProxy pool-max-conn"
-                ),
-                "the upstream holds that many idle connections more, each perhaps with a thread",
-                format!("about {at_once} connections instead of {}", count(exchange.connections)),
-            ),
-            Remedy::advice(
-                "read-to-the-end",
-                "If it is a program whose pool is large enough: let it read each response to its end, or the connection \
-                 cannot be used again",
-                "none",
-                "connections go back to the pool",
-            ),
-        ],
+        remedies,
         avoid: vec![
             Avoid::new("a longer idle timeout", "the surplus is closed for want of a slot, not of time"),
             crate::myths::linger_zero(),

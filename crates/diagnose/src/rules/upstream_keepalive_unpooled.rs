@@ -44,7 +44,7 @@
 //! with `keepalive 32` the same requests need 8 connections.
 
 use crate::keeping::{self, Habit, endings, left, pace, requests};
-use crate::packets::{self, TrafficLook};
+use crate::packets::{self, Proxy, TrafficLook};
 use crate::wording::{count, counted};
 use crate::{Confidence, Finding, Verdict};
 use evidence::{Exchange, Http};
@@ -53,32 +53,31 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
     let unpooled = look.traffic.exchanges.iter().filter_map(|exchange| {
         let http = exchange.http.as_ref()?;
         match keeping::habit(look, exchange)? {
-            Habit::Unpooled { seen } => Some((exchange.connections, finding(look, exchange, http, seen))),
+            Habit::Unpooled(proxy) => Some((exchange.connections, finding(look, exchange, http, proxy))),
             _ => None,
         }
     });
     look.most(unpooled.collect())
 }
 
-fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, seen: bool) -> Finding {
+fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, proxy: Proxy) -> Finding {
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let mut evidence =
         look.shows(&http.kept, "neither side asks to close, and the client closes all the same");
     evidence.extend([requests(look, http), endings(look, exchange)]);
-    if seen {
-        let others = counted(look.served_by(exchange), "request", "requests");
-        evidence.push(look.sums(format!("{client} answered {others} elsewhere: it is a proxy")));
-    } else {
-        let says = format!(
-            "{client} had up to {} open at once: a proxy, or a program with several threads",
-            counted(exchange.at_once, "connection", "connections")
-        );
-        evidence.push(look.sums(says));
+    let shown = proxy.shown(&client).unwrap_or_else(|| {
+        let most = counted(exchange.at_once, "connection", "connections");
+        format!("{client} had up to {most} open at once: a proxy, or a program with several threads")
+    });
+    evidence.push(look.sums(shown));
+    let mut remedies = vec![keeping::pool_in_the_proxy(exchange)];
+    if proxy != Proxy::Says {
+        remedies.push(keeping::pool_in_the_program());
     }
     Finding {
         rule: "upstream-keepalive-unpooled",
         severity: keeping::severity(exchange),
-        confidence: if seen { Confidence::Likely } else { Confidence::Possible },
+        confidence: if proxy.is_seen() { Confidence::Likely } else { Confidence::Possible },
         claim: format!(
             "{client} has no pool for {server}: HTTP/1.1 would keep the connections, and {client} closes {} of them \
              first: {}; {}",
@@ -88,7 +87,7 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, seen: bool)
         ),
         subject: TrafficLook::subject(exchange),
         evidence,
-        remedies: vec![keeping::pool_in_the_proxy(exchange), keeping::pool_in_the_program()],
+        remedies,
         avoid: keeping::avoid(),
         next: look.next(exchange, &http.kept),
     }

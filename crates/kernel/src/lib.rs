@@ -22,6 +22,6 @@ mod snapshot;
 pub mod sock_diag;
 pub mod sockstat;
 
-pub use look::{LookError, Options, look};
+pub use look::{LookError, Options, look, look_while};
 pub use netns::{NetnsError, Selection};
 pub use root::Root;

@@ -15,6 +15,9 @@ use tcp::State;
 /// While a look lasts, live sockets are listed so often at most: those that close in between keep their owner.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// Whoever decides on the end of a look is asked so often.
+const QUESTION: Duration = Duration::from_millis(10);
+
 /// Listing takes at most this part of the time: a round that took 30 ms is followed by 270 ms of rest.
 const REST_FACTOR: u32 = 9;
 
@@ -45,13 +48,19 @@ pub enum LookError {
 
 /// Looks at the host. Changes nothing.
 pub fn look(options: &Options) -> Result<Case, LookError> {
+    look_while(options, || true)
+}
+
+/// Looks at the host until `goes_on` says no more, but not longer than the options say. It is asked for the first time
+/// when the counters of all namespaces have been read, and not at all in a glance.
+pub fn look_while(options: &Options, goes_on: impl Fn() -> bool) -> Result<Case, LookError> {
     let root = &options.root;
     let mut gaps = Vec::new();
     let mut watches: Vec<Watch> =
         netns::find(root, &options.selection, &mut gaps)?.into_iter().map(Watch::new).collect();
     if !options.duration.is_zero() {
         each(&mut watches, &options.selection, &mut gaps, |watch, _| watch.start(root))?;
-        watch(&mut watches, options, &mut gaps)?;
+        watch(&mut watches, options, &goes_on, &mut gaps)?;
     }
     let mut finished = Vec::new();
     each(&mut watches, &options.selection, &mut gaps, |watch, gaps| {
@@ -114,7 +123,12 @@ fn not_entered(refused: &NetnsError) -> Gap {
 }
 
 /// Lists live sockets again and again until the look is over.
-fn watch(watches: &mut Vec<Watch>, options: &Options, gaps: &mut Vec<Gap>) -> Result<(), NetnsError> {
+fn watch(
+    watches: &mut Vec<Watch>,
+    options: &Options,
+    goes_on: &impl Fn() -> bool,
+    gaps: &mut Vec<Gap>,
+) -> Result<(), NetnsError> {
     let end = Instant::now() + options.duration;
     loop {
         let round = Instant::now();
@@ -130,11 +144,13 @@ fn watch(watches: &mut Vec<Watch>, options: &Options, gaps: &mut Vec<Gap>) -> Re
                 watch.remember(&owners);
             }
         }
-        let rest = (round.elapsed() * REST_FACTOR).max(ROUND);
-        let left = end.saturating_duration_since(Instant::now());
-        std::thread::sleep(rest.min(left));
-        if rest >= left {
-            return Ok(());
+        let rested = Instant::now() + (round.elapsed() * REST_FACTOR).max(ROUND);
+        while Instant::now() < rested {
+            if Instant::now() >= end || !goes_on() {
+                return Ok(());
+            }
+            let next = rested.min(end).saturating_duration_since(Instant::now());
+            std::thread::sleep(next.min(QUESTION));
         }
     }
 }

@@ -12,7 +12,6 @@ pub use serving::serve;
 
 use crate::peer::{Load, LoadResult, Server, ServerResult};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What a host is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +52,11 @@ pub enum Order {
         /// Which, and how one knows that it is ready.
         program: Program,
     },
+    /// Say whether a load is done.
+    IsDone {
+        /// The number that its start was answered with.
+        id: u32,
+    },
     /// Wait until what was started has ended, and give its result.
     Wait {
         /// The number that its start was answered with.
@@ -74,9 +78,9 @@ pub struct Program {
     /// It is ready when this text stands on its standard error; when it was started, if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
-    /// It is ready when this address takes connections: one is made and closed again, before anything is measured.
+    /// It is ready when somebody listens on this port. No connection is made: it would be counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listens: Option<std::net::SocketAddr>,
+    pub listens: Option<u16>,
 }
 
 /// What a host answers.
@@ -85,6 +89,11 @@ pub struct Program {
 pub enum Answer {
     /// It is done.
     Done,
+    /// Whether a load is done.
+    IsDone {
+        /// True if every turn is over.
+        done: bool,
+    },
     /// It runs.
     Started {
         /// The number to wait for it, or to stop it.
@@ -112,9 +121,4 @@ pub enum Answer {
         /// Which step, and why.
         error: String,
     },
-}
-
-/// Settings as an order wants them.
-pub fn settings(settings: &BTreeMap<String, String>) -> Order {
-    Order::Set { settings: settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect() }
 }

@@ -148,6 +148,30 @@ impl Host {
         }
     }
 
+    /// True if every turn of a load is over.
+    pub fn is_done(&mut self, id: u32) -> Result<bool, HostError> {
+        match self.order(&Order::IsDone { id })? {
+            Answer::IsDone { done } => Ok(done),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Stops a program; gives its standard error.
+    pub fn stopped(&mut self, id: u32) -> Result<String, HostError> {
+        match self.order(&Order::Stop { id })? {
+            Answer::Printed { errors, .. } => Ok(errors),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Tells it something that has no result.
+    pub fn make(&mut self, order: &Order) -> Result<(), HostError> {
+        match self.order(order)? {
+            Answer::Done => Ok(()),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Runs a program to its end; gives its standard output.
     pub fn run(&mut self, command: &[&str]) -> Result<String, HostError> {
         let command = command.iter().map(|&word| word.to_owned()).collect();
@@ -173,9 +197,10 @@ fn described(order: &Order) -> String {
         Order::Nft { .. } => "load nft rules".to_owned(),
         Order::Set { .. } => "write settings".to_owned(),
         Order::Run { command } => format!("run {}", command.join(" ")),
-        Order::Serve { server } => format!("serve on {}", server.listen),
+        Order::Serve { server } => format!("serve on {:?}", server.listen),
         Order::Load { .. } => "run a load".to_owned(),
         Order::Start { program } => format!("start {}", program.command.join(" ")),
+        Order::IsDone { id } => format!("say whether {id} is done"),
         Order::Wait { id } => format!("wait for {id}"),
         Order::Stop { id } => format!("stop {id}"),
     }

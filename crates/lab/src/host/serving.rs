@@ -1,7 +1,7 @@
 //! The host's own end: carries out orders.
 
 use super::{Answer, Order, Program};
-use crate::peer::{RunningLoad, RunningServer};
+use crate::peer::{Leftover, RunningLoad, RunningServer};
 use crate::sandbox;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Read, Write};
@@ -58,8 +58,8 @@ pub fn serve(name: &str) -> ExitCode {
 struct Serving {
     last: u32,
     going_on: BTreeMap<u32, GoingOn>,
-    /// Connections that a load has left open.
-    kept: Vec<std::os::fd::OwnedFd>,
+    /// What loads have left open.
+    left: Vec<Leftover>,
 }
 
 enum GoingOn {
@@ -91,6 +91,10 @@ impl Serving {
                 let program = RunningProgram::start(&program)?;
                 Ok(self.started(GoingOn::Program(program)))
             }
+            Order::IsDone { id } => match self.going_on.get(&id) {
+                Some(GoingOn::Load(load)) => Ok(Answer::IsDone { done: load.is_done() }),
+                _ => Err(format!("no load has the number {id}")),
+            },
             Order::Wait { id } => self.end(id, false),
             Order::Stop { id } => self.end(id, true),
         }
@@ -105,11 +109,11 @@ impl Serving {
     fn end(&mut self, id: u32, stop: bool) -> Result<Answer, String> {
         let what = self.going_on.remove(&id).ok_or_else(|| format!("nothing with the number {id} runs"))?;
         match what {
-            GoingOn::Server(server) => server.end().map(|result| Answer::Served { result }),
+            GoingOn::Server(server) => Ok(Answer::Served { result: server.end() }),
             GoingOn::Load(load) => {
-                let (result, kept) = load.end(stop);
+                let (result, left) = load.end(stop);
                 if !stop {
-                    self.kept.extend(kept);
+                    self.left.push(left);
                 }
                 Ok(Answer::Load { result })
             }
@@ -220,10 +224,10 @@ impl RunningProgram {
         if program.ready.is_some() && ready.recv_timeout(READY_LIMIT).is_err() {
             return Err(running.not_ready("did not say that it is ready"));
         }
-        if let Some(address) = program.listens {
-            while std::net::TcpStream::connect(address).is_err() {
+        if let Some(port) = program.listens {
+            while !is_listened_on(port) {
                 if Instant::now() > end || !matches!(running.child.try_wait(), Ok(None)) {
-                    return Err(running.not_ready(&format!("does not listen on {address}")));
+                    return Err(running.not_ready(&format!("does not listen on port {port}")));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -262,6 +266,18 @@ impl Drop for RunningProgram {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// True if a socket of this namespace listens on a port, as /proc/net/tcp shows it: `0: 00000000:0050 00000000:0000 0A`.
+fn is_listened_on(port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|file| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some("0A")
+        })
+    })
 }
 
 /// Reads standard error line by line: says when the awaited text was there, and gives all of it at the end.

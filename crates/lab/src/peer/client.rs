@@ -1,22 +1,23 @@
 //! Clients: so many turns, paced or as fast as they go, by so many workers.
 
-use super::closing::{await_end, close};
-use super::result::{Call, Failure, LoadResult, Times, Why};
+use super::Load;
+use super::connection::Connection;
+use super::pool::{Leftover, Pool, Sweeper};
+use super::result::{Failure, LoadResult, Times, Why};
 use super::server::pause;
-use super::socket::{await_readable, client, connect, receive, send};
-use super::wire::Answered;
-use super::{How, Load, When};
+use super::socket::{client, connect};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use world::scenario::How;
 
 /// More workers than this make no load.
 const MAX_WORKERS: u32 = 512;
 
 /// The most turns of a load: the time of each is kept.
-const MAX_TURNS: u64 = 1_000_000;
+const MAX_TURNS: u32 = 1_000_000;
 
 /// Stack of a worker.
 const STACK: usize = 128 << 10;
@@ -26,15 +27,15 @@ const STACK: usize = 128 << 10;
 pub struct RunningLoad {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<Worker>>,
-    begin: Instant,
+    sweeper: Option<Sweeper>,
 }
 
 #[derive(Debug)]
 struct Shared {
     load: Load,
+    pool: Arc<Pool>,
     stop: AtomicBool,
-    next_turn: AtomicU64,
-    failed_in_a_row: AtomicU64,
+    next_turn: AtomicU32,
     begin: Instant,
 }
 
@@ -44,22 +45,23 @@ impl RunningLoad {
         if load.to.is_empty() {
             return Err("a load has nowhere to go".to_owned());
         }
-        if load.count > MAX_TURNS {
-            return Err(format!("a load of {} turns: at most {MAX_TURNS}", load.count));
+        if load.turns > MAX_TURNS {
+            return Err(format!("a load of {}: the kernel stage takes at most {MAX_TURNS}", load.turns));
         }
-        if load.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+        if load.per_second.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err("the rate of a load is a number of turns a second above zero".to_owned());
         }
-        let workers = load.concurrency.clamp(1, MAX_WORKERS);
-        let begin = Instant::now();
+        let workers = load.concurrency.min(load.turns).clamp(1, MAX_WORKERS);
+        let pool = Arc::new(Pool::default());
+        let sweeper = Sweeper::start(&pool, &load);
         let shared = Arc::new(Shared {
             load,
+            pool,
             stop: AtomicBool::new(false),
-            next_turn: AtomicU64::new(0),
-            failed_in_a_row: AtomicU64::new(0),
-            begin,
+            next_turn: AtomicU32::new(0),
+            begin: Instant::now(),
         });
-        let mut running = Self { shared, workers: Vec::new(), begin };
+        let mut running = Self { shared, workers: Vec::new(), sweeper };
         for _ in 0..workers {
             let shared = Arc::clone(&running.shared);
             let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || {
@@ -72,9 +74,13 @@ impl RunningLoad {
         Ok(running)
     }
 
-    /// Waits until it is done, or stops it now, and says what it came to. Connections that are not to be closed are
-    /// given back with it.
-    pub fn end(mut self, stop: bool) -> (LoadResult, Vec<OwnedFd>) {
+    /// True if every turn is over.
+    pub fn is_done(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits until it is done, or stops it now, and says what it came to, and what it leaves open.
+    pub fn end(mut self, stop: bool) -> (LoadResult, Leftover) {
         if stop {
             self.shared.stop.store(true, Ordering::Relaxed);
         }
@@ -87,7 +93,10 @@ impl RunningLoad {
             result.turns += one.turns;
             result.connected += one.connected;
             result.answered += one.answered;
+            result.broken += one.broken;
+            result.connects_tried += one.connects_tried;
             result.connect_cpu_us += one.connect_cpu_us;
+            result.elapsed_ms = result.elapsed_ms.max(one.elapsed_ms);
             for (what, count) in one.failures {
                 *result.failures.entry(what).or_default() += count;
             }
@@ -95,13 +104,13 @@ impl RunningLoad {
             answers.extend(worker.answers);
             kept.extend(worker.kept);
         }
-        result.elapsed_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         connects.sort_unstable();
         let mut times: Vec<u32> = connects.iter().map(|(_, time)| *time).collect();
         result.connect_tenths_us = tenths(&times);
         result.connect = Times::of(&mut times);
         result.answer = Times::of(&mut answers);
-        (result, kept)
+        let pool = Arc::clone(&self.shared.pool);
+        (result, Leftover { pool, kept, sweeper: self.sweeper.take() })
     }
 }
 
@@ -125,22 +134,21 @@ fn tenths(times: &[u32]) -> Vec<u32> {
 
 impl Shared {
     /// The next turn, when it is time for it; none when there is none any more.
-    fn turn(&self) -> Option<u64> {
+    fn turn(&self) -> Option<u32> {
         let load = &self.load;
         let turn = self.next_turn.fetch_add(1, Ordering::Relaxed);
-        if turn >= load.count {
+        if turn >= load.turns {
             return None;
         }
-        let end = Duration::from_millis(load.at_most_ms);
-        let due = load.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(turn as f64 / rate));
+        let end = Duration::from_millis(load.for_ms);
+        let due =
+            load.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(f64::from(turn) / rate));
         if due > end {
             return None;
         }
         loop {
             let now = self.begin.elapsed();
-            let failed = self.failed_in_a_row.load(Ordering::Relaxed);
-            let gives_up = load.gives_up_after.is_some_and(|most| failed >= most);
-            if now > end || gives_up || self.stop.load(Ordering::Relaxed) {
+            if now > end || self.stop.load(Ordering::Relaxed) {
                 return None;
             }
             if now >= due {
@@ -149,172 +157,102 @@ impl Shared {
             std::thread::sleep(due.saturating_sub(now).min(Duration::from_millis(50)));
         }
     }
+
+    /// True while turns are left: whoever thinks about the next request has one.
+    fn goes_on(&self) -> bool {
+        self.next_turn.load(Ordering::Relaxed) < self.load.turns && !self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// What one thread does, and counts.
 #[derive(Debug, Default)]
 struct Worker {
     result: LoadResult,
-    connects: Vec<(u64, u32)>,
+    connects: Vec<(u32, u32)>,
     answers: Vec<u32>,
-    pooled: Option<Connection>,
     kept: Vec<OwnedFd>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    socket: OwnedFd,
-    received: Vec<u8>,
-    requests: u32,
-    /// The server has said that it, or that the client, is to close now.
-    over: bool,
 }
 
 impl Worker {
     fn run(&mut self, shared: &Shared) {
         while let Some(turn) = shared.turn() {
             self.result.turns += 1;
-            let done =
-                if shared.load.pooled { self.request(turn, shared) } else { self.connection(turn, shared) };
+            let done = match shared.load.pool {
+                None => self.connection(turn, shared),
+                Some(most) => self.request(turn, most, shared),
+            };
             if let Err(failure) = done
                 && failure.why != Why::Stopped
             {
                 *self.result.failures.entry(failure.name()).or_default() += 1;
             }
-        }
-        if let Some(connection) = self.pooled.take() {
-            let _ = self.finish(connection, shared);
+            self.result.elapsed_ms = u64::try_from(shared.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
     }
 
     /// A turn without a pool: a connection from its beginning to its end.
-    fn connection(&mut self, turn: u64, shared: &Shared) -> Result<(), Failure> {
+    fn connection(&mut self, turn: u32, shared: &Shared) -> Result<(), Failure> {
         let load = &shared.load;
         let mut connection = self.connect(turn, shared)?;
-        while connection.requests < load.requests && !connection.over {
-            if connection.requests > 0 {
-                pause(load.pause_ms);
+        while connection.answered < load.requests && !connection.over {
+            if connection.answered > 0 {
+                pause(load.think_ms);
             }
-            self.ask(&mut connection, shared)?;
+            let last = connection.answered + 1 >= load.requests;
+            self.ask(&mut connection, last, shared)?;
+        }
+        if connection.answered < load.requests {
+            self.result.broken += 1;
         }
         self.finish(connection, shared)
     }
 
-    /// A turn with a pool: a request on the connection that there is, or on a new one.
-    fn request(&mut self, turn: u64, shared: &Shared) -> Result<(), Failure> {
-        let mut connection = match self.pooled.take() {
+    /// A turn with a pool: a request on a connection that there is, or on a new one.
+    fn request(&mut self, turn: u32, most: u32, shared: &Shared) -> Result<(), Failure> {
+        let mut connection = match shared.pool.take() {
             Some(connection) => connection,
             None => self.connect(turn, shared)?,
         };
-        self.ask(&mut connection, shared)?;
-        if connection.over || connection.requests >= shared.load.requests {
+        self.ask(&mut connection, false, shared)?;
+        if connection.over {
             return self.finish(connection, shared);
         }
-        pause(shared.load.pause_ms);
-        self.pooled = Some(connection);
-        Ok(())
-    }
-
-    fn connect(&mut self, turn: u64, shared: &Shared) -> Result<Connection, Failure> {
-        let load = &shared.load;
-        let targets = load.to.len() as u64;
-        let to = load.to[usize::try_from(turn % targets).unwrap_or(0)];
-        let milliseconds = |of: u32| Duration::from_millis(of.max(1).into());
-        let timeouts = (milliseconds(load.connect_timeout_ms), milliseconds(load.answer_timeout_ms));
-        let connected = client(&to, load.bind.as_ref(), turn, timeouts).and_then(|socket| {
-            let (connected, time, cpu) = connect(&socket, &to);
-            self.result.connect_cpu_us += u64::from(microseconds(cpu));
-            connected.map(|()| (socket, time))
-        });
-        match connected {
-            Ok((socket, time)) => {
-                shared.failed_in_a_row.store(0, Ordering::Relaxed);
-                self.result.connected += 1;
-                self.connects.push((turn, microseconds(time)));
-                Ok(Connection { socket, received: Vec::new(), requests: 0, over: false })
-            }
-            Err(failure) => {
-                shared.failed_in_a_row.fetch_add(1, Ordering::Relaxed);
-                Err(failure)
-            }
+        if shared.goes_on() {
+            pause(shared.load.think_ms);
+        }
+        match shared.pool.put(connection, most) {
+            Some(surplus) => self.finish(surplus, shared),
+            None => Ok(()),
         }
     }
 
-    /// A request and its answer.
-    fn ask(&mut self, connection: &mut Connection, shared: &Shared) -> Result<(), Failure> {
+    fn connect(&mut self, turn: u32, shared: &Shared) -> Result<Connection, Failure> {
         let load = &shared.load;
-        connection.requests += 1;
-        let last = connection.requests >= load.requests;
+        let to = load.to[turn as usize % load.to.len()];
+        let socket = client(&to, load.bind.as_ref(), turn, Duration::from_millis(load.timeout_ms.max(1)))?;
+        let (connected, time, cpu) = connect(&socket, &to);
+        self.result.connects_tried += 1;
+        self.result.connect_cpu_us += u64::from(microseconds(cpu));
+        connected?;
+        self.result.connected += 1;
+        self.connects.push((turn, microseconds(time)));
+        Ok(Connection::new(socket))
+    }
+
+    /// A request and its answer. The connection is broken if that fails.
+    fn ask(&mut self, connection: &mut Connection, last: bool, shared: &Shared) -> Result<(), Failure> {
         let begin = Instant::now();
-        send(&connection.socket, &load.wire.request(last && load.closes.when == When::Done), false)?;
-        if last && load.closes.how == How::Unread {
-            // The answer comes, and is what nobody reads.
-            return Ok(());
+        if let Err(failure) = connection.ask(&shared.load, last) {
+            self.result.broken += 1;
+            return Err(failure);
         }
-        loop {
-            let garbled = |_| Call::Recv.because(Why::Garbled);
-            match load.wire.answered(&connection.received).map_err(garbled)? {
-                Some(Answered::Answer { close, bytes }) => {
-                    connection.received.drain(..bytes);
-                    connection.over |= close;
-                    break;
-                }
-                Some(Answered::Goodbye) => {
-                    connection.over = true;
-                    return Ok(());
-                }
-                Some(Answered::UntilEnd) => {
-                    while receive(&connection.socket, &mut connection.received)? > 0 {}
-                    connection.over = true;
-                    break;
-                }
-                None if receive(&connection.socket, &mut connection.received)? == 0 => {
-                    return Err(Call::Recv.because(Why::End));
-                }
-                None => {}
-            }
-        }
-        self.result.answered += 1;
         self.answers.push(microseconds(begin.elapsed()));
+        self.result.answered += u64::from(!(last && shared.load.close.how == How::Unread));
         Ok(())
     }
 
-    /// Closes, or waits until it is time to.
-    fn finish(&mut self, mut connection: Connection, shared: &Shared) -> Result<(), Failure> {
-        let load = &shared.load;
-        let patience = Duration::from_millis(load.answer_timeout_ms.max(1).into());
-        match load.closes.when {
-            When::First => {}
-            When::Second => {
-                if !await_end(&connection.socket, patience, &shared.stop) {
-                    return Err(Call::Recv.because(Why::Timeout));
-                }
-            }
-            When::Done | When::Goodbye => {
-                if load.closes.when == When::Done
-                    && !connection.over
-                    && let Some(done) = load.wire.done()
-                {
-                    send(&connection.socket, done, false)?;
-                }
-                while !connection.over {
-                    let garbled = |_| Call::Recv.because(Why::Garbled);
-                    if load.wire.answered(&connection.received).map_err(garbled)? == Some(Answered::Goodbye) {
-                        break;
-                    }
-                    await_readable(&connection.socket, Some(patience), &shared.stop)?;
-                    if receive(&connection.socket, &mut connection.received)? == 0 {
-                        return Err(Call::Recv.because(Why::End));
-                    }
-                }
-            }
-            When::Never => {
-                self.kept.push(connection.socket);
-                return Ok(());
-            }
-        }
-        pause(load.closes.delay_ms);
-        close(connection.socket, load.closes.how, &shared.stop);
+    fn finish(&mut self, connection: Connection, shared: &Shared) -> Result<(), Failure> {
+        self.kept.extend(connection.finish(&shared.load, &shared.stop)?);
         Ok(())
     }
 }

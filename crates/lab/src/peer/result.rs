@@ -16,7 +16,7 @@ pub struct ServerResult {
     pub closed_by_client: u64,
     /// Connections that were kept after the client had closed.
     pub forgotten: u64,
-    /// What failed, by call and error: `recv ECONNRESET`.
+    /// What failed, by call and error: `recv.ECONNRESET`.
     pub failures: BTreeMap<String, u64>,
 }
 
@@ -26,11 +26,15 @@ pub struct ServerResult {
 pub struct LoadResult {
     /// Connections that were made.
     pub connected: u64,
+    /// Those on which a request was not answered.
+    pub broken: u64,
+    /// Calls of connect(), succeeding or not.
+    pub connects_tried: u64,
     /// Requests that were answered in full.
     pub answered: u64,
     /// Turns that were begun.
     pub turns: u64,
-    /// What failed, by call and error: `connect EADDRNOTAVAIL`, `recv EOF`.
+    /// What failed, by call and error: `connect.EADDRNOTAVAIL`, `recv.EOF`.
     pub failures: BTreeMap<String, u64>,
     /// How long connect() took where it succeeded.
     pub connect: Times,
@@ -45,7 +49,12 @@ pub struct LoadResult {
 }
 
 impl LoadResult {
-    /// How often this failed: `connect EADDRNOTAVAIL`.
+    /// Connections on which every request was answered.
+    pub fn ok(&self) -> u64 {
+        self.connected.saturating_sub(self.broken)
+    }
+
+    /// How often this failed: `connect.EADDRNOTAVAIL`.
     pub fn failed(&self, what: &str) -> u64 {
         self.failures.get(what).copied().unwrap_or(0)
     }
@@ -101,6 +110,7 @@ pub(super) enum Call {
     Socket,
     Bind,
     Connect,
+    Accept,
     Send,
     Recv,
 }
@@ -132,23 +142,25 @@ impl Call {
 }
 
 impl Failure {
-    /// `connect EADDRNOTAVAIL`.
+    /// `connect.EADDRNOTAVAIL`.
     pub(super) fn name(self) -> String {
         let call = match self.call {
             Call::Socket => "socket",
             Call::Bind => "bind",
             Call::Connect => "connect",
+            Call::Accept => "accept",
             Call::Send => "send",
             Call::Recv => "recv",
         };
         let why = match self.why {
             Why::Error(error) => errno_name(error),
-            Why::Timeout => "timeout".to_owned(),
+            // The peer's patience was over, not the kernel's; whoever waits sees the same.
+            Why::Timeout => "ETIMEDOUT".to_owned(),
             Why::End => "EOF".to_owned(),
             Why::Garbled => "garbled".to_owned(),
             Why::Stopped => "stopped".to_owned(),
         };
-        format!("{call} {why}")
+        format!("{call}.{why}")
     }
 }
 
@@ -174,7 +186,7 @@ fn errno_name(error: Errno) -> String {
         Errno::NOTCONN => "ENOTCONN",
         Errno::ISCONN => "EISCONN",
         Errno::INTR => "EINTR",
-        other => return format!("errno {}", other.raw_os_error()),
+        other => return format!("errno{}", other.raw_os_error()),
     };
     name.to_owned()
 }
@@ -193,9 +205,9 @@ mod tests {
 
     #[test]
     fn failures_are_named_by_call_and_error() {
-        assert_eq!(Call::Connect.failed(Errno::ADDRNOTAVAIL).name(), "connect EADDRNOTAVAIL");
-        assert_eq!(Call::Connect.failed(Errno::INPROGRESS).name(), "connect timeout");
-        assert_eq!(Call::Recv.because(Why::End).name(), "recv EOF");
-        assert_eq!(Call::Send.failed(Errno::from_raw_os_error(95)).name(), "send errno 95");
+        assert_eq!(Call::Connect.failed(Errno::ADDRNOTAVAIL).name(), "connect.EADDRNOTAVAIL");
+        assert_eq!(Call::Connect.failed(Errno::INPROGRESS).name(), "connect.ETIMEDOUT");
+        assert_eq!(Call::Recv.because(Why::End).name(), "recv.EOF");
+        assert_eq!(Call::Send.failed(Errno::from_raw_os_error(95)).name(), "send.errno95");
     }
 }

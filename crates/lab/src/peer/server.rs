@@ -1,18 +1,19 @@
 //! A server: one thread accepts, others serve a connection each.
 
+use super::Server;
 use super::closing::{await_end, close};
+use super::http::{self, Head, Then};
 use super::result::{Call, Failure, ServerResult, Why};
-use super::socket::{accept, await_readable, listen, receive, send};
-use super::wire::Asked;
-use super::{How, Server};
+use super::socket::{accept, await_readable, keep_alive, listen, receive, send};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use world::scenario::{ClosesWhen, How};
 
 /// More threads than this serve nobody.
-const MAX_WORKERS: u32 = 512;
+const MAX_WORKERS: usize = 512;
 
 /// Stack of a thread that serves.
 const STACK: usize = 128 << 10;
@@ -21,9 +22,9 @@ const STACK: usize = 128 << 10;
 #[derive(Debug)]
 pub struct RunningServer {
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
-    /// Listens even if nobody accepts.
-    _listener: Arc<OwnedFd>,
+    acceptors: Vec<JoinHandle<()>>,
+    /// They listen even if nobody accepts.
+    listeners: Vec<Arc<OwnedFd>>,
 }
 
 #[derive(Debug)]
@@ -53,8 +54,11 @@ impl Shared {
 impl RunningServer {
     /// Listens, and begins to accept.
     pub fn start(server: Server) -> Result<Self, String> {
-        let listener = listen(&server).map_err(|failure| format!("{}: {}", server.listen, failure.name()))?;
-        let listener = Arc::new(listener);
+        let mut listeners = Vec::new();
+        for at in &server.listen {
+            let listener = listen(&server, at).map_err(|failure| format!("{at}: {}", failure.name()))?;
+            listeners.push(Arc::new(listener));
+        }
         let accepts = server.accepts;
         let shared = Arc::new(Shared {
             server,
@@ -62,28 +66,29 @@ impl RunningServer {
             inner: Mutex::default(),
             changed: Condvar::new(),
         });
-        let acceptor = accepts.then(|| {
-            let (shared, listener) = (Arc::clone(&shared), Arc::clone(&listener));
+        let acceptors = listeners.iter().filter(|_| accepts).map(|listener| {
+            let (shared, listener) = (Arc::clone(&shared), Arc::clone(listener));
             std::thread::spawn(move || accept_all(&shared, &listener))
         });
-        Ok(Self { shared, acceptor, _listener: listener })
+        Ok(Self { acceptors: acceptors.collect(), shared, listeners })
     }
 
     /// Stops, closes what was forgotten, and says what was seen.
-    pub fn end(mut self) -> Result<ServerResult, String> {
+    pub fn end(mut self) -> ServerResult {
         self.stop();
         let mut inner = self.shared.inner();
         inner.result.forgotten = inner.forgotten.len() as u64;
         inner.forgotten.clear();
-        Ok(std::mem::take(&mut inner.result))
+        std::mem::take(&mut inner.result)
     }
 
     fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
-        if let Some(acceptor) = self.acceptor.take() {
+        for acceptor in self.acceptors.drain(..) {
             let _ = acceptor.join();
         }
+        self.listeners.clear();
         let workers = std::mem::take(&mut self.shared.inner().workers);
         self.shared.changed.notify_all();
         for worker in workers {
@@ -100,7 +105,7 @@ impl Drop for RunningServer {
 
 /// Takes a connection only when a worker is free for it: the others wait in the kernel's queue.
 fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
-    let most = shared.server.workers.clamp(1, MAX_WORKERS) as usize;
+    let most = MAX_WORKERS;
     loop {
         let mut inner = shared.inner();
         while inner.waiting.is_some() || (inner.idle == 0 && inner.workers.len() >= most) {
@@ -116,6 +121,9 @@ fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
         drop(inner);
         match accept(listener, &shared.stop) {
             Ok(Some(connection)) => {
+                if let Some(times) = shared.server.keepalive_s {
+                    keep_alive(&connection, times);
+                }
                 let mut inner = shared.inner();
                 inner.result.accepted += 1;
                 inner.waiting = Some(connection);
@@ -132,7 +140,7 @@ fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
             }
             Ok(None) => return,
             Err(error) => {
-                let name = Call::Recv.failed(error).name().replace("recv", "accept");
+                let name = Call::Accept.failed(error).name();
                 *shared.inner().result.failures.entry(name).or_default() += 1;
                 // Out of files, perhaps: they are not back at once.
                 std::thread::sleep(Duration::from_millis(20));
@@ -157,24 +165,28 @@ fn work(shared: &Shared) {
         inner.idle -= 1;
         drop(inner);
         shared.changed.notify_all();
-        let mut served = Connection { shared, received: Vec::new(), answered: 0 };
-        let end = served.serve(&connection);
+        let mut served = Served { shared, received: Vec::new(), answered: 0 };
+        let end = served.talk(&connection).unwrap_or_else(End::Failed);
         let answered = u64::from(served.answered);
+        let how = shared.server.close.how;
         let mut inner = shared.inner();
         inner.result.answered += answered;
         match end {
-            End::Client if shared.server.closes.forgets => {
+            End::Client if shared.server.close.when == ClosesWhen::Never => {
                 inner.result.closed_by_client += 1;
                 inner.forgotten.push(connection);
             }
             End::Client => {
                 inner.result.closed_by_client += 1;
                 drop(inner);
-                close(connection, shared.server.closes.how, &shared.stop);
+                if shared.server.close.when == ClosesWhen::Peer {
+                    pause(shared.server.close.after_ms);
+                }
+                close(connection, how, &shared.stop);
             }
-            End::Server => {
+            End::Server(how) => {
                 drop(inner);
-                close(connection, shared.server.closes.how, &shared.stop);
+                close(connection, how, &shared.stop);
             }
             End::Failed(failure) => {
                 if failure.why != Why::Stopped {
@@ -192,63 +204,73 @@ enum End {
     /// The client has closed.
     Client,
     /// It is for the server to close now.
-    Server,
+    Server(How),
     /// There is nothing to close any more.
     Failed(Failure),
 }
 
-struct Connection<'a> {
+/// A request.
+struct Asked {
+    old: bool,
+    goodbye: bool,
+}
+
+struct Served<'a> {
     shared: &'a Shared,
     received: Vec<u8>,
     answered: u32,
 }
 
-impl Connection<'_> {
-    fn serve(&mut self, socket: &OwnedFd) -> End {
-        match self.talk(socket) {
-            Ok(end) => end,
-            Err(failure) => End::Failed(failure),
-        }
-    }
-
+impl Served<'_> {
     fn talk(&mut self, socket: &OwnedFd) -> Result<End, Failure> {
-        let Server { wire, delay_ms, closes, .. } = &self.shared.server;
+        let Server { answer, close, .. } = &self.shared.server;
         loop {
-            if closes.after == Some(self.answered) {
-                return self.last_word(socket);
-            }
-            match self.request(socket) {
-                Ok(Some(Asked::Request { close, .. })) => {
-                    let asked = close && closes.when_asked;
-                    let last = asked || closes.after == Some(self.answered + 1);
-                    pause(*delay_ms);
-                    // The FIN is to follow at once, but with these calls none does.
-                    let more = last && closes.with_answer && closes.how == How::Close;
-                    send(socket, &wire.answer(last), more)?;
-                    self.answered += 1;
-                    if asked {
-                        return self.last_word(socket);
-                    }
-                }
-                Ok(Some(Asked::Done)) => return self.last_word(socket),
+            let asked = match self.request(socket) {
+                Ok(Some(asked)) => asked,
                 Ok(None) => return Ok(End::Client),
-                Err(Failure { call: Call::Recv, why: Why::Timeout }) => return Ok(End::Server),
+                Err(failure) if failure.is_timeout() => return Ok(End::Server(close.how)),
                 Err(failure) => return Err(failure),
+            };
+            let last = close.when == ClosesWhen::Requests && self.answered + 1 >= close.requests;
+            let then = match (last || asked.goodbye, close.how) {
+                (false, _) if answer.length => Then::More,
+                (true, How::Goodbye) => Then::Goodbye,
+                _ => Then::Closes,
+            };
+            pause(answer.after_ms);
+            let bytes = http::answer(asked.old, *answer, then);
+            // What is held back goes out with the FIN that follows at once.
+            let with_fin =
+                answer.with_fin && then == Then::Closes && matches!(close.how, How::Fin | How::Shutdown);
+            send(socket, &bytes, with_fin)?;
+            self.answered += 1;
+            match then {
+                Then::More => {}
+                Then::Closes => {
+                    if !with_fin {
+                        pause(close.after_ms);
+                    }
+                    return Ok(End::Server(close.how));
+                }
+                Then::Goodbye => return Ok(self.goodbye(socket)),
             }
         }
     }
 
     /// The next request; none if the client has closed.
     fn request(&mut self, socket: &OwnedFd) -> Result<Option<Asked>, Failure> {
-        let Server { wire, closes, .. } = &self.shared.server;
-        let idle = closes.idle_ms.map(|idle| Duration::from_millis(idle.into()));
+        let Server { answer, close, .. } = &self.shared.server;
+        let idle = (close.when == ClosesWhen::Idle).then(|| Duration::from_millis(close.after_ms));
+        if answer.unread {
+            await_readable(socket, idle, &self.shared.stop)?;
+            return Ok(Some(Asked { old: false, goodbye: false }));
+        }
         loop {
             let garbled = |_| Call::Recv.because(Why::Garbled);
-            if let Some(asked) = wire.asked(&self.received).map_err(garbled)? {
-                if let Asked::Request { bytes, .. } = asked {
-                    self.received.drain(..bytes);
-                }
-                return Ok(Some(asked));
+            if let Some(head) = Head::of(&self.received).map_err(garbled)? {
+                self.received.drain(..head.bytes);
+                self.body(socket, head.body.unwrap_or(0))?;
+                return Ok(Some(Asked { old: head.old, goodbye: head.goodbye }));
             }
             await_readable(socket, idle, &self.shared.stop)?;
             if receive(socket, &mut self.received)? == 0 {
@@ -257,28 +279,36 @@ impl Connection<'_> {
         }
     }
 
-    /// The end of the conversation: a goodbye and the client closes, or the server does.
-    fn last_word(&self, socket: &OwnedFd) -> Result<End, Failure> {
-        let Server { wire, closes, .. } = &self.shared.server;
-        if let Some(patience) = closes.goodbye_ms {
-            if let Some(goodbye) = wire.goodbye() {
-                send(socket, goodbye, false)?;
+    /// Reads a body, and keeps nothing of it.
+    fn body(&mut self, socket: &OwnedFd, mut left: usize) -> Result<(), Failure> {
+        loop {
+            let part = left.min(self.received.len());
+            self.received.drain(..part);
+            left -= part;
+            if left == 0 {
+                return Ok(());
             }
-            let patience = Duration::from_millis(patience.into());
-            return Ok(if await_end(socket, patience, &self.shared.stop) {
-                End::Client
-            } else {
-                End::Server
-            });
+            await_readable(socket, None, &self.shared.stop)?;
+            if receive(socket, &mut self.received)? == 0 {
+                return Err(Call::Recv.because(Why::End));
+            }
         }
-        pause(closes.delay_ms);
-        Ok(End::Server)
+    }
+
+    /// The client was asked to close: it does, or is reset.
+    fn goodbye(&self, socket: &OwnedFd) -> End {
+        let patience = Duration::from_millis(self.shared.server.close.after_ms.max(1));
+        match await_end(socket, patience, &self.shared.stop) {
+            Ok(()) => End::Client,
+            Err(failure) if failure.is_timeout() => End::Server(How::Reset),
+            Err(failure) => End::Failed(failure),
+        }
     }
 }
 
 /// Waits for as many milliseconds.
-pub(super) fn pause(milliseconds: u32) {
+pub(super) fn pause(milliseconds: u64) {
     if milliseconds > 0 {
-        std::thread::sleep(Duration::from_millis(milliseconds.into()));
+        std::thread::sleep(Duration::from_millis(milliseconds));
     }
 }

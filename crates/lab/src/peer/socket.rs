@@ -22,14 +22,14 @@ fn stream(to: &SocketAddr) -> Result<OwnedFd, Failure> {
 }
 
 /// A listening socket, which does not block.
-pub(super) fn listen(server: &Server) -> Result<OwnedFd, Failure> {
-    let socket = stream(&server.listen)?;
+pub(super) fn listen(server: &Server, at: &SocketAddr) -> Result<OwnedFd, Failure> {
+    let socket = stream(at)?;
     let bind = |error| Call::Bind.failed(error);
     sockopt::set_socket_reuseaddr(&socket, server.reuse_address).map_err(bind)?;
-    if server.listen.is_ipv6() {
+    if at.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true).map_err(bind)?;
     }
-    rustix::net::bind(&socket, &server.listen).map_err(bind)?;
+    rustix::net::bind(&socket, at).map_err(bind)?;
     rustix::net::listen(&socket, i32::try_from(server.backlog).unwrap_or(i32::MAX)).map_err(bind)?;
     rustix::io::ioctl_fionbio(&socket, true).map_err(bind)?;
     Ok(socket)
@@ -60,15 +60,14 @@ pub(super) fn accept(listener: &OwnedFd, stop: &AtomicBool) -> Result<Option<Own
 pub(super) fn client(
     to: &SocketAddr,
     bind: Option<&Bind>,
-    turn: u64,
-    timeouts: (Duration, Duration),
+    turn: u32,
+    timeout: Duration,
 ) -> Result<OwnedFd, Failure> {
     let socket = stream(to)?;
-    let (connect, answer) = timeouts;
     let option = |error| Call::Socket.failed(error);
     // On Linux the time limit of send() is that of connect(), too.
-    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(connect)).map_err(option)?;
-    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(answer)).map_err(option)?;
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(timeout)).map_err(option)?;
+    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(timeout)).map_err(option)?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(option)?;
     if let Some(bind) = bind {
         let failed = |error| Call::Bind.failed(error);
@@ -82,18 +81,23 @@ pub(super) fn client(
     Ok(socket)
 }
 
-/// The end that the client of this turn binds to: first all addresses with one port, then with the next.
-fn source(to: &SocketAddr, bind: &Bind, turn: u64) -> SocketAddr {
+/// `SO_KEEPALIVE`: idle seconds before the first probe, seconds between, probes.
+pub(super) fn keep_alive(socket: &OwnedFd, (idle, between, probes): (u32, u32, u32)) {
+    // What the kernel refuses is outside its bounds, and its own values stay.
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let _ = sockopt::set_tcp_keepidle(socket, seconds(idle));
+    let _ = sockopt::set_tcp_keepintvl(socket, seconds(between));
+    let _ = sockopt::set_tcp_keepcnt(socket, probes);
+    let _ = sockopt::set_socket_keepalive(socket, true);
+}
+
+/// The end that the client of this turn binds to.
+fn source(to: &SocketAddr, bind: &Bind, turn: u32) -> SocketAddr {
     let addresses: Vec<IpAddr> =
         bind.addresses.iter().copied().filter(|address| address.is_ipv4() == to.is_ipv4()).collect();
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-    let count = addresses.len().max(1) as u64;
-    let address = addresses.get(usize::try_from(turn % count).unwrap_or(0)).copied().unwrap_or(any);
-    let port = bind.ports.map_or(0, |(first, last)| {
-        let ports = u64::from(last.saturating_sub(first)) + 1;
-        first.saturating_add(u16::try_from(turn / count % ports).unwrap_or(0))
-    });
-    SocketAddr::new(address, port)
+    let place = turn as usize % addresses.len().max(1);
+    SocketAddr::new(addresses.get(place).copied().unwrap_or(any), bind.port)
 }
 
 /// Connects, and says how long that took and how much CPU time.
@@ -158,6 +162,11 @@ pub(super) fn await_readable(
     }
 }
 
+/// True if there is something to read now: data, the end, or an error.
+pub(super) fn is_readable(socket: &OwnedFd) -> bool {
+    wait_readable(socket, Duration::ZERO)
+}
+
 fn wait_readable(socket: &OwnedFd, at_most: Duration) -> bool {
     let mut wanted = [PollFd::new(socket, PollFlags::IN)];
     let at_most = Timespec::try_from(at_most).ok();
@@ -176,14 +185,14 @@ mod tests {
                 "fd00::1".parse().unwrap(),
                 "10.0.0.2".parse().unwrap(),
             ],
-            ports: Some((100, 101)),
+            port: 100,
             ..Bind::default()
         };
         let to = "10.0.0.9:80".parse().unwrap();
-        let sources: Vec<String> = (0..5).map(|turn| source(&to, &bind, turn).to_string()).collect();
-        assert_eq!(sources, ["10.0.0.1:100", "10.0.0.2:100", "10.0.0.1:101", "10.0.0.2:101", "10.0.0.1:100"]);
+        let sources: Vec<String> = (0..3).map(|turn| source(&to, &bind, turn).to_string()).collect();
+        assert_eq!(sources, ["10.0.0.1:100", "10.0.0.2:100", "10.0.0.1:100"]);
         let to = "[fd00::9]:80".parse().unwrap();
-        assert_eq!(source(&to, &bind, 1).to_string(), "[fd00::1]:101");
+        assert_eq!(source(&to, &bind, 1).to_string(), "[fd00::1]:100");
         assert_eq!(source(&to, &Bind::default(), 1).to_string(), "[::]:0");
     }
 }

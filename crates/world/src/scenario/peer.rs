@@ -1,9 +1,9 @@
 //! Servers and clients, and how each closes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How a side closes its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Close {
     /// When.
@@ -24,7 +24,7 @@ const fn one() -> u32 {
 }
 
 /// When a side closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClosesWhen {
     /// After so many requests were answered: first, if the other side waits.
@@ -38,7 +38,7 @@ pub enum ClosesWhen {
 }
 
 /// How a side closes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
     /// close(): a FIN.
@@ -56,7 +56,7 @@ pub enum How {
 }
 
 /// The version of HTTP a side speaks, and what it says of keep-alive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Http {
     /// HTTP/1.0 without a word on keep-alive.
@@ -115,7 +115,7 @@ const fn yes() -> bool {
 }
 
 /// An answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
     /// Bytes of its body.

@@ -5,10 +5,13 @@
 //! its standard input.
 
 mod controller;
+mod programs;
 mod serving;
 
 pub use controller::{Host, HostError};
 pub use serving::serve;
+
+pub(crate) use programs::run;
 
 use crate::peer::{Load, LoadResult, Server, ServerResult};
 use serde::{Deserialize, Serialize};

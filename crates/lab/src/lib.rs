@@ -17,4 +17,5 @@ pub mod differential;
 pub mod host;
 pub mod peer;
 pub mod sandbox;
+pub mod stage;
 pub mod tun;

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Read(Read),
     Explain(Explain),
+    #[command(subcommand, hide = true)]
+    Lab(Lab),
     Completions(Completions),
     Man(Man),
 }
@@ -125,6 +127,31 @@ pub(crate) struct Explain {
     pub(crate) rule: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Runs incidents in a laboratory
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lab {
+    /// Is the stage of a variant; started by `lab run`, in namespaces of its own
+    #[command(hide = true)]
+    Stage,
+    /// Is a host of a stage; started by it
+    #[command(hide = true)]
+    Host {
+        /// What it is called
+        name: String,
+    },
+    /// Runs one variant of a scenario's file on the kernel, and prints what came out as JSON
+    #[command(hide = true)]
+    Play {
+        /// The scenario
+        file: PathBuf,
+        /// The variant
+        variant: String,
+        /// Keep the case and the captures of each host in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
 }
 
 /// Prints completions for a shell

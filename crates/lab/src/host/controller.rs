@@ -148,6 +148,14 @@ impl Host {
         }
     }
 
+    /// Stops a load before its end.
+    pub fn cut_short(&mut self, id: u32) -> Result<LoadResult, HostError> {
+        match self.order(&Order::Stop { id })? {
+            Answer::Load { result } => Ok(result),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// True if every turn of a load is over.
     pub fn is_done(&mut self, id: u32) -> Result<bool, HostError> {
         match self.order(&Order::IsDone { id })? {

@@ -1,0 +1,325 @@
+//! From the hosts of a world to addresses, links, routes and translation.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use world::scenario::{Host, NatKind, World};
+
+/// A network's hosts share 10.N.0.0/16; this one's third byte is never a host's.
+const SHARED: u8 = 250;
+
+/// The most networks: each is one byte of an address.
+pub(super) const MAX_NETWORKS: usize = 200;
+
+/// Where everything is.
+#[derive(Debug)]
+pub(super) struct Network<'a> {
+    world: &'a World,
+    /// In the order in which hosts name them.
+    names: Vec<&'a str>,
+}
+
+/// How a host is set up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Setup {
+    /// Lines for `ip -batch`.
+    pub(super) batch: String,
+    /// Settings that its place in the network asks for.
+    pub(super) settings: Vec<(String, String)>,
+    /// Rules for `nft -f`.
+    pub(super) rules: Option<String>,
+}
+
+impl<'a> Network<'a> {
+    pub(super) fn new(world: &'a World) -> Self {
+        let mut names: Vec<&str> = Vec::new();
+        for name in world.hosts.iter().flat_map(|host| &host.networks) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        Self { world, names }
+    }
+
+    pub(super) fn names(&self) -> &[&'a str] {
+        &self.names
+    }
+
+    /// The hosts on a network, in order.
+    pub(super) fn members(&self, network: &str) -> impl Iterator<Item = &'a Host> {
+        self.world.hosts.iter().filter(move |host| host.networks.iter().any(|name| name == network))
+    }
+
+    /// What a host's interface on a network is called: as the network, if the kernel takes that name.
+    pub(super) fn interface(&self, network: &str) -> String {
+        if network.len() <= 15 && network != "lo" && network != "all" && network != "default" {
+            return network.to_owned();
+        }
+        format!("net{}", self.number(network))
+    }
+
+    fn number(&self, network: &str) -> u8 {
+        let place = self.names.iter().position(|name| *name == network).unwrap_or(0);
+        u8::try_from(place + 1).unwrap_or(u8::MAX)
+    }
+
+    /// The addresses of a host on a network.
+    pub(super) fn addresses(&self, host: &Host, network: &str) -> Vec<IpAddr> {
+        let place = self.world.hosts.iter().position(|other| other.name == host.name).unwrap_or(0);
+        // The third byte is the host's, and leaves 250 out.
+        let place = u8::try_from(place + 1).unwrap_or(u8::MAX).min(SHARED - 1);
+        let number = self.number(network);
+        let last = u8::try_from(host.addresses).unwrap_or(u8::MAX).min(254);
+        (1..=last).map(|last| IpAddr::V4(Ipv4Addr::new(10, number, place, last))).collect()
+    }
+
+    fn address(&self, host: &Host, network: &str) -> Option<IpAddr> {
+        self.addresses(host, network).into_iter().next()
+    }
+
+    /// The address that the servers of a direct-routing rule share.
+    fn shared_address(&self, host: &Host, network: &str) -> IpAddr {
+        let own = self.address(host, network);
+        let place = if let Some(IpAddr::V4(own)) = own { own.octets()[2] } else { 1 };
+        IpAddr::V4(Ipv4Addr::new(10, self.number(network), SHARED, place))
+    }
+
+    /// Where a client or proxy on a host finds what a scenario names: address and port for each port it listens on.
+    pub(super) fn destinations(&self, from: &Host, name: &str) -> Vec<SocketAddr> {
+        let Some((host, port)) = self.world.destination(name) else { return Vec::new() };
+        let Some(host) = self.world.host(host) else { return Vec::new() };
+        let ports =
+            self.world.servers.iter().find(|server| server.name == name).map_or(1, |server| server.ports);
+        let shared = host.networks.iter().find(|network| from.networks.contains(network));
+        let Some(network) = shared.or(host.networks.first()) else { return Vec::new() };
+        let direct = host
+            .nat
+            .iter()
+            .any(|nat| nat.name.as_deref() == Some(name) && nat.kind == NatKind::DirectRouting);
+        let address =
+            if direct { Some(self.shared_address(host, network)) } else { self.address(host, network) };
+        let Some(address) = address else { return Vec::new() };
+        (0..ports).filter_map(|next| Some(SocketAddr::new(address, port.checked_add(next)?))).collect()
+    }
+
+    /// The addresses that a client on `from` may bind to, to reach a destination.
+    pub(super) fn sources(&self, from: &Host, to: &[SocketAddr]) -> Vec<IpAddr> {
+        let to = to.first().map(SocketAddr::ip);
+        let towards = from.networks.iter().find(|network| to.is_some_and(|to| self.is_on(to, network)));
+        towards.or(from.networks.first()).map_or_else(Vec::new, |network| self.addresses(from, network))
+    }
+
+    fn is_on(&self, address: IpAddr, network: &str) -> bool {
+        matches!(address, IpAddr::V4(address) if address.octets()[1] == self.number(network))
+    }
+
+    /// Over which neighbour a host reaches a network that it is not on.
+    fn way(&self, from: &Host, network: &str) -> Option<IpAddr> {
+        // Breadth first over hosts; what is remembered is the first hop.
+        let mut seen: BTreeMap<&str, Option<IpAddr>> = BTreeMap::new();
+        let mut queue = VecDeque::from([(from, None)]);
+        seen.insert(&from.name, None);
+        while let Some((at, first)) = queue.pop_front() {
+            if first.is_some() && at.networks.iter().any(|name| name == network) {
+                return first;
+            }
+            if first.is_some() && at.networks.len() < 2 {
+                continue;
+            }
+            for via in &at.networks {
+                for next in self.members(via) {
+                    if seen.contains_key(next.name.as_str()) {
+                        continue;
+                    }
+                    let hop = first.or_else(|| self.address(next, via));
+                    seen.insert(&next.name, hop);
+                    queue.push_back((next, hop));
+                }
+            }
+        }
+        None
+    }
+
+    /// How a host is set up, once its links are there.
+    pub(super) fn setup(&self, host: &Host) -> Setup {
+        let mut batch = String::from("link set lo up\n");
+        let mut settings = Vec::new();
+        let mut rules = String::new();
+        // Writing to a string does not fail.
+        for network in &host.networks {
+            let interface = self.interface(network);
+            for address in self.addresses(host, network) {
+                let _ = writeln!(batch, "addr add {address}/16 dev {interface}");
+            }
+            let _ = writeln!(batch, "link set {interface} up");
+        }
+        for network in &self.names {
+            if !host.networks.iter().any(|own| own == network)
+                && let Some(way) = self.way(host, network)
+            {
+                let _ = writeln!(batch, "route add 10.{}.0.0/16 via {way}", self.number(network));
+            }
+        }
+        if host.networks.len() > 1 || !host.nat.is_empty() {
+            settings.push(("net.ipv4.ip_forward".to_owned(), "1".to_owned()));
+            settings.push(("net.ipv4.conf.all.send_redirects".to_owned(), "0".to_owned()));
+        }
+        for interface in ["all", "default"] {
+            settings.push((format!("net.ipv4.conf.{interface}.rp_filter"), "0".to_owned()));
+        }
+        self.shared_addresses(host, &mut batch, &mut settings);
+        self.translation(host, &mut rules);
+        Setup { batch, settings, rules: (!rules.is_empty()).then(|| nat_table(&rules)) }
+    }
+
+    /// Direct routing: the servers have the address on `lo` and keep silent about it; the balancer sends what comes
+    /// for it to one of them, and the others know that it is the way.
+    fn shared_addresses(&self, host: &Host, batch: &mut String, settings: &mut Vec<(String, String)>) {
+        for balancer in &self.world.hosts {
+            for nat in balancer.nat.iter().filter(|nat| nat.kind == NatKind::DirectRouting) {
+                let Some(network) = balancer.networks.first() else { continue };
+                let shared = self.shared_address(balancer, network);
+                let behind: Vec<&Host> = nat.to.iter().filter_map(|to| self.host_of(to)).collect();
+                if behind.iter().any(|server| server.name == host.name) {
+                    let _ = writeln!(batch, "addr add {shared}/32 dev lo");
+                    settings.push(("net.ipv4.conf.all.arp_ignore".to_owned(), "1".to_owned()));
+                    settings.push(("net.ipv4.conf.all.arp_announce".to_owned(), "2".to_owned()));
+                } else if host.name == balancer.name {
+                    let ways = behind.iter().filter_map(|server| {
+                        let on = server.networks.iter().find(|name| balancer.networks.contains(name))?;
+                        Some(format!(" nexthop via {}", self.address(server, on)?))
+                    });
+                    let _ = writeln!(batch, "route add {shared}{}", ways.collect::<String>());
+                    // By addresses and ports: a connection stays with its server.
+                    settings.push(("net.ipv4.fib_multipath_hash_policy".to_owned(), "1".to_owned()));
+                } else if let Some(way) = self.address(balancer, network)
+                    && host.networks.contains(network)
+                {
+                    let _ = writeln!(batch, "route add {shared} via {way}");
+                }
+            }
+        }
+    }
+
+    fn host_of(&self, server: &str) -> Option<&'a Host> {
+        let server = self.world.servers.iter().find(|known| known.name == server)?;
+        self.world.host(&server.host)
+    }
+
+    /// Source and destination translation, as lines of chains.
+    fn translation(&self, host: &Host, rules: &mut String) {
+        for nat in &host.nat {
+            if matches!(nat.kind, NatKind::Dnat | NatKind::Full)
+                && let Some(port) = nat.port
+            {
+                let servers: Vec<String> = nat
+                    .to
+                    .iter()
+                    .filter_map(|to| self.destinations(host, to).first().copied())
+                    .enumerate()
+                    .map(|(place, to)| format!("{place} : {} . {}", to.ip(), to.port()))
+                    .collect();
+                let _ = writeln!(
+                    rules,
+                    "add rule ip lab before tcp dport {port} fib daddr type local dnat ip to numgen inc mod {} map {{ {} }}",
+                    servers.len(),
+                    servers.join(", ")
+                );
+            }
+            if matches!(nat.kind, NatKind::Snat | NatKind::Full)
+                && let Some(out) = &nat.out
+                && let Some(address) = self.address(host, out)
+            {
+                let ports = nat.ports.map_or_else(String::new, |(first, last)| format!(":{first}-{last}"));
+                let interface = self.interface(out);
+                // Not the host's own connections.
+                let _ = writeln!(
+                    rules,
+                    "add rule ip lab after oifname \"{interface}\" ip protocol tcp fib saddr type != local snat ip to {address}{ports}"
+                );
+            }
+        }
+    }
+}
+
+fn nat_table(rules: &str) -> String {
+    format!(
+        "add table ip lab\n\
+         add chain ip lab before {{ type nat hook prerouting priority dstnat; }}\n\
+         add chain ip lab after {{ type nat hook postrouting priority srcnat; }}\n\
+         {rules}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use world::Scenario;
+
+    fn world(hosts: &str) -> World {
+        let text = format!("name = \"n\"\ntitle = \"t\"\n{hosts}");
+        let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        scenario.variants[0].world.clone()
+    }
+
+    const ROUTED: &str = r#"
+        [[host]]
+        name = "client"
+        networks = ["outside"]
+        addresses = 2
+        [[host]]
+        name = "router"
+        networks = ["outside", "inside"]
+        [[host.nat]]
+        kind = "snat"
+        out = "inside"
+        ports = [40001, 40002]
+        [[host.nat]]
+        name = "vip"
+        kind = "dnat"
+        port = 80
+        to = ["app"]
+        [[host]]
+        name = "app"
+        networks = ["inside"]
+        [[server]]
+        name = "app-server"
+        host = "app"
+        port = 8080
+        ports = 2
+        close = { when = "peer" }
+    "#;
+
+    #[test]
+    fn hosts_reach_networks_they_are_not_on_through_those_on_several() {
+        let world = world(&ROUTED.replace("to = [\"app\"]", "to = [\"app-server\"]"));
+        let network = Network::new(&world);
+        let setup = |name: &str| network.setup(world.host(name).unwrap());
+        assert_eq!(
+            setup("client").batch,
+            "link set lo up\naddr add 10.1.1.1/16 dev outside\naddr add 10.1.1.2/16 dev outside\nlink set outside \
+             up\nroute add 10.2.0.0/16 via 10.1.2.1\n"
+        );
+        assert!(setup("app").batch.ends_with("route add 10.1.0.0/16 via 10.2.2.1\n"));
+        let router = setup("router");
+        assert!(router.settings.contains(&("net.ipv4.ip_forward".to_owned(), "1".to_owned())));
+        let rules = router.rules.unwrap();
+        assert!(rules.contains("snat ip to 10.2.2.1:40001-40002"), "{rules}");
+        assert!(rules.contains("map { 0 : 10.2.3.1 . 8080 }"), "{rules}");
+    }
+
+    #[test]
+    fn names_lead_to_addresses_that_can_be_reached() {
+        let world = world(&ROUTED.replace("to = [\"app\"]", "to = [\"app-server\"]"));
+        let network = Network::new(&world);
+        let from = world.host("client").unwrap();
+        let shown = |name: &str| -> Vec<String> {
+            network.destinations(from, name).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(shown("app-server"), ["10.2.3.1:8080", "10.2.3.1:8081"]);
+        assert_eq!(shown("vip"), ["10.1.2.1:80"]);
+        assert_eq!(shown("nobody"), [""; 0]);
+        let sources = network.sources(from, &network.destinations(from, "vip"));
+        assert_eq!(sources.len(), 2);
+    }
+}

@@ -1,0 +1,466 @@
+//! A variant while it runs.
+
+use super::measures::{self, Loads};
+use super::network::{MAX_NETWORKS, Network};
+use super::tap::{self, Tap};
+use super::timeline::{self, Deed};
+use super::{Ran, StageError, proxy};
+use crate::host::{Host, HostError, Order, run};
+use crate::peer;
+use crate::sandbox;
+use evidence::{Case, Gap};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use world::Measures;
+use world::scenario::{Bind, Client, Kernel, Server, Step, World};
+
+/// The most hosts of a stage: each is a process with captures.
+const MAX_HOSTS: usize = 64;
+
+/// How often it is looked whether loads are done.
+const LOOKS: Duration = Duration::from_millis(10);
+
+/// The largest capture that is read.
+const MAX_CAPTURE: u64 = 256 << 20;
+
+/// Why a world cannot be on a stage of this machine, if so.
+pub(super) fn impossible(world: &World) -> Option<String> {
+    for host in &world.hosts {
+        if host.kernel != Kernel::Linux {
+            return Some(format!("host {} has another kernel than this machine", host.name));
+        }
+        if host.time_wait_ms.is_some() {
+            return Some(format!(
+                "host {} has a TIME-WAIT of its own length: no kernel setting does that",
+                host.name
+            ));
+        }
+        if host.clock_ahead_ms != 0 {
+            return Some(format!(
+                "host {} has a timestamp clock of its own: there is one kernel here",
+                host.name
+            ));
+        }
+    }
+    if !world.probes.is_empty() {
+        return Some("crafted segments are not sent on the kernel stage".to_owned());
+    }
+    let missing = ["ip", "tcpdump"].into_iter().chain(world.proxies.iter().map(proxy::program)).chain(
+        (world.hosts.iter().any(|host| !host.nat.is_empty()) || !world.faults.is_empty()).then_some("nft"),
+    );
+    let missing: Vec<&str> = missing.filter(|program| sandbox::program(program).is_none()).collect();
+    if !missing.is_empty() {
+        return Some(format!("not installed: {}", missing.join(", ")));
+    }
+    None
+}
+
+/// Hosts, linked and serving; nobody connects yet.
+pub(super) struct Running<'a> {
+    world: &'a World,
+    network: Network<'a>,
+    folder: PathBuf,
+    /// In the order of the world.
+    hosts: Vec<Host>,
+    /// Servers that run, by name: the place of their host, and their number there.
+    servers: BTreeMap<&'a str, (usize, u32)>,
+    /// Proxies that run.
+    proxies: BTreeMap<&'a str, (usize, u32)>,
+    /// Captures, with the place of their host.
+    taps: Vec<(usize, Tap)>,
+    /// Loads that run, by the place of their client.
+    loads: BTreeMap<usize, (usize, u32)>,
+    results: Loads,
+    measures: Measures,
+    notes: Vec<String>,
+}
+
+impl<'a> Running<'a> {
+    /// Sets everything up.
+    pub(super) fn set_up(
+        world: &'a World,
+        folder: &Path,
+        executable: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, StageError> {
+        let network = Network::new(world);
+        if world.hosts.len() > MAX_HOSTS || network.names().len() > MAX_NETWORKS {
+            let error = format!("a stage has at most {MAX_HOSTS} hosts and {MAX_NETWORKS} networks");
+            return Err(StageError::Failed(error));
+        }
+        let hosts = world.hosts.iter().map(|host| Host::start(&host.name, executable, arguments));
+        let mut running = Self {
+            world,
+            network,
+            folder: folder.to_owned(),
+            hosts: hosts.collect::<Result<_, _>>()?,
+            servers: BTreeMap::new(),
+            proxies: BTreeMap::new(),
+            taps: Vec::new(),
+            loads: BTreeMap::new(),
+            results: Loads::new(),
+            measures: Measures::default(),
+            notes: Vec::new(),
+        };
+        running.link()?;
+        for place in 0..world.hosts.len() {
+            running.set_up_host(place)?;
+        }
+        for server in &world.servers {
+            running.serve(server)?;
+        }
+        for place in 0..world.proxies.len() {
+            running.start_proxy(place)?;
+        }
+        running.tap()?;
+        Ok(running)
+    }
+
+    fn place(&self, host: &str) -> usize {
+        self.world.hosts.iter().position(|known| known.name == host).unwrap_or(0)
+    }
+
+    /// Two hosts share a cable, more a bridge, which is the stage's own.
+    fn link(&self) -> Result<(), StageError> {
+        let mut batch = String::new();
+        // Writing to a string does not fail.
+        for (number, network) in self.network.names().iter().enumerate() {
+            let interface = self.network.interface(network);
+            let pids: Vec<u32> =
+                self.network.members(network).map(|host| self.hosts[self.place(&host.name)].pid()).collect();
+            if let [one, other] = pids[..] {
+                let _ = writeln!(
+                    batch,
+                    "link add {interface} netns {one} type veth peer name {interface} netns {other}"
+                );
+                continue;
+            }
+            let _ = writeln!(batch, "link add bridge{number} type bridge\nlink set bridge{number} up");
+            for pid in pids {
+                // Pids are the stage's own and small.
+                let port = format!("p{number}-{pid}");
+                let _ = writeln!(
+                    batch,
+                    "link add {port} type veth peer name {interface} netns {pid}\n\
+                     link set {port} master bridge{number} up"
+                );
+            }
+        }
+        run("ip", &["-batch", "-"], &batch).map(|_| ()).map_err(StageError::Failed)
+    }
+
+    fn set_up_host(&mut self, place: usize) -> Result<(), StageError> {
+        let host = &self.world.hosts[place];
+        let setup = self.network.setup(host);
+        let at = &mut self.hosts[place];
+        at.make(&Order::Ip { batch: setup.batch })?;
+        if let Some(rules) = setup.rules {
+            at.make(&Order::Nft { script: rules })?;
+        }
+        let mut settings = setup.settings;
+        for of in [&self.world.settings, &host.settings] {
+            settings.extend(of.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        at.make(&Order::Set { settings })?;
+        Ok(())
+    }
+
+    /// Starts a server; what keeps it from listening is a failure of the stage.
+    fn serve(&mut self, server: &'a Server) -> Result<(), HostError> {
+        let place = self.place(&server.host);
+        let listen = |next: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, server.port.saturating_add(next)));
+        let started = self.hosts[place].serve(peer::Server {
+            listen: (0..server.ports).map(listen).collect(),
+            backlog: server.backlog,
+            accepts: server.accepts,
+            reuse_address: server.reuse_address,
+            keepalive_s: server.keepalive_s,
+            answer: server.answer,
+            close: server.close,
+        })?;
+        self.servers.insert(&server.name, (place, started));
+        Ok(())
+    }
+
+    fn start_proxy(&mut self, number: usize) -> Result<(), StageError> {
+        let proxy = &self.world.proxies[number];
+        let place = self.place(&proxy.host);
+        let host = &self.world.hosts[place];
+        let upstream: Vec<SocketAddr> =
+            proxy.upstream.iter().flat_map(|name| self.network.destinations(host, name)).collect();
+        // `nginx -v` speaks on standard error.
+        let version = run(proxy::program(proxy), &["-v"], "").map(|(_, errors)| errors).unwrap_or_default();
+        let configured = proxy::configure(proxy, &upstream, &self.folder, &version);
+        std::fs::write(self.folder.join(&configured.file), &configured.text)
+            .map_err(StageError::io("the configuration of a proxy"))?;
+        let id = self.hosts[place].begin(&Order::Start { program: configured.program })?;
+        self.proxies.insert(&proxy.name, (place, id));
+        Ok(())
+    }
+
+    /// Captures every link at both ends.
+    fn tap(&mut self) -> Result<(), StageError> {
+        for (place, host) in self.world.hosts.iter().enumerate() {
+            for network in &host.networks {
+                let interface = self.network.interface(network);
+                let name = format!("{}-{interface}.pcap", host.name);
+                let file = self.folder.join(&name);
+                let program = tap::program(&interface, &file);
+                let id = self.hosts[place].begin(&Order::Start { program })?;
+                self.taps.push((place, Tap { id, file, name }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs it, to the last look.
+    pub(super) fn run(mut self, title: &str, keep: Option<&Path>) -> Result<Ran, StageError> {
+        let begun = AtomicBool::new(false);
+        let over = AtomicBool::new(false);
+        let namespaces: Vec<String> = self.hosts.iter().map(|host| format!("pid:{}", host.pid())).collect();
+        let limit = Duration::from_millis(self.world.limit_ms.saturating_add(self.world.settle_ms));
+        let options = kernel::Options {
+            selection: kernel::Selection::These(namespaces.clone()),
+            duration: limit.saturating_add(Duration::from_secs(60)),
+            ..kernel::Options::default()
+        };
+        let slabs = measures::slabs();
+        let (case, peaks) = std::thread::scope(|scope| {
+            let look = scope.spawn(|| {
+                kernel::look_while(&options, || {
+                    begun.store(true, Ordering::Relaxed);
+                    !over.load(Ordering::Relaxed)
+                })
+            });
+            let peaks = scope.spawn(|| measures::peaks(&namespaces, &over));
+            while !begun.load(Ordering::Relaxed) && !look.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let played = self.perform();
+            over.store(true, Ordering::Relaxed);
+            let case = look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let peaks = peaks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            played?;
+            Ok::<_, StageError>((case?, peaks))
+        })?;
+        self.finish(case, &peaks, &slabs, title, keep)
+    }
+
+    /// From the first deed until all clients are done and the world has settled.
+    fn perform(&mut self) -> Result<(), StageError> {
+        let world = self.world;
+        let begin = Instant::now();
+        let limit = Duration::from_millis(world.limit_ms);
+        let settle = Duration::from_millis(world.settle_ms);
+        let mut deeds = timeline::deeds(world).into_iter().peekable();
+        let mut last_done = None;
+        loop {
+            let now = begin.elapsed();
+            while let Some((_, deed)) = deeds.next_if(|(at, _)| Duration::from_millis(*at) <= begin.elapsed())
+            {
+                self.act(&deed)?;
+                if matches!(deed, Deed::Begin(_)) {
+                    last_done = None;
+                }
+            }
+            let waits = deeds.clone().any(|(_, deed)| matches!(deed, Deed::Begin(_)));
+            self.gather(now > limit)?;
+            if self.loads.is_empty() && !waits {
+                let done = *last_done.get_or_insert_with(Instant::now);
+                if done.elapsed() >= settle {
+                    return Ok(());
+                }
+            }
+            if now > limit + settle {
+                return Ok(());
+            }
+            let due = deeds
+                .peek()
+                .map_or(LOOKS, |(at, _)| Duration::from_millis(*at).saturating_sub(begin.elapsed()));
+            std::thread::sleep(due.min(LOOKS));
+        }
+    }
+
+    /// Takes the results of loads that are done, or of all of them if the time is over.
+    fn gather(&mut self, time_is_over: bool) -> Result<(), HostError> {
+        let running: Vec<(usize, (usize, u32))> =
+            self.loads.iter().map(|(client, load)| (*client, *load)).collect();
+        for (client, (place, id)) in running {
+            let host = &mut self.hosts[place];
+            if !time_is_over && !host.is_done(id)? {
+                continue;
+            }
+            let result = if time_is_over {
+                self.notes.push(format!("{}: cut short by limit_ms", self.world.clients[client].name));
+                host.cut_short(id)?
+            } else {
+                host.loaded(id)?
+            };
+            self.loads.remove(&client);
+            self.results.insert(client, result);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, deed: &Deed) -> Result<(), StageError> {
+        let world = self.world;
+        match *deed {
+            Deed::Begin(client) => self.begin(client)?,
+            Deed::Fault(place) => {
+                let fault = &world.faults[place];
+                let host = self.place(&fault.host);
+                self.hosts[host].make(&Order::Nft { script: timeline::rules(place, fault) })?;
+            }
+            Deed::Mend(place) => {
+                let host = self.place(&world.faults[place].host);
+                self.hosts[host].make(&Order::Nft { script: timeline::mended(place) })?;
+            }
+            Deed::Step(place) => self.step(&world.steps[place])?,
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, number: usize) -> Result<(), HostError> {
+        let client = &self.world.clients[number];
+        let place = self.place(&client.host);
+        let load = self.load(client, &self.world.hosts[place]);
+        let id = self.hosts[place].begin(&Order::Load { load })?;
+        self.loads.insert(number, (place, id));
+        Ok(())
+    }
+
+    fn load(&self, client: &Client, host: &world::scenario::Host) -> peer::Load {
+        let to: Vec<SocketAddr> =
+            client.to.iter().flat_map(|name| self.network.destinations(host, name)).collect();
+        let bind = (client.bind != Bind::None).then(|| {
+            let mut addresses = self.network.sources(host, &to);
+            addresses.truncate(client.sources.into());
+            peer::Bind {
+                addresses,
+                port: client.port.unwrap_or(0),
+                without_port: client.bind == Bind::AddressNoPort,
+                reuse_address: client.bind == Bind::Port,
+            }
+        });
+        peer::Load {
+            to,
+            turns: client.connections,
+            per_second: client.per_second,
+            concurrency: client.concurrency,
+            for_ms: client.for_ms.unwrap_or(self.world.limit_ms).min(self.world.limit_ms),
+            requests: client.requests,
+            request_bytes: client.request_bytes,
+            think_ms: client.think_ms,
+            http: client.http,
+            pool: client.pool,
+            pool_idle_ms: client.pool_idle_ms,
+            bind,
+            timeout_ms: client.timeout_ms,
+            close: client.close,
+        }
+    }
+
+    fn step(&mut self, step: &'a Step) -> Result<(), StageError> {
+        if let Some(host) = &step.host {
+            let place = self.place(host);
+            let settings: Vec<(String, String)> =
+                step.set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            if !settings.is_empty() {
+                self.hosts[place].make(&Order::Set { settings })?;
+            }
+            if let Some(state) = &step.destroy {
+                self.hosts[place].run(&["ss", "-tK", "state", &timeline::ss_name(state)])?;
+            }
+        }
+        for name in step.end.iter().chain(&step.restart) {
+            self.end(name)?;
+        }
+        if let Some(name) = &step.restart {
+            if let Some(server) = self.world.servers.iter().find(|server| server.name == *name) {
+                match self.serve(server) {
+                    Ok(()) => {}
+                    // `0.0.0.0:8080: bind.EADDRINUSE`: that is what the scenario wants to know.
+                    Err(HostError::Failed { error, .. }) if error.contains(": bind.") => {
+                        let failure = error.rsplit(": ").next().unwrap_or_default();
+                        self.measures.add(format!("{name}.failed.{failure}"), 1.0);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if let Some(number) = self.world.proxies.iter().position(|proxy| proxy.name == *name) {
+                self.start_proxy(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a server, a proxy or a client.
+    fn end(&mut self, name: &str) -> Result<(), HostError> {
+        if let Some((place, id)) = self.servers.remove(name) {
+            self.hosts[place].served(id)?;
+        }
+        if let Some((place, id)) = self.proxies.remove(name) {
+            self.hosts[place].stopped(id)?;
+        }
+        let client = self.world.clients.iter().position(|client| client.name == name);
+        if let Some((client, (place, id))) =
+            client.and_then(|client| Some((client, self.loads.remove(&client)?)))
+        {
+            let result = self.hosts[place].cut_short(id)?;
+            self.results.insert(client, result);
+        }
+        Ok(())
+    }
+
+    /// After the last look: captures are read, numbers taken, rules applied.
+    fn finish(
+        mut self,
+        case: Case,
+        peaks: &[measures::States],
+        slabs: &measures::Slabs,
+        title: &str,
+        keep: Option<&Path>,
+    ) -> Result<Ran, StageError> {
+        let mut captures: Vec<Vec<(String, Vec<u8>)>> = vec![Vec::new(); self.hosts.len()];
+        let mut gaps: Vec<Vec<Gap>> = vec![Vec::new(); self.hosts.len()];
+        for (place, tap) in std::mem::take(&mut self.taps) {
+            let words = self.hosts[place].stopped(tap.id)?;
+            let lost = match tap::lost(&words) {
+                Some(0) => None,
+                Some(lost) => Some(format!("{}: the capture lost {lost} packets", tap.name)),
+                None => Some(format!("{}: the capture ended early: {}", tap.name, words.trim())),
+            };
+            if let Some(lost) = lost {
+                gaps[place].push(tap::unseen(lost.clone()));
+                self.notes.push(lost);
+            }
+            let length = std::fs::metadata(&tap.file).map_or(0, |file| file.len());
+            if length > MAX_CAPTURE {
+                self.notes.push(format!("{}: {length} bytes are too many to be read", tap.name));
+                continue;
+            }
+            let bytes = std::fs::read(&tap.file).map_err(StageError::io(tap.name.clone()))?;
+            captures[place].push((tap.name, bytes));
+        }
+        let mut ran = Ran { notes: std::mem::take(&mut self.notes), ..Ran::default() };
+        let mut measures = std::mem::take(&mut self.measures);
+        measures::of_loads(self.world, &self.results, &mut measures);
+        measures::of_hosts(self.world, &case, peaks, slabs, &mut measures);
+        let cases = measures::cases(self.world, case, &self.hosts, captures, gaps);
+        for (host, case, captures) in &cases {
+            let rules =
+                diagnose::diagnose(case).findings.iter().map(|finding| finding.rule.to_owned()).collect();
+            ran.findings.insert(host.clone(), rules);
+            if let Some(keep) = keep {
+                super::keep::write(keep, title, host, case, captures)
+                    .map_err(StageError::io(format!("{} cannot be kept", keep.display())))?;
+            }
+        }
+        ran.measures = measures;
+        Ok(ran)
+    }
+}

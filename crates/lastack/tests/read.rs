@@ -1,11 +1,16 @@
 //! `lastack read` on captures that are made here: the page, the sequence, filters, broken files, pipes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use rustix::pty::OpenptFlags;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -259,4 +264,117 @@ fn doctor_joins_a_capture_to_a_case() {
     let report: Value = serde_json::from_slice(&doctor(&case).stdout).unwrap();
     assert_eq!(report["traffic"]["connections"], 3);
     assert_eq!(report["traffic"]["endings"]["graceful"], 2);
+}
+
+#[test]
+fn what_doctor_saves_with_a_capture_says_the_same_later() {
+    let (folder, file) = mixed().saved("web.pcap");
+    let saved = folder.path().join("host.case");
+    let doctor = |options: &[&OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lastack"));
+        let output = command.args(["doctor", "--json"]).args(options).output().unwrap();
+        assert_ne!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let now = doctor(&["--capture".as_ref(), file.as_ref(), "--save".as_ref(), saved.as_ref()]);
+    let later = doctor(&["--case".as_ref(), saved.as_ref()]);
+    assert_eq!(now, later);
+    assert_eq!(later.1["traffic"]["connections"], 3);
+    assert!(later.1["host"]["kernel"].is_string(), "the host was looked at, too");
+}
+
+/// A warning is what a script asks for: HTTP/1.0 through a proxy, ten times a second and more.
+#[test]
+fn a_warning_is_exit_status_1_and_a_healthy_capture_0() {
+    let capture = |version: &str, connections: u32| {
+        let mut made = Made::new();
+        for _ in 0..connections {
+            made.open().send(0, PSH | ACK, format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n").as_bytes());
+            made.send(1, PSH | ACK, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").close(1).after(20);
+        }
+        made
+    };
+    let (_folder, off) = capture("1.0", 60).saved("off.pcap");
+    let (_folder, few) = capture("1.1", 5).saved("few.pcap");
+    for json in [&[][..], &["--json"]] {
+        let code = |file| lastack(json).arg(file).output().unwrap().status.code();
+        assert_eq!((code(&off), code(&few)), (Some(1), Some(0)));
+    }
+    let page = lastack([&off]).output().unwrap();
+    assert!(text(&page.stdout).contains("upstream-keepalive-off"), "{}", text(&page.stdout));
+}
+
+#[test]
+fn a_stream_is_told_while_it_grows() {
+    let mut child = lastack(["--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+
+    let mut made = Made::new();
+    made.open().request().close(0);
+    input.write_all(&made.file).unwrap();
+    made.file.clear();
+    // Others go on for long enough that nothing more is expected of the first.
+    made.open();
+    for _ in 0..600 {
+        made.after(100).send(0, ACK, b"x");
+    }
+    input.write_all(&made.file).unwrap();
+    input.flush().unwrap();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&first["ending"], &first["last_packet"]), (&"graceful".into(), &10.into()));
+
+    made.file.clear();
+    made.close(1);
+    input.write_all(&made.file).unwrap();
+    drop(input);
+    let last: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&last["ending"], &last["first_closer"]), (&"graceful".into(), &"server".into()));
+    assert!(lines.next().is_none());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// A stream that gives a little at a time, until the bar is there: it comes after a second.
+#[test]
+fn a_person_who_waits_sees_how_far_it_is_and_the_end_takes_it_away() {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let slave = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+    let slave = File::options().read(true).write(true).open(slave.to_str().unwrap()).unwrap();
+    let mut command = lastack(["-"]);
+    command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(slave);
+    let mut child = command.spawn().unwrap();
+    // The last end of the terminal is the child's: its death ends what is read here.
+    drop(command);
+    let (shown, showing) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let (mut master, mut buffer) = (File::from(master), [0; 4_096]);
+        while let Ok(count @ 1..) = master.read(&mut buffer) {
+            shown.send(buffer[..count].to_vec()).unwrap();
+        }
+    });
+
+    let mut input = child.stdin.take().unwrap();
+    let mut made = Made::new();
+    made.open();
+    let mut seen = Vec::new();
+    for _ in 0..600 {
+        for _ in 0..300 {
+            made.send(0, ACK, b"x");
+        }
+        input.write_all(&std::mem::take(&mut made.file)).unwrap();
+        seen.extend(showing.recv_timeout(Duration::from_millis(100)).unwrap_or_default());
+        if text(&seen).contains("reading: ") {
+            break;
+        }
+    }
+    drop(input);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    reader.join().unwrap();
+    seen.extend(showing.iter().flatten());
+    let seen = text(&seen);
+    assert!(seen.contains(" packets, "), "{seen:?}");
+    // Whatever was drawn last is cleared: carriage return, then erase to the end.
+    assert!(seen.trim_end_matches(['\r', '\n']).ends_with("\u{1b}[2K"), "{seen:?}");
 }

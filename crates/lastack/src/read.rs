@@ -231,7 +231,8 @@ fn captured(sources: &[Source], refused: u32, added: Added<'_>) -> Captured {
             broken += u32::from(statistics.frames == 0);
         }
         if let Some(dropped @ 1..) = statistics.dropped {
-            let because = format!("{}: the capture itself lost {dropped} packets", source.name());
+            let because =
+                format!("{}: the capture itself lost {} packets", source.name(), report::thousands(dropped));
             gaps.push(gap(because, "capture less (tcpdump -s 128, a filter) or with a larger buffer (-B)"));
         }
     }
@@ -298,6 +299,7 @@ fn of_notes(notes: &BTreeMap<String, u64>) -> Vec<Gap> {
     let seen = all.iter().filter_map(|(note, because, how)| {
         let count = *notes.get(note.name())?;
         let connections = if count == 1 { "connection" } else { "connections" };
+        let count = report::thousands(count);
         Some(gap(format!("{count} {connections}: {because} ({note})"), how))
     });
     seen.collect()

@@ -40,7 +40,9 @@ pub use deviations::Deviation;
 pub use experiment::{ExperimentPage, ScenarioSum, StageRow, VariantPart, write_experiment, write_sums};
 pub use json::{json_schema, write_json};
 pub use pen::Style;
-pub use report::{GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow};
+pub use report::{
+    GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow, thousands,
+};
 pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use traffic::{HttpRow, OverTime, PeerRow, Shown, Sides, TrafficRow};

@@ -312,7 +312,7 @@ pub(crate) fn number(number: f64) -> Cow<'static, str> {
 }
 
 /// `28232` as `28,232`.
-pub(crate) fn thousands(number: impl Into<u64>) -> String {
+pub fn thousands(number: impl Into<u64>) -> String {
     let digits = number.into().to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

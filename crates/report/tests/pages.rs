@@ -26,7 +26,7 @@ macro_rules! snapshots {
     )+};
 }
 
-snapshots! { exhausted leaking healthy namespaces hostile empty crowded }
+snapshots! { exhausted leaking healthy namespaces hostile empty crowded captured captured_hostile }
 
 #[test]
 fn colors_change_nothing_but_colors() {
@@ -52,13 +52,15 @@ fn without_colors(text: &str) -> String {
 #[test]
 fn nothing_from_a_host_reaches_the_terminal_as_it_is() {
     for width in [1, 40, 80, 120] {
-        let page = page(&cases::hostile(), width, false);
-        let odd: Vec<char> = page
-            .chars()
-            .filter(|letter| *letter != '\n' && (letter.is_control() || letter.width() == Some(0)))
-            .collect();
-        assert!(odd.is_empty(), "{width}: {odd:?}");
-        assert!(!page.contains('\u{202e}') && !page.contains('\u{200b}'), "{width}");
+        for found in [cases::hostile(), cases::captured_hostile()] {
+            let page = page(&found, width, false);
+            let odd: Vec<char> = page
+                .chars()
+                .filter(|letter| *letter != '\n' && (letter.is_control() || letter.width() == Some(0)))
+                .collect();
+            assert!(odd.is_empty(), "{width}: {odd:?}");
+            assert!(!page.contains('\u{202e}') && !page.contains('\u{200b}'), "{width}");
+        }
     }
 }
 
@@ -103,4 +105,14 @@ fn the_end_of_every_page_is_what_was_not_seen() {
             assert!(page.contains("\nWhat this look could not see\n"), "{name}");
         }
     }
+}
+
+#[test]
+fn rules_that_wait_for_packets_are_one_line() {
+    let text = br#"{"schema": "lastack.case/1", "namespaces": [{"name": "host"}]}"#;
+    let case = evidence::Case::from_bytes(text).unwrap();
+    let diagnosis = diagnose::diagnose(&case);
+    let page = page(&(case, diagnosis), 100, false);
+    let lines: Vec<&str> = page.lines().filter(|line| line.contains("no packets were read")).collect();
+    assert_eq!(lines, ["  - no packets were read; undecided: 5 rules"]);
 }

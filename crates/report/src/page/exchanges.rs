@@ -5,6 +5,7 @@ use crate::Report;
 use crate::pen::{Paint, Pen};
 use crate::report::thousands;
 use crate::traffic::{Shown, Sides, TrafficRow};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -118,7 +119,13 @@ fn shown(row: &Shown) -> String {
 }
 
 fn spans(packets: &[(u64, u64)]) -> String {
-    packets.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>().join(", ")
+    let span = |(first, last): &(u64, u64)| match last.cmp(first) {
+        Ordering::Greater => format!("{first}-{last}"),
+        Ordering::Equal => first.to_string(),
+        // The end is in another file.
+        Ordering::Less => format!("from {first} on"),
+    };
+    packets.iter().map(span).collect::<Vec<_>>().join(", ")
 }
 
 fn time_wait<W: Write>(traffic: &TrafficRow, pen: &mut Pen<'_, W>) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use super::has_many;
 use crate::Report;
 use crate::pen::{Paint, Pen};
+use diagnose::{Rule, Verdict};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -82,10 +83,19 @@ fn in_words(report: &Report, reason: &Reason<'_>) -> String {
     if has_many(report) && !reason.namespaces.is_empty() {
         let _ = write!(said, " (in {})", listed(&reason.namespaces));
     }
-    if !reason.rules.is_empty() {
+    if is_packets(reason) {
+        // Nothing failed, and the rules are always the same: how many is enough.
+        let rules = super::counted(reason.rules.len() as u64, "rule", "rules");
+        let _ = write!(said, "; undecided: {rules}");
+    } else if !reason.rules.is_empty() {
         let _ = write!(said, "; undecided: {}", listed(&reason.rules));
     }
     said
+}
+
+/// True if rules are undecided only because nobody gave this look a capture.
+fn is_packets(reason: &Reason<'_>) -> bool {
+    matches!(Rule::without_packets(), Verdict::Unknown { because, .. } if because == reason.because)
 }
 
 fn reasons(report: &Report) -> Vec<Reason<'_>> {

@@ -7,6 +7,10 @@ use diagnose::{
 };
 use evidence::Case;
 
+mod captured;
+
+pub(crate) use captured::{captured, captured_hostile};
+
 /// A host and what was found on it.
 pub(crate) type Found = (Case, Diagnosis);
 
@@ -400,7 +404,7 @@ pub(crate) fn crowded() -> Found {
 }
 
 /// All of them, by name.
-pub(crate) fn all() -> [(&'static str, Found); 7] {
+pub(crate) fn all() -> [(&'static str, Found); 9] {
     [
         ("exhausted", exhausted()),
         ("leaking", leaking()),
@@ -409,5 +413,7 @@ pub(crate) fn all() -> [(&'static str, Found); 7] {
         ("hostile", hostile()),
         ("empty", empty()),
         ("crowded", crowded()),
+        ("captured", captured()),
+        ("captured_hostile", captured_hostile()),
     ]
 }

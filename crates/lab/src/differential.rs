@@ -13,7 +13,7 @@ mod sockets;
 mod step;
 
 pub use bench::{Bench, DEVICE, LOCAL, PEERS, set};
-pub use packet::{Tuple, decode, encode};
+pub use packet::{Tuple, decode, encode, encode_with};
 pub use run::{Difference, Outcome};
 pub use sockets::{Found, Sockets};
 pub use step::{AckFrom, NotAStep, Probe, SeqFrom, Sequence, Settings, Step};

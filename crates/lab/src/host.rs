@@ -5,6 +5,7 @@
 //! its standard input.
 
 mod controller;
+mod prober;
 mod programs;
 mod serving;
 
@@ -15,6 +16,7 @@ pub(crate) use programs::run;
 
 use crate::peer::{Load, LoadResult, Server, ServerResult};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddrV4;
 
 /// What a host is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,30 @@ pub enum Order {
     Load {
         /// What it does.
         load: Load,
+    },
+    /// Play the client of a connection whose server closes first, up to a state of the server's socket.
+    Approach {
+        /// The played end.
+        client: SocketAddrV4,
+        /// The server.
+        server: SocketAddrV4,
+        /// Negotiate timestamps.
+        timestamps: bool,
+        /// Close, too, so that the server is in TIME-WAIT; else it stays in FIN-WAIT-2.
+        closes: bool,
+    },
+    /// Send one segment on such a connection, and see what comes back.
+    Craft {
+        /// The played end.
+        client: SocketAddrV4,
+        /// The bits of its flags.
+        flags: u8,
+        /// Its sequence number, from the one that the server expects next.
+        seq: u32,
+        /// Its timestamp, from the last one that the server heard; none: without the option.
+        timestamp: Option<u32>,
+        /// Bytes of data.
+        bytes: u32,
     },
     /// Start a program that goes on until it is stopped.
     Start {
@@ -101,6 +127,11 @@ pub enum Answer {
     Started {
         /// The number to wait for it, or to stop it.
         id: u32,
+    },
+    /// What came back to a crafted segment.
+    Replied {
+        /// The flags of the first answer; none: there was none.
+        flags: Option<u8>,
     },
     /// What a program printed.
     Printed {

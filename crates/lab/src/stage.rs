@@ -6,6 +6,7 @@
 mod keep;
 mod measures;
 mod network;
+mod probes;
 mod proxy;
 mod running;
 mod tap;

@@ -22,6 +22,11 @@ const PROTOCOL: u8 = 6;
 /// The packet that carries a segment from the peer to the kernel, its checksums filled in. A SYN offers an MSS of
 /// 1460 bytes; data is zeros.
 pub fn encode(tuple: Tuple, segment: &Segment) -> Vec<u8> {
+    encode_with(tuple, segment, &[])
+}
+
+/// The same; its data begins with these bytes, as far as they fit.
+pub fn encode_with(tuple: Tuple, segment: &Segment, data: &[u8]) -> Vec<u8> {
     let mut options = Vec::with_capacity(MSS.len() + TIMESTAMPS);
     if segment.flags.has(Flags::SYN) {
         options.extend(MSS);
@@ -52,6 +57,7 @@ pub fn encode(tuple: Tuple, segment: &Segment) -> Vec<u8> {
     packet.extend(segment.window.to_be_bytes());
     packet.extend([0; 4]);
     packet.extend(options);
+    packet.extend(&data[..data.len().min(segment.length as usize)]);
     packet.resize(length, 0);
     let tcp_length = u32::try_from(length - IP_HEADER).unwrap_or(u32::MAX);
     let sum = checksum(u32::from(PROTOCOL) + tcp_length, &packet[12..]);

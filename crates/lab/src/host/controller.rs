@@ -164,6 +164,14 @@ impl Host {
         }
     }
 
+    /// Sends a crafted segment; gives the flags of the answer.
+    pub fn craft(&mut self, order: &Order) -> Result<Option<u8>, HostError> {
+        match self.order(order)? {
+            Answer::Replied { flags } => Ok(flags),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Stops a program; gives its standard error.
     pub fn stopped(&mut self, id: u32) -> Result<String, HostError> {
         match self.order(&Order::Stop { id })? {
@@ -208,6 +216,8 @@ fn described(order: &Order) -> String {
         Order::Serve { server } => format!("serve on {:?}", server.listen),
         Order::Load { .. } => "run a load".to_owned(),
         Order::Start { program } => format!("start {}", program.command.join(" ")),
+        Order::Approach { client, .. } => format!("play the client {client}"),
+        Order::Craft { client, .. } => format!("send a segment from {client}"),
         Order::IsDone { id } => format!("say whether {id} is done"),
         Order::Wait { id } => format!("wait for {id}"),
         Order::Stop { id } => format!("stop {id}"),

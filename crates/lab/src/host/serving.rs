@@ -1,11 +1,13 @@
 //! The host's own end: carries out orders.
 
+use super::prober::Prober;
 use super::programs::{RunningProgram, run};
 use super::{Answer, Order};
 use crate::peer::{Leftover, RunningLoad, RunningServer};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
+use tcp::Flags;
 
 /// The longest order that is taken.
 const MAX_ORDER: u64 = 4 << 20;
@@ -43,6 +45,7 @@ pub fn serve(name: &str) -> ExitCode {
 struct Serving {
     last: u32,
     going_on: BTreeMap<u32, GoingOn>,
+    prober: Option<Prober>,
     /// What loads have left open.
     left: Vec<Leftover>,
 }
@@ -72,6 +75,13 @@ impl Serving {
                 let load = RunningLoad::start(load)?;
                 Ok(self.started(GoingOn::Load(load)))
             }
+            Order::Approach { client, server, timestamps, closes } => {
+                self.prober()?.approach(client, server, timestamps, closes).map(|()| Answer::Done)
+            }
+            Order::Craft { client, flags, seq, timestamp, bytes } => self
+                .prober()?
+                .craft(client, Flags::from_bits(flags), seq, timestamp, bytes)
+                .map(|reply| Answer::Replied { flags: reply.map(Flags::bits) }),
             Order::Start { program } => {
                 let program = RunningProgram::start(&program)?;
                 Ok(self.started(GoingOn::Program(program)))
@@ -83,6 +93,13 @@ impl Serving {
             Order::Wait { id } => self.end(id, false),
             Order::Stop { id } => self.end(id, true),
         }
+    }
+
+    fn prober(&mut self) -> Result<&mut Prober, String> {
+        if self.prober.is_none() {
+            self.prober = Some(Prober::new()?);
+        }
+        self.prober.as_mut().ok_or_else(|| "no prober".to_owned())
     }
 
     fn started(&mut self, what: GoingOn) -> Answer {

@@ -1,6 +1,7 @@
 //! Clients: so many turns, paced or as fast as they go, by so many workers.
 
 use super::Load;
+use super::closing::Closer;
 use super::connection::Connection;
 use super::pool::{Leftover, Pool, Sweeper};
 use super::result::{Failure, LoadResult, Times, Why};
@@ -34,6 +35,7 @@ pub struct RunningLoad {
 struct Shared {
     load: Load,
     pool: Arc<Pool>,
+    closer: Arc<Closer>,
     stop: AtomicBool,
     next_turn: AtomicU32,
     begin: Instant,
@@ -53,10 +55,12 @@ impl RunningLoad {
         }
         let workers = load.concurrency.min(load.turns).clamp(1, MAX_WORKERS);
         let pool = Arc::new(Pool::default());
-        let sweeper = Sweeper::start(&pool, &load);
+        let closer = Arc::new(Closer::default());
+        let sweeper = Sweeper::start(&pool, &load, &closer);
         let shared = Arc::new(Shared {
             load,
             pool,
+            closer,
             stop: AtomicBool::new(false),
             next_turn: AtomicU32::new(0),
             begin: Instant::now(),
@@ -109,8 +113,8 @@ impl RunningLoad {
         result.connect_tenths_us = tenths(&times);
         result.connect = Times::of(&mut times);
         result.answer = Times::of(&mut answers);
-        let pool = Arc::clone(&self.shared.pool);
-        (result, Leftover { pool, kept, sweeper: self.sweeper.take() })
+        let (pool, closer) = (Arc::clone(&self.shared.pool), Arc::clone(&self.shared.closer));
+        (result, Leftover { pool, closer, kept, sweeper: self.sweeper.take() })
     }
 }
 
@@ -252,7 +256,7 @@ impl Worker {
     }
 
     fn finish(&mut self, connection: Connection, shared: &Shared) -> Result<(), Failure> {
-        self.kept.extend(connection.finish(&shared.load, &shared.stop)?);
+        self.kept.extend(connection.finish(&shared.load, &shared.closer, &shared.stop)?);
         Ok(())
     }
 }

@@ -1,35 +1,21 @@
 //! The ways to close.
 
 use super::result::{Call, Failure, Why};
-use super::socket::{await_readable, receive};
+use super::socket::{await_readable, receive, receive_now};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown, sockopt};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use world::scenario::How;
 
-/// A side that waits for the peer's FIN after its own, or for bytes that it will not read, waits so long at most.
+/// A side that waits for bytes that it will not read waits so long at most.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Closes. A goodbye that was answered is followed by a plain close().
-pub(super) fn close(socket: OwnedFd, how: How, stop: &AtomicBool) {
-    match how {
-        How::Fin | How::Goodbye => {}
-        How::Shutdown => {
-            if shutdown(&socket, Shutdown::Write).is_ok() {
-                let _ = await_end(&socket, PATIENCE, stop);
-            }
-        }
-        How::Reset => {
-            // A socket that the peer has reset already takes no options any more, and needs none.
-            let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-        }
-        How::Unread => {
-            let _ = await_readable(&socket, Some(PATIENCE), stop);
-        }
-    }
-    drop(socket);
-}
+/// So often sockets that are shut down are looked at, at least.
+const LOOKS: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// Reads and drops what comes until the peer has closed.
 pub(super) fn await_end(socket: &OwnedFd, at_most: Duration, stop: &AtomicBool) -> Result<(), Failure> {
@@ -47,5 +33,82 @@ impl Failure {
     /// True if the time was over.
     pub(super) fn is_timeout(self) -> bool {
         self == Call::Recv.because(Why::Timeout)
+    }
+}
+
+/// Closes sockets. Those that are shut down are held until their peer has closed, too, without keeping anybody.
+#[derive(Debug, Default)]
+pub(super) struct Closer {
+    shut_down: Arc<Mutex<Vec<OwnedFd>>>,
+    stop: Arc<AtomicBool>,
+    holder: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Closer {
+    /// Closes. A goodbye that was answered is followed by a plain close().
+    pub(super) fn close(&self, socket: OwnedFd, how: How) {
+        match how {
+            How::Fin | How::Goodbye => {}
+            How::Shutdown => {
+                if shutdown(&socket, Shutdown::Write).is_ok() {
+                    self.hold(socket);
+                    return;
+                }
+            }
+            How::Reset => {
+                // A socket that the peer has reset already takes no options any more, and needs none.
+                let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+            }
+            How::Unread => {
+                let _ = await_readable(&socket, Some(PATIENCE), &self.stop);
+            }
+        }
+        drop(socket);
+    }
+
+    fn hold(&self, socket: OwnedFd) {
+        self.shut_down.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        if holder.is_none() {
+            let (sockets, stop) = (Arc::clone(&self.shut_down), Arc::clone(&self.stop));
+            *holder = Some(std::thread::spawn(move || close_second(&sockets, &stop)));
+        }
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(holder) = holder {
+            let _ = holder.join();
+        }
+    }
+}
+
+/// Closes each socket when its peer has.
+fn close_second(sockets: &Mutex<Vec<OwnedFd>>, stop: &AtomicBool) {
+    let mut held = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        held.append(&mut sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut wanted: Vec<PollFd<'_>> = held.iter().map(|held| PollFd::new(held, PollFlags::IN)).collect();
+        let ready: Vec<bool> = match poll(&mut wanted, Some(&LOOKS)) {
+            Ok(_) => wanted.iter().map(|one| !one.revents().is_empty()).collect(),
+            Err(_) => vec![false; held.len()],
+        };
+        let mut ready = ready.into_iter();
+        held.retain(|socket| !(ready.next() == Some(true) && is_over(socket)));
+    }
+}
+
+/// Reads and drops what there is; true if it was the end.
+fn is_over(socket: &OwnedFd) -> bool {
+    let mut ignored = Vec::new();
+    loop {
+        match receive_now(socket, &mut ignored) {
+            Ok(Some(0)) | Err(_) => return true,
+            Ok(Some(_)) => ignored.clear(),
+            Ok(None) => return false,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A client's connection, and a request on it.
 
 use super::Load;
-use super::closing::{await_end, close};
+use super::closing::{Closer, await_end};
 use super::http::{self, Head};
 use super::result::{Call, Failure, Why};
 use super::server::pause;
@@ -76,7 +76,12 @@ impl Connection {
     }
 
     /// Closes when it is time to; gives the socket back if that is never.
-    pub(super) fn finish(self, load: &Load, stop: &AtomicBool) -> Result<Option<OwnedFd>, Failure> {
+    pub(super) fn finish(
+        self,
+        load: &Load,
+        closer: &Closer,
+        stop: &AtomicBool,
+    ) -> Result<Option<OwnedFd>, Failure> {
         let patience = Duration::from_millis(load.timeout_ms.max(1));
         let after = load.close.after_ms;
         match (load.close.when, load.close.how) {
@@ -90,13 +95,13 @@ impl Connection {
             (_, How::Goodbye) => {
                 let patience = if after > 0 { Duration::from_millis(after) } else { patience };
                 if let Err(failure) = await_end(&self.socket, patience, stop) {
-                    close(self.socket, How::Reset, stop);
+                    closer.close(self.socket, How::Reset);
                     return if failure.is_timeout() { Ok(None) } else { Err(failure) };
                 }
             }
             (ClosesWhen::Requests | ClosesWhen::Idle, _) => pause(after),
         }
-        close(self.socket, load.close.how, stop);
+        closer.close(self.socket, load.close.how);
         Ok(None)
     }
 }

@@ -1,7 +1,8 @@
 //! Connections that a client keeps for its next requests.
 
+use super::Load;
+use super::closing::Closer;
 use super::connection::Connection;
-use super::{Load, closing};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,7 @@ impl Pool {
     }
 
     /// Closes what was idle for so long.
-    fn sweep(&self, longest: Duration, load: &Load, stop: &AtomicBool) {
+    fn sweep(&self, longest: Duration, load: &Load, closer: &Closer) {
         let mut old = Vec::new();
         {
             let mut idle = self.idle();
@@ -56,7 +57,7 @@ impl Pool {
             }
         }
         for connection in old {
-            closing::close(connection.socket, load.close.how, stop);
+            closer.close(connection.socket, load.close.how);
         }
     }
 }
@@ -68,6 +69,7 @@ impl Pool {
 pub struct Leftover {
     pub(super) sweeper: Option<Sweeper>,
     pub(super) pool: Arc<Pool>,
+    pub(super) closer: Arc<Closer>,
     pub(super) kept: Vec<OwnedFd>,
 }
 
@@ -79,13 +81,14 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    pub(super) fn start(pool: &Arc<Pool>, load: &Load) -> Option<Self> {
+    pub(super) fn start(pool: &Arc<Pool>, load: &Load, closer: &Arc<Closer>) -> Option<Self> {
         let longest = Duration::from_millis(load.pool_idle_ms?);
         let stop = Arc::new(AtomicBool::new(false));
-        let (pool, load, told) = (Arc::clone(pool), load.clone(), Arc::clone(&stop));
+        let (pool, load, closer) = (Arc::clone(pool), load.clone(), Arc::clone(closer));
+        let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
-                pool.sweep(longest, &load, &told);
+                pool.sweep(longest, &load, &closer);
                 std::thread::sleep(SWEEP);
             }
         });

@@ -1,7 +1,7 @@
 //! A server: one thread accepts, others serve a connection each.
 
 use super::Server;
-use super::closing::{await_end, close};
+use super::closing::{Closer, await_end};
 use super::http::{self, Head, Then};
 use super::result::{Call, Failure, ServerResult, Why};
 use super::socket::{accept, await_readable, keep_alive, listen, receive, send};
@@ -33,6 +33,7 @@ struct Shared {
     stop: AtomicBool,
     inner: Mutex<Inner>,
     changed: Condvar,
+    closer: Closer,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +66,7 @@ impl RunningServer {
             stop: AtomicBool::new(false),
             inner: Mutex::default(),
             changed: Condvar::new(),
+            closer: Closer::default(),
         });
         let acceptors = listeners.iter().filter(|_| accepts).map(|listener| {
             let (shared, listener) = (Arc::clone(&shared), Arc::clone(listener));
@@ -182,11 +184,11 @@ fn work(shared: &Shared) {
                 if shared.server.close.when == ClosesWhen::Peer {
                     pause(shared.server.close.after_ms);
                 }
-                close(connection, how, &shared.stop);
+                shared.closer.close(connection, how);
             }
             End::Server(how) => {
                 drop(inner);
-                close(connection, how, &shared.stop);
+                shared.closer.close(connection, how);
             }
             End::Failed(failure) => {
                 if failure.why != Why::Stopped {

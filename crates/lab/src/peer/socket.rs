@@ -128,15 +128,28 @@ pub(super) fn send(socket: &OwnedFd, mut bytes: &[u8], more: bool) -> Result<(),
 
 /// Receives some bytes behind what is in the buffer; none at the end of the stream.
 pub(super) fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Failure> {
+    receive_with(socket, buffer, RecvFlags::empty()).map_err(|error| Call::Recv.failed(error))
+}
+
+/// The same without waiting; nothing if nothing is there.
+pub(super) fn receive_now(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
+    match receive_with(socket, buffer, RecvFlags::DONTWAIT) {
+        Ok(received) => Ok(Some(received)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(Call::Recv.failed(error)),
+    }
+}
+
+fn receive_with(socket: &OwnedFd, buffer: &mut Vec<u8>, flags: RecvFlags) -> Result<usize, Errno> {
     let mut chunk = [0; 16 << 10];
     loop {
-        match rustix::net::recv(socket, &mut chunk[..], RecvFlags::empty()) {
+        match rustix::net::recv(socket, &mut chunk[..], flags) {
             Ok((received, _)) => {
                 buffer.extend_from_slice(&chunk[..received]);
                 return Ok(received);
             }
             Err(Errno::INTR) => {}
-            Err(error) => return Err(Call::Recv.failed(error)),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -8,6 +8,9 @@ use world::scenario::{Host, NatKind, World};
 /// A network's hosts share 10.N.0.0/16; this one's third byte is never a host's.
 const SHARED: u8 = 250;
 
+/// And this one's third byte is that of clients which are played, segment by segment.
+const PLAYED: u8 = 251;
+
 /// The most networks: each is one byte of an address.
 pub(super) const MAX_NETWORKS: usize = 200;
 
@@ -82,6 +85,16 @@ impl<'a> Network<'a> {
         let own = self.address(host, network);
         let place = if let Some(IpAddr::V4(own)) = own { own.octets()[2] } else { 1 };
         IpAddr::V4(Ipv4Addr::new(10, self.number(network), SHARED, place))
+    }
+
+    /// The address of the clients that a host plays. It is behind a TUN device: the host's own TCP knows nothing of it.
+    pub(super) fn played(&self, host: &Host) -> Ipv4Addr {
+        let own = host.networks.first().and_then(|network| self.address(host, network));
+        let IpAddr::V4(own) = own.unwrap_or(Ipv4Addr::UNSPECIFIED.into()) else {
+            return Ipv4Addr::UNSPECIFIED;
+        };
+        let [a, b, place, _] = own.octets();
+        Ipv4Addr::new(a, b, PLAYED, place)
     }
 
     /// Where a client or proxy on a host finds what a scenario names: address and port for each port it listens on.
@@ -160,7 +173,21 @@ impl<'a> Network<'a> {
                 let _ = writeln!(batch, "route add 10.{}.0.0/16 via {way}", self.number(network));
             }
         }
-        if host.networks.len() > 1 || !host.nat.is_empty() {
+        let mut forwards = host.networks.len() > 1 || !host.nat.is_empty();
+        for prober in &self.world.hosts {
+            if !self.world.probes.iter().any(|probe| probe.host == prober.name) {
+                continue;
+            }
+            let Some(network) = prober.networks.first() else { continue };
+            if prober.name == host.name {
+                forwards = true;
+            } else if host.networks.contains(network)
+                && let Some(way) = self.address(prober, network)
+            {
+                let _ = writeln!(batch, "route add {} via {way}", self.played(prober));
+            }
+        }
+        if forwards {
             settings.push(("net.ipv4.ip_forward".to_owned(), "1".to_owned()));
             settings.push(("net.ipv4.conf.all.send_redirects".to_owned(), "0".to_owned()));
         }

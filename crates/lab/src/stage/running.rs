@@ -11,7 +11,7 @@ use crate::sandbox;
 use evidence::{Case, Gap};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -46,8 +46,8 @@ pub(super) fn impossible(world: &World) -> Option<String> {
             ));
         }
     }
-    if !world.probes.is_empty() {
-        return Some("crafted segments are not sent on the kernel stage".to_owned());
+    if !world.probes.is_empty() && !Path::new("/dev/net/tun").exists() {
+        return Some("/dev/net/tun is not there, and crafted segments come from a TUN device".to_owned());
     }
     let missing = ["ip", "tcpdump"].into_iter().chain(world.proxies.iter().map(proxy::program)).chain(
         (world.hosts.iter().any(|host| !host.nat.is_empty()) || !world.faults.is_empty()).then_some("nft"),
@@ -61,13 +61,13 @@ pub(super) fn impossible(world: &World) -> Option<String> {
 
 /// Hosts, linked and serving; nobody connects yet.
 pub(super) struct Running<'a> {
-    world: &'a World,
-    network: Network<'a>,
+    pub(super) world: &'a World,
+    pub(super) network: Network<'a>,
     folder: PathBuf,
     /// In the order of the world.
-    hosts: Vec<Host>,
+    pub(super) hosts: Vec<Host>,
     /// Servers that run, by name: the place of their host, and their number there.
-    servers: BTreeMap<&'a str, (usize, u32)>,
+    servers: BTreeMap<String, (usize, u32)>,
     /// Proxies that run.
     proxies: BTreeMap<&'a str, (usize, u32)>,
     /// Captures, with the place of their host.
@@ -75,8 +75,8 @@ pub(super) struct Running<'a> {
     /// Loads that run, by the place of their client.
     loads: BTreeMap<usize, (usize, u32)>,
     results: Loads,
-    measures: Measures,
-    notes: Vec<String>,
+    pub(super) measures: Measures,
+    pub(super) notes: Vec<String>,
 }
 
 impl<'a> Running<'a> {
@@ -120,7 +120,7 @@ impl<'a> Running<'a> {
         Ok(running)
     }
 
-    fn place(&self, host: &str) -> usize {
+    pub(super) fn place(&self, host: &str) -> usize {
         self.world.hosts.iter().position(|known| known.name == host).unwrap_or(0)
     }
 
@@ -170,7 +170,7 @@ impl<'a> Running<'a> {
     }
 
     /// Starts a server; what keeps it from listening is a failure of the stage.
-    fn serve(&mut self, server: &'a Server) -> Result<(), HostError> {
+    pub(super) fn serve(&mut self, server: &Server) -> Result<(), HostError> {
         let place = self.place(&server.host);
         let listen = |next: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, server.port.saturating_add(next)));
         let started = self.hosts[place].serve(peer::Server {
@@ -182,7 +182,7 @@ impl<'a> Running<'a> {
             answer: server.answer,
             close: server.close,
         })?;
-        self.servers.insert(&server.name, (place, started));
+        self.servers.insert(server.name.clone(), (place, started));
         Ok(())
     }
 
@@ -252,6 +252,7 @@ impl<'a> Running<'a> {
 
     /// From the first deed until all clients are done and the world has settled.
     fn perform(&mut self) -> Result<(), StageError> {
+        self.probe()?;
         let world = self.world;
         let begin = Instant::now();
         let limit = Duration::from_millis(world.limit_ms);
@@ -399,7 +400,7 @@ impl<'a> Running<'a> {
     }
 
     /// Ends a server, a proxy or a client.
-    fn end(&mut self, name: &str) -> Result<(), HostError> {
+    pub(super) fn end(&mut self, name: &str) -> Result<(), HostError> {
         if let Some((place, id)) = self.servers.remove(name) {
             self.hosts[place].served(id)?;
         }
@@ -451,9 +452,12 @@ impl<'a> Running<'a> {
         measures::of_loads(self.world, &self.results, &mut measures);
         measures::of_hosts(self.world, &case, peaks, slabs, &mut measures);
         let cases = measures::cases(self.world, case, &self.hosts, captures, gaps);
-        for (host, case, captures) in &cases {
-            let rules =
-                diagnose::diagnose(case).findings.iter().map(|finding| finding.rule.to_owned()).collect();
+        for ((host, case, captures), known) in cases.iter().zip(&self.world.hosts) {
+            let addresses: Vec<IpAddr> =
+                known.networks.iter().flat_map(|network| self.network.addresses(known, network)).collect();
+            let findings = diagnose::diagnose(case).findings;
+            let here = findings.iter().filter(|finding| measures::is_here(finding, &addresses));
+            let rules = here.map(|finding| finding.rule.to_owned()).collect();
             ran.findings.insert(host.clone(), rules);
             if let Some(keep) = keep {
                 super::keep::write(keep, title, host, case, captures)

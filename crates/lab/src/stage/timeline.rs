@@ -49,16 +49,16 @@ pub(super) fn rules(place: usize, fault: &Fault) -> String {
     };
     let table = format!("inet lab_fault{place}");
     let mut rules =
-        format!("add table {table}\nadd chain {table} all {{ type filter hook {hook} priority raw; }}\n");
+        format!("add table {table}\nadd chain {table} drops {{ type filter hook {hook} priority raw; }}\n");
     // Writing to a string does not fail.
     match fault.port {
         Some(port) => {
             for end in ["sport", "dport"] {
-                let _ = writeln!(rules, "add rule {table} all tcp {end} {port} {what} drop");
+                let _ = writeln!(rules, "add rule {table} drops tcp {end} {port} {what} drop");
             }
         }
         None => {
-            let _ = writeln!(rules, "add rule {table} all {what} drop");
+            let _ = writeln!(rules, "add rule {table} drops {what} drop");
         }
     }
     rules

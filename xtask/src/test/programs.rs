@@ -4,13 +4,18 @@ use super::step::Outcome;
 use crate::debian::{self, found};
 
 /// A program, the Debian package it is in, and what the tests do with it.
-const PROGRAMS: [(&str, &str, &str); 6] = [
+const PROGRAMS: [(&str, &str, &str); 11] = [
     ("ss", "iproute2", "counts are compared with its counts"),
     ("ip", "iproute2", "sets up network namespaces"),
     ("nft", "nftables", "turns connection tracking on, and drops segments"),
     ("unshare", "util-linux", "makes network namespaces"),
     ("nsenter", "util-linux", "enters network namespaces"),
+    ("setpriv", "util-linux", "runs a stage as a user without privilege"),
+    ("lsns", "util-linux", "shows that no namespace of a stage is left"),
     ("sysctl", "procps", "settings are compared with what it prints"),
+    ("tcpdump", "tcpdump", "captures the links of a stage"),
+    ("nginx", "nginx", "is the proxy of scenarios that name it"),
+    ("haproxy", "haproxy", "is the proxy of scenarios that name it"),
 ];
 
 /// Installs what is missing if this is root on Debian and it may; says in one line what stays missing.

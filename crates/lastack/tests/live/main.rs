@@ -5,6 +5,7 @@
 mod budgets;
 mod crafted;
 mod harness;
+mod lab;
 mod namespaces;
 mod owners;
 mod rules;

@@ -1,0 +1,296 @@
+//! The stage: what it runs, and that nothing of it is left, however it ends.
+
+use super::harness::{in_namespace, run, skip, until};
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// A stage with a router, translation, a fault and settings, which goes on for a second and a half.
+const SCENARIO: &str = r#"
+name = "left-behind"
+title = "Everything that could be left behind"
+settle_ms = 300
+limit_ms = 5000
+[[host]]
+name = "client"
+networks = ["inside"]
+settings = { "net.ipv4.tcp_fin_timeout" = 7 }
+[[host]]
+name = "router"
+networks = ["inside", "outside"]
+nat = [{ kind = "snat", out = "outside", ports = [40001, 40500] }]
+[[host]]
+name = "server"
+networks = ["outside"]
+[[server]]
+name = "app"
+host = "server"
+port = 8080
+close = { when = "requests" }
+[[client]]
+name = "load"
+host = "client"
+to = ["app"]
+connections = 60
+per_second = 50.0
+close = { when = "peer" }
+[[fault]]
+host = "server"
+drop = "resets"
+for_ms = 500
+[[step]]
+at_ms = 200
+host = "router"
+set = { "net.ipv4.tcp_fin_timeout" = 9 }
+[[variant]]
+name = "well"
+[[variant]]
+name = "fails"
+change = { "host.server.settings" = { "net.ipv4.no_such_setting" = 1 } }
+"#;
+
+/// Every process of a run has this in its environment.
+const MARK: &str = "LASTACK_LAB_TEST_MARK";
+
+/// One run of `lab play` in a folder of its own, and what could be left of it.
+struct Run {
+    folder: tempfile::TempDir,
+    mark: String,
+    before: Traces,
+}
+
+/// What a run could leave on the machine or in this network namespace.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    links: String,
+    rules: String,
+    settings: Vec<String>,
+    mounts: String,
+    names: Vec<String>,
+}
+
+impl Traces {
+    fn now() -> Self {
+        let list = |folder: &str| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        };
+        let settings = ["tcp_fin_timeout", "ip_forward", "conf/all/rp_filter"];
+        let setting = |name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+        let names = list("/dev/shm").into_iter().chain(list("/mnt"));
+        Self {
+            links: run("ip", &["-o", "link"]),
+            rules: run("nft", &["list", "ruleset"]),
+            settings: settings.into_iter().map(setting).collect(),
+            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
+            names: names.filter(|name| name.ends_with(".pcap") || name.ends_with(".conf")).collect(),
+        }
+    }
+}
+
+impl Run {
+    fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Others than its owner are to read it, too.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(folder.path().join("scenario.toml"), SCENARIO).unwrap();
+        std::fs::create_dir(folder.path().join("tmp")).unwrap();
+        std::fs::set_permissions(folder.path().join("tmp"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        Self { folder, mark: format!("{name}-{}", std::process::id()), before: Traces::now() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, program: &Path, variant: &str) -> Command {
+        self.marked(Command::new(program), variant)
+    }
+
+    fn marked(&self, mut command: Command, variant: &str) -> Command {
+        command
+            .args(["lab", "play"])
+            .arg(self.path("scenario.toml"))
+            .arg(variant)
+            .env(MARK, &self.mark)
+            .env("TMPDIR", self.path("tmp"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self) -> Child {
+        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well").spawn().unwrap()
+    }
+
+    /// The processes of this run.
+    fn processes(&self) -> Vec<u32> {
+        let mark = format!("{MARK}={}", self.mark);
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let of_run = pids.filter(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|one| one == mark.as_bytes())
+        });
+        of_run.collect()
+    }
+
+    /// The process whose command line has these words.
+    fn process(&self, words: &str) -> Option<u32> {
+        self.processes().into_iter().find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).replace('\0', " ").contains(words)
+        })
+    }
+
+    /// The namespaces that its processes are in and this test is not.
+    fn namespaces(&self) -> BTreeSet<PathBuf> {
+        let of = |process: &str| -> BTreeSet<PathBuf> {
+            ["net", "mnt", "pid", "user"]
+                .into_iter()
+                .filter_map(|kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok())
+                .collect()
+        };
+        let own = of("self");
+        self.processes()
+            .iter()
+            .flat_map(|pid| of(&pid.to_string()))
+            .filter(|one| !own.contains(one))
+            .collect()
+    }
+
+    /// Nothing of it is there any more.
+    fn assert_nothing_is_left(&self, namespaces: &BTreeSet<PathBuf>) {
+        until("the last process of the stage ends", || self.processes().is_empty());
+        // A process loses its memory, and with it what it is known by, before its namespaces.
+        until("the last namespace of the stage goes", || {
+            let known = run("lsns", &["--noheadings", "--raw", "--output", "NS"]);
+            let known: BTreeSet<&str> = known.lines().collect();
+            !namespaces.iter().any(|namespace| {
+                let text = namespace.to_string_lossy();
+                known.contains(text.trim_end_matches(']').rsplit('[').next().unwrap_or_default())
+            })
+        });
+        assert_eq!(Traces::now(), self.before);
+        let files: Vec<_> =
+            std::fs::read_dir(self.path("tmp")).unwrap().flatten().map(|one| one.path()).collect();
+        assert_eq!(files, [PathBuf::new(); 0]);
+    }
+}
+
+fn kill(signal: &str, pid: u32) {
+    run("kill", &[&format!("-{signal}"), &pid.to_string()]);
+}
+
+fn said(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
+    in_namespace("lab::nothing_is_left_of_a_stage_that_ended_well_or_failed", || {
+        let run = Run::new("ended");
+        let mut child = run.start();
+        until("a host of the stage runs", || run.process("lab host server").is_some());
+        let namespaces = run.namespaces();
+        assert!(namespaces.len() >= 6, "a stage and three hosts: {namespaces:?}");
+        assert!(child.wait().unwrap().success());
+        run.assert_nothing_is_left(&namespaces);
+
+        let failed = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "fails").output().unwrap();
+        assert_eq!(failed.status.code(), Some(2));
+        let (_, errors) = said(&failed);
+        assert!(errors.contains("net.ipv4.no_such_setting"), "{errors}");
+        run.assert_nothing_is_left(&BTreeSet::new());
+    });
+}
+
+#[test]
+fn nothing_is_left_of_a_stage_that_was_killed_at_any_moment() {
+    in_namespace("lab::nothing_is_left_of_a_stage_that_was_killed_at_any_moment", || {
+        // From before its namespaces are made to where its captures are read.
+        for milliseconds in [0_u64, 2, 5, 10, 20, 40, 70, 110, 170, 260, 400, 700, 1_100, 1_600] {
+            let run = Run::new(&format!("killed{milliseconds}"));
+            let mut child = run.start();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            let namespaces = run.namespaces();
+            kill("KILL", child.id());
+            assert_eq!(child.wait().unwrap().signal(), Some(9), "it still ran after {milliseconds} ms");
+            run.assert_nothing_is_left(&namespaces);
+        }
+    });
+}
+
+#[test]
+fn nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted() {
+    in_namespace("lab::nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted", || {
+        for (signal, words) in [
+            ("INT", "lab play"),
+            ("TERM", "lab play"),
+            ("KILL", "--kill-child"),
+            ("KILL", "lab host client"),
+            ("KILL", "tcpdump -i outside"),
+        ] {
+            let run = Run::new(&format!("{signal}-{}", words.replace([' ', '-'], "")));
+            let child = run.start();
+            until("the load runs", || run.process("tcpdump -i outside").is_some());
+            std::thread::sleep(Duration::from_millis(300));
+            let namespaces = run.namespaces();
+            kill(signal, run.process(words).unwrap());
+            let output = child.wait_with_output().unwrap();
+            assert!(words.starts_with("tcpdump") || !output.status.success(), "{words}: {output:?}");
+            if words.starts_with("tcpdump") {
+                assert!(said(&output).0.contains("the capture ended early"), "{output:?}");
+            }
+            run.assert_nothing_is_left(&namespaces);
+        }
+    });
+}
+
+#[test]
+fn a_user_without_privilege_runs_a_stage_where_user_namespaces_are_allowed() {
+    const NAME: &str = "lab::a_user_without_privilege_runs_a_stage_where_user_namespaces_are_allowed";
+    // Inside a namespace that `unshare -r` made there is nobody else to become.
+    if !rustix::process::geteuid().is_root() {
+        skip(NAME, "not root: the other tests run without privilege already");
+        return;
+    }
+    in_namespace(NAME, || {
+        let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let allowed =
+            Command::new("setpriv").args(nobody).args(["unshare", "--user", "true"]).output().unwrap();
+        if !allowed.status.success() {
+            skip(NAME, "unprivileged user namespaces are not allowed");
+            return;
+        }
+        let run = Run::new("nobody");
+        // Where this test's program lies, others may not go.
+        let copy = run.path("lastack");
+        std::fs::copy(env!("CARGO_BIN_EXE_lastack"), &copy).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(nobody).arg(&copy);
+        let output = run.marked(command, "well").output().unwrap();
+        let (printed, errors) = said(&output);
+        assert!(output.status.success(), "{errors}");
+        let ran: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(ran["measures"]["load.ok"], 60.0, "{printed}");
+        assert_eq!(ran["measures"]["server.sockets.TIME-WAIT"], 60.0, "{printed}");
+        run.assert_nothing_is_left(&BTreeSet::new());
+    });
+}
+
+#[test]
+fn a_stage_or_host_is_not_started_by_hand() {
+    let output = Command::new(env!("CARGO_BIN_EXE_lastack"))
+        .args(["lab", "stage"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (printed, _) = said(&output);
+    assert!(printed.contains("`lastack lab stage` is a part of `lastack lab run`"), "{printed}");
+}

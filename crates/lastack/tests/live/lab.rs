@@ -79,26 +79,29 @@ impl Traces {
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         };
         let settings = ["tcp_fin_timeout", "ip_forward", "conf/all/rp_filter"];
-        let setting = |name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+        let setting = |name| {
+            std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).expect("a setting that exists")
+        };
         let names = list("/dev/shm").into_iter().chain(list("/mnt"));
         Self {
             links: run("ip", &["-o", "link"]),
             rules: run("nft", &["list", "ruleset"]),
             settings: settings.into_iter().map(setting).collect(),
-            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
-            names: names.filter(|name| name.ends_with(".pcap") || name.ends_with(".conf")).collect(),
+            mounts: std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted"),
+            names: names.filter(|name| name.contains(".pcap") || name.contains(".conf")).collect(),
         }
     }
 }
 
 impl Run {
     fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         // Others than its owner are to read it, too.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::write(folder.path().join("scenario.toml"), SCENARIO).unwrap();
-        std::fs::create_dir(folder.path().join("tmp")).unwrap();
-        std::fs::set_permissions(folder.path().join("tmp"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        std::fs::write(folder.path().join("scenario.toml"), SCENARIO).expect("is written");
+        std::fs::create_dir(folder.path().join("tmp")).expect("is made");
+        std::fs::set_permissions(folder.path().join("tmp"), std::fs::Permissions::from_mode(0o777))
+            .expect("its mode");
         Self { folder, mark: format!("{name}-{}", std::process::id()), before: Traces::now() }
     }
 
@@ -124,13 +127,13 @@ impl Run {
     }
 
     fn start(&self) -> Child {
-        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well").spawn().unwrap()
+        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well").spawn().expect("lastack runs")
     }
 
     /// The processes of this run.
     fn processes(&self) -> Vec<u32> {
         let mark = format!("{MARK}={}", self.mark);
-        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let all = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let of_run = pids.filter(|pid| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -177,8 +180,8 @@ impl Run {
         });
         assert_eq!(Traces::now(), self.before);
         let files: Vec<_> =
-            std::fs::read_dir(self.path("tmp")).unwrap().flatten().map(|one| one.path()).collect();
-        assert_eq!(files, [PathBuf::new(); 0]);
+            std::fs::read_dir(self.path("tmp")).expect("is there").flatten().map(|one| one.path()).collect();
+        assert!(files.is_empty(), "{files:?}");
     }
 }
 

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 /// | `CLIENT.connect_us.p50`, `.p90`, `.p99`, `.max` | how long connect() took, microseconds |
 /// | `CLIENT.cpu_us` | processor time of one connect(), microseconds, on average |
 /// | `PROXY.upstream` | connections a proxy made to its upstream |
-/// | `PROBE.NAME.reply`, ... | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |
+/// | `PROXY.failed.CALL.ERRNO`, `SERVER.failed.bind.EADDRINUSE` | calls that failed there |
+/// | `probe.NAME.reply`, `.after`, `.timer` | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |
 ///
 /// Counts are compared within 5 %, names that end in `_us` or `per_second` (or lie below such) within 20 %.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

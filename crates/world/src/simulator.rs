@@ -4,16 +4,17 @@
 //! Linux does. All chance comes from the world's seed, and everything has an order: the same world gives the same
 //! run, on any machine.
 
-#![allow(dead_code, reason = "what proxies and NAT need comes before them")]
-
 mod agenda;
 mod clients;
 mod counters;
 mod histogram;
 mod host;
 mod measuring;
+mod nat;
 mod network;
 mod ports;
+mod probes;
+mod proxies;
 mod random;
 mod servers;
 pub(crate) mod settings;
@@ -29,8 +30,10 @@ use evidence::Settings;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use host::{Host, Listener, Place};
+use nat::Tracker;
 use network::{LOOPBACK, Network, Packet};
 use ports::Ports;
+use proxies::Relaying;
 use random::{Random, mix};
 use servers::ms;
 use settings::Tuned;
@@ -39,6 +42,9 @@ use std::collections::{BTreeMap, VecDeque};
 use tcp::State;
 use tcp::machine::{Call, Nanos};
 use transport::{Drive, Notice};
+
+/// The backlog of nginx and HAProxy, far beyond what waits here.
+const PROXY_BACKLOG: u32 = 511;
 
 /// How often peaks are looked at.
 const LOOK_EVERY_NS: Nanos = 100_000_000;
@@ -68,7 +74,10 @@ struct Simulation<'w> {
     random: Random,
     network: Network,
     hosts: Vec<Host>,
+    /// By host: its connection tracking.
+    trackers: Vec<Tracker>,
     clients: Vec<Running>,
+    proxies: Vec<Relaying>,
     client_hosts: Vec<usize>,
     /// By client: the host and the place each of its `to` leads to.
     destinations: Vec<Vec<(usize, Place)>>,
@@ -118,8 +127,10 @@ impl<'w> Simulation<'w> {
             random: Random::new(world.seed),
             network,
             hosts,
+            trackers: world.hosts.iter().map(|_| Tracker::default()).collect(),
             clients: world.clients.iter().map(|_| Running::default()).collect(),
             client_hosts,
+            proxies: Vec::new(),
             destinations: Vec::new(),
             listening: Vec::new(),
             server_failures: BTreeMap::new(),
@@ -130,6 +141,15 @@ impl<'w> Simulation<'w> {
         for server in 0..world.servers.len() {
             simulation.listening.push(Owner::Server(server));
             simulation.listen(server);
+        }
+        for (proxy, config) in world.proxies.iter().enumerate() {
+            let host = number(&config.host);
+            let places = config.upstream.iter().flat_map(|name| simulation.places(host, name, 1));
+            let relaying = Relaying::new(config, host, places.collect());
+            simulation.proxies.push(relaying);
+            let number = simulation.listening.len();
+            simulation.listening.push(Owner::Front(proxy));
+            simulation.listen_at(host, config.port, number, PROXY_BACKLOG);
         }
         let destinations = world.clients.iter().zip(&simulation.client_hosts);
         let destinations = destinations
@@ -166,13 +186,17 @@ impl<'w> Simulation<'w> {
     fn listen(&mut self, server: usize) {
         let config = &self.world.servers[server];
         let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
-        let host = &mut self.hosts[number];
-        let backlog = u64::from(config.backlog).min(host.tuned.somaxconn);
+        let backlog = u64::from(config.backlog).min(self.hosts[number].tuned.somaxconn);
         let backlog = u32::try_from(backlog).unwrap_or(u32::MAX);
         for port in config.port..=config.port.saturating_add(config.ports - 1) {
-            host.listeners.insert(port, Listener { server, queued: 0, backlog });
-            host.ports.hold(0, port, true);
+            self.listen_at(number, port, server, backlog);
         }
+    }
+
+    fn listen_at(&mut self, host: usize, port: u16, server: usize, backlog: u32) {
+        let host = &mut self.hosts[host];
+        host.listeners.insert(port, Listener { server, queued: 0, backlog });
+        host.ports.hold(0, port, true);
     }
 
     fn run(&mut self) {
@@ -229,13 +253,30 @@ impl<'w> Simulation<'w> {
         let close = match owner {
             Owner::Client(client) => world.clients[client].close,
             Owner::Server(server) => world.servers[server].close,
-            Owner::Front(_) | Owner::Back(_) => return,
+            Owner::Front(proxy) => {
+                match waking {
+                    Waking::Read => self.front_reads(at, proxy),
+                    Waking::Close => self.front_closes(at, proxy),
+                    _ => {}
+                }
+                return;
+            }
+            Owner::Back(proxy) => {
+                match waking {
+                    Waking::Connect => self.send_syn(at),
+                    Waking::Read => self.back_reads(at, proxy),
+                    Waking::Idle => self.back_idle(at, proxy),
+                    _ => {}
+                }
+                return;
+            }
         };
         match (waking, owner) {
             (Waking::Connect, _) => self.send_syn(at),
             (Waking::Read, Owner::Client(client)) => self.client_reads(at, client),
             (Waking::Read, Owner::Server(server)) => self.server_reads(at, server),
             (Waking::Ask, Owner::Client(client)) => self.ask(at, client),
+            (Waking::Keep, Owner::Client(client)) => self.keep(at, client),
             (Waking::Answer, Owner::Server(server)) => self.server_answers(at, server),
             (Waking::Close, Owner::Client(client)) => {
                 self.close(at, close, false);
@@ -274,11 +315,11 @@ impl<'w> Simulation<'w> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         let owner = socket.owner;
         match notice {
-            Notice::Connected => {
-                if let Owner::Client(client) = owner {
-                    self.client_connected(at, client);
-                }
-            }
+            Notice::Connected => match owner {
+                Owner::Client(client) => self.client_connected(at, client),
+                Owner::Back(_) => self.back_connected(at),
+                _ => {}
+            },
             Notice::Accepted => self.accepted(at),
             Notice::Heard => self.wake(at),
             Notice::Ended => {
@@ -287,8 +328,10 @@ impl<'w> Simulation<'w> {
             }
             Notice::Broken(error) => match owner {
                 Owner::Client(client) => self.client_broken(at, client, error),
+                Owner::Front(proxy) => self.front_ends(at, proxy),
+                Owner::Back(proxy) => self.back_broken(at, proxy, "recv", error),
                 // A process that leaks does not look at errors either; its socket is gone for the kernel.
-                _ => self.shut(at, crate::scenario::How::Fin),
+                Owner::Server(_) => self.shut(at, crate::scenario::How::Fin),
             },
         }
     }

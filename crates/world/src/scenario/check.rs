@@ -73,6 +73,14 @@ pub(super) fn world(world: &World) -> Result<(), ScenarioError> {
             return Err(wrong(kind, format_args!("{length} of them: at most {MOST_TABLES}")));
         }
     }
+    let settings = std::iter::once(("settings".to_owned(), &world.settings));
+    let settings =
+        settings.chain(world.hosts.iter().map(|host| (format!("host {:?}", host.name), &host.settings)));
+    for (place, settings) in settings.chain(world.steps.iter().map(|step| ("step".to_owned(), &step.set))) {
+        if let Some(why) = crate::simulator::settings::mistake(settings.iter()) {
+            return Err(wrong(place, why));
+        }
+    }
     if world.hosts.is_empty() {
         return Err(wrong("host", "there is none: write [[host]] with a name"));
     }

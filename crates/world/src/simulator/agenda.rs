@@ -36,6 +36,8 @@ pub(super) enum Waking {
     Ask,
     /// The answer.
     Answer,
+    /// It has thought about the next request: the connection goes back to the pool.
+    Keep,
     /// It closes.
     Close,
     /// It looks whether nothing came for long.

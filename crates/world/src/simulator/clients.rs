@@ -10,17 +10,17 @@ use super::ports::{Address, FlowKey};
 use super::servers::{CALL_NS, HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
 use super::transport::Drive;
-use crate::scenario::{Bind, Client, ClosesWhen, How};
+use crate::scenario::{Bind, Client, ClosesWhen, How, Http};
 use std::collections::{BTreeMap, VecDeque};
 use tcp::State;
-use tcp::machine::{Call, Endpoint, Nanos, Residue};
+use tcp::machine::{Call, Endpoint, Nanos};
 use tcp::profile::linux;
 
 /// Ports that one connect() walks in vain in a default range whose first half is taken.
 const WALKED_PAST_KNEE: u64 = 14_116;
 
 /// What one connect() costs in processor time.
-fn cost_of(walked: u32) -> Nanos {
+pub(super) fn cost_of(walked: u32) -> Nanos {
     let more = linux::CONNECT_PAST_KNEE_US.value - linux::CONNECT_BEFORE_KNEE_US.value;
     linux::CONNECT_BEFORE_KNEE_US.value * 1_000 + u64::from(walked) * more * 1_000 / WALKED_PAST_KNEE
 }
@@ -35,6 +35,8 @@ pub(super) struct Running {
     /// The next one is on the agenda.
     pub(super) planned: bool,
     pub(super) ended: bool,
+    /// Its processor is busy with connect() until then.
+    pub(super) free_at: Nanos,
     pub(super) ok: u64,
     pub(super) connected: u64,
     pub(super) requests: u64,
@@ -71,7 +73,7 @@ impl Simulation<'_> {
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a week")]
         let due = config.per_second.map_or(0, |rate| (f64::from(running.begun) / rate * 1e9) as Nanos);
-        let at = earliest.max(ms(config.start_ms).saturating_add(due));
+        let at = earliest.max(running.free_at).max(ms(config.start_ms).saturating_add(due));
         if self.may_begin(client, at) {
             self.clients[client].planned = true;
             self.agenda.add(at, What::Next { client });
@@ -89,22 +91,29 @@ impl Simulation<'_> {
         let number = running.begun;
         running.begun += 1;
         running.active += 1;
-        while let Some(at) = self.clients[client].pool.pop_front() {
+        while let Some(at) = self.clients[client].pool.pop_back() {
             let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { continue };
             socket.talk.done = false;
+            if socket.talk.eof {
+                socket.talk.done = true;
+                self.shut(at, How::Fin);
+                continue;
+            }
             self.ask(at, client);
             self.plan(client, self.now);
             return;
         }
-        let earliest = match self.connect(client, config, number) {
-            Ok(()) => self.now,
+        let cost = match self.connect(client, config, number) {
+            Ok(cost) => cost,
             Err((call, error, cost)) => {
                 self.fail(client, call, error);
                 self.clients[client].active -= 1;
-                self.now + cost
+                cost
             }
         };
-        self.plan(client, earliest);
+        // One processor connects for it, one connection after the other.
+        self.clients[client].free_at = self.now + cost;
+        self.plan(client, self.now);
     }
 
     pub(super) fn fail(&mut self, client: usize, call: &'static str, error: &'static str) {
@@ -117,7 +126,7 @@ impl Simulation<'_> {
         client: usize,
         config: &Client,
         number: u32,
-    ) -> Result<(), (&'static str, &'static str, Nanos)> {
+    ) -> Result<Nanos, (&'static str, &'static str, Nanos)> {
         let from = self.client_hosts[client];
         let before = linux::CONNECT_BEFORE_KNEE_US.value * 1_000;
         let sources = u32::from(config.sources);
@@ -171,31 +180,34 @@ impl Simulation<'_> {
             }
         };
         let tuple = place(port);
-        let mut reused: Option<Residue> = None;
-        match host.table.get(&tuple).copied() {
-            Some(Entry::Socket(_)) => return Err(("connect", "EADDRNOTAVAIL", before)),
-            Some(Entry::Mini(slot)) => {
-                let residue = host.minis[slot as usize].residue;
-                if residue.state != State::TimeWait || residue.heard.is_none() {
-                    return Err(("connect", "EADDRNOTAVAIL", before));
-                }
-                let mini = host.remove_mini(slot);
-                host.moved(State::TimeWait, State::Closed);
-                host.release(mini.hold);
-                host.count(Counter::TimeWaitRecycled);
-                reused = Some(residue);
-            }
-            None => {}
-        }
+        let endpoint = self.claim(from, tuple).map_err(|error| ("connect", error, before))?;
+        let host = &mut self.hosts[from];
         host.ports.take(flow, source, port, bound);
         let hold = Hold { flow: Some(flow), source, port, bound };
-        let mut endpoint = self.endpoint(from, tuple);
-        if let Some(residue) = reused {
-            // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
-            endpoint.set_next_iss(residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value));
-        }
         self.open(client, from, tuple, hold, endpoint, cost_of(walked));
-        Ok(())
+        Ok(cost_of(walked))
+    }
+
+    /// An endpoint for a tuple, which nobody may have; a TIME-WAIT that had timestamps is taken over.
+    pub(super) fn claim(&mut self, from: usize, tuple: Tuple) -> Result<Endpoint, &'static str> {
+        let host = &mut self.hosts[from];
+        let slot = match host.table.get(&tuple).copied() {
+            None => return Ok(self.endpoint(from, tuple)),
+            Some(Entry::Socket(_)) => return Err("EADDRNOTAVAIL"),
+            Some(Entry::Mini(slot)) => slot,
+        };
+        let residue = host.minis[slot as usize].residue;
+        if residue.state != State::TimeWait || residue.heard.is_none() {
+            return Err("EADDRNOTAVAIL");
+        }
+        let mini = host.remove_mini(slot);
+        host.moved(State::TimeWait, State::Closed);
+        host.release(mini.hold);
+        host.count(Counter::TimeWaitRecycled);
+        let mut endpoint = self.endpoint(from, tuple);
+        // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
+        endpoint.set_next_iss(residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value));
+        Ok(endpoint)
     }
 
     fn open(
@@ -209,7 +221,9 @@ impl Simulation<'_> {
     ) {
         let mut socket = Socket::new(endpoint, tuple, Owner::Client(client), Some(hold));
         socket.talk.begun = self.now;
-        let timeout = ms(self.world.clients[client].timeout_ms);
+        let config = &self.world.clients[client];
+        let timeout = ms(config.timeout_ms);
+        socket.notes.close = config.http != Http::V1_1;
         socket.talk.deadline = self.now.saturating_add(timeout);
         let slot = self.hosts[from].sockets.insert(socket);
         self.hosts[from].table.insert(tuple, Entry::Socket(slot));
@@ -297,7 +311,7 @@ impl Simulation<'_> {
                 return;
             }
             self.peer_closed(at, config.close);
-            self.finish(at, client);
+            self.finish_if_closed(at, client);
         }
     }
 
@@ -313,27 +327,15 @@ impl Simulation<'_> {
             talk.ok = true;
             running.ok += 1;
         }
-        if let Some(size) = config.pool {
-            if !talk.eof && answered % config.requests != 0 {
-                self.later(at, ms(config.think_ms), Waking::Ask);
-                return;
-            }
-            if running.pool.len() < size as usize && !talk.eof {
-                running.pool.push_back(at);
-                if let Some(idle) = config.pool_idle_ms {
-                    self.later(at, ms(idle), Waking::Idle);
-                }
+        if config.pool.is_some() {
+            if config.think_ms > 0 && running.begun < config.connections {
+                self.later(at, ms(config.think_ms), Waking::Keep);
             } else {
-                self.later(at, CALL_NS, Waking::Close);
+                self.keep(at, client);
             }
-            self.finish(at, client);
             return;
         }
-        if config.close.when == ClosesWhen::Requests && answered >= config.close.requests {
-            if !talk.ok && config.close.requests < config.requests {
-                talk.ok = true;
-                running.ok += 1;
-            }
+        if config.close.when == ClosesWhen::Requests && answered >= config.requests {
             let after = if config.close.how == How::Goodbye { 0 } else { config.close.after_ms };
             if after == 0 {
                 self.close(at, config.close, false);
@@ -360,6 +362,23 @@ impl Simulation<'_> {
         }
     }
 
+    /// A connection goes back to the pool, if there is room.
+    pub(super) fn keep(&mut self, at: SocketRef, client: usize) {
+        let config = &self.world.clients[client];
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let eof = socket.talk.eof;
+        let room = self.clients[client].pool.len() < config.pool.unwrap_or(0) as usize;
+        if room && !eof {
+            self.clients[client].pool.push_back(at);
+            if let Some(idle) = config.pool_idle_ms {
+                self.later(at, ms(idle), Waking::Idle);
+            }
+        } else {
+            self.shut(at, How::Fin);
+        }
+        self.finish(at, client);
+    }
+
     /// The connection's place is free for the next.
     pub(super) fn finish(&mut self, at: SocketRef, client: usize) {
         if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
@@ -374,7 +393,10 @@ impl Simulation<'_> {
 
     /// The same after a close that may have taken the socket away.
     pub(super) fn finish_if_closed(&mut self, at: SocketRef, client: usize) {
-        let open = self.hosts[at.host].socket(at.slot).is_some_and(|socket| !socket.talk.closed);
+        // Who has shut down its side waits for the other without holding up the next connection.
+        let open = self.hosts[at.host]
+            .socket(at.slot)
+            .is_some_and(|socket| !socket.talk.closed && !has_shut_down(socket.endpoint.state()));
         if !open {
             self.finish(at, client);
         }
@@ -470,4 +492,9 @@ impl Simulation<'_> {
     pub(super) fn send_syn(&mut self, at: SocketRef) {
         self.drive(at, Drive::Call(Call::Connect));
     }
+}
+
+/// True if nothing more will be sent from here, and the other side has not closed.
+const fn has_shut_down(state: State) -> bool {
+    matches!(state, State::FinWait1 | State::FinWait2)
 }

@@ -46,8 +46,6 @@ counters! {
 
 impl Counter {
     pub(super) const COUNT: usize = Self::NAMES.len();
-    /// The names up to and with `RetransSegs` are of `Tcp:`.
-    pub(super) const OF_TCP: usize = Self::RetransSegs as usize + 1;
 }
 
 /// By how much each rose.

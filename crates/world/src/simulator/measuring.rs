@@ -2,7 +2,8 @@
 
 use super::counters::Counter;
 use super::host::counts;
-use super::{Run, Simulation};
+use super::socket::Hold;
+use super::{Run, Simulation, probes};
 use crate::Measures;
 use tcp::State;
 use tcp::profile::linux;
@@ -21,7 +22,7 @@ impl Simulation<'_> {
     pub(super) fn result(mut self) -> Run {
         self.look();
         let mut measures = Measures::default();
-        for (config, host) in self.world.hosts.iter().zip(&self.hosts) {
+        for ((config, host), tracker) in self.world.hosts.iter().zip(&self.hosts).zip(&self.trackers) {
             let name = &config.name;
             for state in State::ALL.into_iter().filter(|state| counts(*state)) {
                 for (what, count) in [("sockets", &host.states), ("peak", &host.peaks)] {
@@ -35,8 +36,15 @@ impl Simulation<'_> {
                 measures.set(format!("{name}.counters.{counter}"), rise as f64);
             }
             if host.mini_count > 0 {
-                let bytes = host.mini_count * linux::TIME_WAIT_BYTES.value;
+                let held = |hold: Option<Hold>| hold.is_some_and(|hold| hold.flow.is_some());
+                let pinned = host.minis().filter(|(_, mini)| held(mini.hold)).count() as u64;
+                let bytes =
+                    host.mini_count * linux::TIME_WAIT_BYTES.value + pinned * linux::BIND_BUCKETS_BYTES.value;
                 measures.set(format!("{name}.bytes.time_wait"), bytes as f64);
+            }
+            let tracked = tracker.alive(self.now);
+            if tracked > 0 {
+                measures.set(format!("{name}.conntrack"), tracked as f64);
             }
         }
         for (config, client) in self.world.clients.iter().zip(&self.clients) {
@@ -65,9 +73,17 @@ impl Simulation<'_> {
                 measures.set(format!("{name}.cpu_us"), client.cost as f64 / 1e3 / client.calls as f64);
             }
         }
+        for (config, proxy) in self.world.proxies.iter().zip(&self.proxies) {
+            let name = &config.name;
+            measures.set(format!("{name}.upstream"), proxy.upstream as f64);
+            for ((call, error), count) in &proxy.failed {
+                measures.set(format!("{name}.failed.{call}.{error}"), *count as f64);
+            }
+        }
         for (name, count) in &self.server_failures {
             measures.set(name.clone(), *count as f64);
         }
+        probes::run(self.world, &mut measures);
         Run { measures, end_ms: self.now / 1_000_000, trace: self.trace }
     }
 }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use tcp::machine::Nanos;
 use tcp::{Flags, Segment};
 
-/// The time a segment takes over one link.
-pub(super) const LINK_NS: Nanos = 20_000;
+/// The time a segment takes over one link: measured between two network namespaces, where a connect() of 12.7 us is
+/// there and back behind 7 us of its own.
+pub(super) const LINK_NS: Nanos = 3_000;
 /// The time over the loopback interface.
-pub(super) const LOOPBACK_NS: Nanos = 8_000;
+pub(super) const LOOPBACK_NS: Nanos = 3_000;
 
 /// 127.0.0.1
 pub(super) const LOOPBACK: Address = 0x7f00_0001;
@@ -33,9 +34,8 @@ pub(super) struct Path {
     /// The hosts on it that forward.
     pub(super) through: Vec<usize>,
     pub(super) to: usize,
-    /// The network it leaves on and the one it arrives on.
+    /// The network it leaves on.
     pub(super) first: usize,
-    pub(super) last: usize,
 }
 
 struct Loss {
@@ -50,6 +50,7 @@ struct Loss {
 /// Who has which address, and who reaches whom.
 pub(super) struct Network {
     owners: BTreeMap<Address, usize>,
+    names: BTreeMap<String, usize>,
     /// By host: its networks, in the order they were written.
     networks: Vec<Vec<usize>>,
     paths: BTreeMap<(usize, Address), Option<Path>>,
@@ -91,12 +92,17 @@ impl Network {
             })
         });
         let losses = losses.collect();
-        Self { owners, networks, paths: BTreeMap::new(), losses }
+        Self { owners, names, networks, paths: BTreeMap::new(), losses }
     }
 
     /// The networks of a host with its first address on each.
     pub(super) fn addresses(&self, host: usize) -> Vec<(usize, Address)> {
         self.networks[host].iter().map(|network| (*network, address(*network, host))).collect()
+    }
+
+    /// The number of a network.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
     }
 
     /// Whose address it is.
@@ -128,7 +134,7 @@ impl Network {
                     at = *before;
                 }
                 through.reverse();
-                return Some(Path { through, to: target, first: at, last });
+                return Some(Path { through, to: target, first: at });
             }
             for (host, networks) in self.networks.iter().enumerate() {
                 if host == from || !networks.contains(&network) {
@@ -155,11 +161,6 @@ impl Network {
                 && loss.port.is_none_or(|port| port == packet.source.port || port == packet.destination.port)
                 && is_meant(loss.drops, &packet.segment)
         })
-    }
-
-    /// True if a fault is at work at any time between these.
-    pub(super) fn is_disturbed(&self, from: Nanos, to: Nanos) -> bool {
-        self.losses.iter().any(|loss| loss.from <= to && from < loss.until)
     }
 }
 

@@ -10,6 +10,8 @@ use tcp::machine::{Call, Nanos, Timer};
 
 /// How long a process takes to run after something came for it.
 pub(super) const WAKE_NS: Nanos = 10_000;
+/// The same for a proxy, which reads and writes two connections.
+const PROXY_WAKE_NS: Nanos = 30_000;
 /// How long it takes from one call to the next.
 pub(super) const CALL_NS: Nanos = 3_000;
 /// Bytes of the head of a request or an answer.
@@ -31,7 +33,8 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         if !socket.talk.woken && !socket.talk.closed {
             socket.talk.woken = true;
-            self.later(at, WAKE_NS, Waking::Read);
+            let proxied = matches!(socket.owner, Owner::Front(_) | Owner::Back(_));
+            self.later(at, if proxied { PROXY_WAKE_NS } else { WAKE_NS }, Waking::Read);
         }
     }
 
@@ -41,6 +44,7 @@ impl Simulation<'_> {
         let host = &mut self.hosts[at.host];
         let Some(socket) = host.sockets.get_mut(at.slot) else { return };
         socket.talk.heard = now;
+        socket.talk.read_to = socket.endpoint.rcv_nxt();
         socket.talk.queued = true;
         if let Some(listener) = host.listeners.get_mut(&socket.tuple.local.port) {
             listener.queued += 1;

@@ -141,6 +141,8 @@ impl Tuned {
             reuse_delay_ns: nanos(settings.tw_reuse_delay()),
             timestamps: match (ipv4("tcp_timestamps", 1), host.kernel) {
                 (0, _) | (_, Kernel::Windows | Kernel::WindowsXp) => Timestamps::Off,
+                // Who sets clocks wants to know what they show.
+                _ if world.hosts.iter().any(|host| host.clock_ahead_ms != 0) => Timestamps::Uptime,
                 (2, _) | (_, Kernel::Linux4_4 | Kernel::Linux3_10 | Kernel::Linux2_6_32) => {
                     Timestamps::Uptime
                 }

@@ -82,6 +82,14 @@ pub(super) struct Talk {
     pub(super) probes: u32,
     /// The other connection of a proxy's request.
     pub(super) partner: Option<SocketRef>,
+    /// The process of the proxy that has it.
+    pub(super) worker: u32,
+    /// Bytes of the request that it carries, or waits to.
+    pub(super) request_bytes: u32,
+    /// The other side said `Connection: close`, or speaks HTTP/1.0.
+    pub(super) says_close: bool,
+    /// Up to where its owner has read.
+    pub(super) read_to: Seq,
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +121,8 @@ pub(super) struct Notes {
     pub(super) goodbye: bool,
     /// Answers end with the stream.
     pub(super) until_eof: bool,
+    /// The connection ends with this exchange (`Connection: close`).
+    pub(super) close: bool,
 }
 
 impl Socket {
@@ -138,6 +148,15 @@ impl Socket {
         self.written = self.written.wrapping_add(bytes);
         self.ends[(self.messages % ENDS) as usize] = self.endpoint.iss().plus(1).plus(self.written);
         self.messages += 1;
+    }
+
+    /// Bytes that came since this was called last.
+    pub(super) fn take_bytes(&mut self) -> u32 {
+        let next = self.endpoint.rcv_nxt();
+        let eof = i32::from(self.talk.eof);
+        let bytes = next.since(self.talk.read_to) - eof;
+        self.talk.read_to = next;
+        u32::try_from(bytes).unwrap_or(0)
     }
 
     /// How many messages are complete when everything before this number has come.

@@ -4,10 +4,11 @@ use super::Simulation;
 use super::agenda::What;
 use super::counters::Counter;
 use super::host::{Entry, Host, Mini, Place, Tuple};
+use super::nat::Verdict;
 use super::network::{LINK_NS, LOOPBACK, LOOPBACK_NS, Packet};
 use super::random::mix;
 use super::settings::{Reuse, Timestamps};
-use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
+use super::socket::{Hold, Notes, Socket, SocketRef};
 use tcp::machine::{Call, Condition, Endpoint, Event, Nanos, Reply, Row, Timer};
 use tcp::{Flags, Segment, Seq, State};
 
@@ -15,6 +16,9 @@ use tcp::{Flags, Segment, Seq, State};
 const PROVEN_NS: Nanos = 60_000_000_000;
 /// TIME-WAIT under `tcp_tw_recycle`: 3.5 times a retransmission timeout of 200 ms.
 const RECYCLED_NS: Nanos = 700_000_000;
+
+/// The most hosts on a way: a packet that is still going is lost, as by its time to live.
+const MOST_HOPS: usize = 64;
 
 /// What is done to an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,7 @@ impl Simulation<'_> {
                 socket.received = packet.messages;
                 socket.talk.goodbye |= packet.notes.goodbye;
                 socket.talk.until_eof |= packet.notes.until_eof;
+                socket.talk.says_close |= packet.notes.close;
             }
             if packet.segment.length > 0 {
                 socket.talk.heard = now;
@@ -294,10 +299,42 @@ impl Simulation<'_> {
             self.agenda.add(self.now + LOOPBACK_NS, What::Arrive { host: from, packet });
             return;
         }
-        let Some(path) = self.network.path(from, packet.destination.address) else { return };
-        let (to, links) = (path.to, path.through.len() as u64 + 1);
-        let at = self.now + if to == from { LOOPBACK_NS } else { LINK_NS * links };
-        self.agenda.add(at, What::Arrive { host: to, packet });
+        if let Some((host, packet, took)) = self.route(from, packet) {
+            self.agenda.add(self.now + took, What::Arrive { host, packet });
+        }
+    }
+
+    /// Leads a packet from host to host, through what translates: where it arrives, as what, and when.
+    fn route(&mut self, from: usize, mut packet: Packet) -> Option<(usize, Packet, Nanos)> {
+        let (mut at, mut took) = (from, 0);
+        for _ in 0..MOST_HOPS {
+            let path = self.network.path(at, packet.destination.address)?;
+            let next = path.through.first().copied().unwrap_or(path.to);
+            took += if next == at { LOOPBACK_NS } else { LINK_NS };
+            let mut direct = None;
+            if next != at && !self.world.hosts[next].nat.is_empty() {
+                match self.translate(next, packet) {
+                    Verdict::Pass(translated) => packet = translated,
+                    Verdict::Direct(same, host) => {
+                        packet = same;
+                        direct = Some(host);
+                    }
+                    Verdict::Drop => return None,
+                }
+            }
+            if let Some(host) = direct {
+                return Some((host, packet, took + LINK_NS));
+            }
+            if self.network.owner(packet.destination.address) == Some(next) {
+                return Some((next, packet, took));
+            }
+            let lost = |incoming| self.network.loses(self.now, next, incoming, &packet);
+            if lost(true) || lost(false) {
+                return None;
+            }
+            at = next;
+        }
+        None
     }
 
     /// A packet reaches the host it is for.
@@ -541,12 +578,5 @@ fn account(
         (State::SynSent | State::SynReceived, State::Closed) => host.count(Counter::AttemptFails),
         (State::Established | State::CloseWait, State::Closed) => host.count(Counter::EstabResets),
         _ => {}
-    }
-}
-
-impl Owner {
-    /// True if connections wait for its accept().
-    pub(super) const fn listens(self) -> bool {
-        matches!(self, Self::Server(_) | Self::Front(_))
     }
 }

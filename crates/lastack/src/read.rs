@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Read) -> Outcome {
     let filter = options.filter.as_deref().map(Filter::parse).transpose()?;
     let sources = Source::open_all(&options.files)?;
     let endless = options.files.iter().any(|file| is_stdin(file));
-    let mut output = options.output.json.then(Output::new);
+    let mut output = options.output.json.then(Output::standard);
     let read = read(&sources, endless, filter.as_ref(), output.as_mut())?;
     let case = Case { traffic: Some(read.traffic), gaps: read.gaps, ..Case::default() };
     let report = Report::new(&case, &diagnose::diagnose(&case));
@@ -310,3 +310,6 @@ fn moment(time_ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(time_ns.into())
         .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
 }
+
+#[cfg(test)]
+mod tests;

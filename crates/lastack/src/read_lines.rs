@@ -3,19 +3,24 @@
 use crate::filter::Filter;
 use anyhow::Context as _;
 use capture::{Connection, InOrder};
-use std::io::{self, ErrorKind, Stdout, Write as _};
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Standard output, for as long as somebody reads it.
+/// Where lines go, for as long as somebody reads it.
 pub(crate) struct Output {
-    out: Stdout,
+    out: Box<dyn Write + Send>,
     gone: bool,
 }
 
 impl Output {
-    pub(crate) fn new() -> Self {
-        Self { out: io::stdout(), gone: false }
+    /// Standard output.
+    pub(crate) fn standard() -> Self {
+        Self::to(io::stdout())
+    }
+
+    pub(crate) fn to(out: impl Write + Send + 'static) -> Self {
+        Self { out: Box::new(out), gone: false }
     }
 
     /// Writes whole lines and passes them on at once.

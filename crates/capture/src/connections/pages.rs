@@ -8,11 +8,12 @@ const PAGE: usize = 1 << PAGE_BITS;
 pub(crate) struct Pages<T> {
     pages: Vec<Vec<T>>,
     free: Vec<u32>,
+    places: usize,
 }
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Self { pages: Vec::new(), free: Vec::new() }
+        Self { pages: Vec::new(), free: Vec::new(), places: 0 }
     }
 }
 
@@ -26,8 +27,9 @@ impl<T> Pages<T> {
         if self.pages.last().is_none_or(|page| page.len() == PAGE) {
             self.pages.push(Vec::with_capacity(PAGE));
         }
-        let index = u32::try_from(self.places()).ok()?;
+        let index = u32::try_from(self.places).ok()?;
         self.pages.last_mut()?.push(item);
+        self.places += 1;
         Some(index)
     }
 
@@ -38,7 +40,7 @@ impl<T> Pages<T> {
 
     /// Places that were ever taken.
     pub(crate) fn places(&self) -> usize {
-        self.pages.len().saturating_sub(1) * PAGE + self.pages.last().map_or(0, Vec::len)
+        self.places
     }
 
     /// Items in use.

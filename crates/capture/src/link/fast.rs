@@ -77,7 +77,7 @@ impl<'f> Found<'f> {
         let long = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let flags = Flags::from_bits(head[47]);
         let options = frame.get(ETHERNET + IPV4 + TCP..data.min(end)).unwrap_or_default();
-        let (timestamps, window_scale) = segment::options(options, flags);
+        let options = segment::options(options, flags);
         Packet {
             number,
             file,
@@ -90,9 +90,9 @@ impl<'f> Found<'f> {
                 ack: Seq::new(long(42)),
                 length,
                 window: short(48),
-                timestamps,
+                timestamps: options.timestamps(),
             },
-            window_scale,
+            window_scale: options.window_scale(),
             payload: frame.get(data..end).unwrap_or_default(),
             ip_id: short(18),
             ttl: head[22],

@@ -23,7 +23,7 @@ impl Layers<'_> {
         let bytes = piece.bytes();
         let flags = Flags::from_bits(head[13]);
         let in_options = bytes.get(HEADER..header.min(bytes.len())).unwrap_or_default();
-        let (timestamps, window_scale) = options(in_options, flags);
+        let options = options(in_options, flags);
         self.statistics.segments += 1;
         (self.sink)(&Packet {
             number: self.number,
@@ -42,9 +42,9 @@ impl Layers<'_> {
                 ack: Seq::new(long(8)),
                 length: u32::try_from(piece.wire().saturating_sub(header)).unwrap_or(u32::MAX),
                 window: short(14),
-                timestamps,
+                timestamps: options.timestamps(),
             },
-            window_scale,
+            window_scale: options.window_scale(),
             payload: bytes.get(header..).unwrap_or_default(),
             ip_id: around.ip_id,
             ttl: around.ttl,
@@ -57,20 +57,53 @@ const NO_OPERATION: u8 = 1;
 const WINDOW_SCALE: u8 = 3;
 const TIMESTAMPS: u8 = 8;
 
-/// Timestamps, and the window scale of a SYN (RFC 7323).
+/// What was found among the options (RFC 7323): plain numbers that fit into two registers. As `Option`s they would be
+/// written in parts and at once be copied as a whole, and the processor waits for that with every packet.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Options {
+    /// Both timestamps as they came.
+    stamps: u64,
+    found: u8,
+    shift: u8,
+}
+
+impl Options {
+    const STAMPS: u8 = 1;
+    const SCALE: u8 = 2;
+
+    const fn of_stamps(option: [u8; 8]) -> Self {
+        Self { stamps: u64::from_be_bytes(option), found: Self::STAMPS, shift: 0 }
+    }
+
+    /// The timestamps.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "each is a half of it")]
+    pub(super) const fn timestamps(self) -> Option<Timestamps> {
+        let (value, echo) = ((self.stamps >> 32) as u32, self.stamps as u32);
+        if self.found & Self::STAMPS != 0 { Some(Timestamps { value, echo }) } else { None }
+    }
+
+    /// The window scale of a SYN.
+    #[inline]
+    pub(super) const fn window_scale(self) -> Option<u8> {
+        if self.found & Self::SCALE != 0 { Some(self.shift) } else { None }
+    }
+}
+
+/// Reads the options of a segment.
 #[inline]
-pub(super) fn options(options: &[u8], flags: Flags) -> (Option<Timestamps>, Option<u8>) {
+pub(super) fn options(options: &[u8], flags: Flags) -> Options {
     // RFC 7323 appendix A: this is how they are written once a connection stands.
     if let Some([NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10, value @ ..]) = options.first_chunk::<12>()
         && !flags.has(Flags::SYN)
     {
-        return (Some(timestamps(*value)), None);
+        return Options::of_stamps(*value);
     }
-    if options.is_empty() { (None, None) } else { walk(options, flags) }
+    if options.is_empty() { Options::default() } else { walk(options, flags) }
 }
 
-fn walk(mut options: &[u8], flags: Flags) -> (Option<Timestamps>, Option<u8>) {
-    let (mut stamps, mut scale) = (None, None);
+fn walk(mut options: &[u8], flags: Flags) -> Options {
+    let mut all = Options::default();
     loop {
         match options {
             [] | [0, ..] => break,
@@ -82,12 +115,16 @@ fn walk(mut options: &[u8], flags: Flags) -> (Option<Timestamps>, Option<u8>) {
                     break;
                 };
                 match (*kind, value) {
-                    (TIMESTAMPS, value) => {
+                    (TIMESTAMPS, value) if all.found & Options::STAMPS == 0 => {
                         if let Ok(value) = value.try_into() {
-                            stamps = stamps.or(Some(timestamps(value)));
+                            all.stamps = u64::from_be_bytes(value);
+                            all.found |= Options::STAMPS;
                         }
                     }
-                    (WINDOW_SCALE, [shift]) if flags.has(Flags::SYN) => scale = scale.or(Some(*shift)),
+                    (WINDOW_SCALE, [shift]) if flags.has(Flags::SYN) && all.found & Options::SCALE == 0 => {
+                        all.shift = *shift;
+                        all.found |= Options::SCALE;
+                    }
                     _ => {}
                 }
                 options = &rest[value.len()..];
@@ -95,19 +132,17 @@ fn walk(mut options: &[u8], flags: Flags) -> (Option<Timestamps>, Option<u8>) {
             [_] => break,
         }
     }
-    (stamps, scale)
-}
-
-fn timestamps(option: [u8; 8]) -> Timestamps {
-    let both = u64::from_be_bytes(option);
-    #[expect(clippy::cast_possible_truncation, reason = "each is a half of it")]
-    let (value, echo) = ((both >> 32) as u32, both as u32);
-    Timestamps { value, echo }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn options(bytes: &[u8], flags: Flags) -> (Option<Timestamps>, Option<u8>) {
+        let found = super::options(bytes, flags);
+        (found.timestamps(), found.window_scale())
+    }
 
     const STAMPS: Timestamps = Timestamps { value: 0x0102_0304, echo: 0x0506_0708 };
 

@@ -132,7 +132,7 @@ impl Connections {
             lives: Pages::default(),
             lingering: VecDeque::new(),
             hand: 0,
-            twice: Twice::new(FixedState::with_seed(options.seed)),
+            twice: Twice::new(FixedState::with_seed(options.seed), options.shard.1),
             clocks: ClockTally::new(FixedState::with_seed(options.seed)),
             count: 0,
             packets: 0,
@@ -179,7 +179,7 @@ impl Connections {
         // Mixed again: a bit of the hash that is the same for all would leave half of the table's places unused.
         let mixed = u64::from(hash.wrapping_mul(0x9e37_79b9));
         // The upper half of a product is as even as the rest of a division, and is there many cycles earlier.
-        shards > 1 && mixed * u64::from(shards) >> 32 != u64::from(shard)
+        shards > 1 && (mixed * u64::from(shards)) >> 32 != u64::from(shard)
     }
 
     fn take_own(&mut self, hash: u32, tuple: &Tuple, side: Side, packet: &Packet<'_>) {

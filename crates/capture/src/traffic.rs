@@ -5,7 +5,7 @@ use evidence::{Endpoint, Ends, Example, Exchange, Http, MAX_EXCHANGES, Traffic};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// A side that has not closed after so much more of the capture is said not to close, in nanoseconds.
 const NOT_CLOSED_NS: i64 = 5_000_000_000;
@@ -155,7 +155,7 @@ impl Running {
 }
 
 fn add_opening(exchange: &mut Exchange, connection: &Connection, example: Example) {
-    *exchange.handshakes.entry(connection.handshake.name().to_owned()).or_default() += 1;
+    with(&mut exchange.handshakes, connection.handshake.name(), |count| *count += 1);
     if connection.syns > 1 {
         exchange.syn_again.add(example);
     }
@@ -166,7 +166,7 @@ fn add_opening(exchange: &mut Exchange, connection: &Connection, example: Exampl
         exchange.challenged.add(example);
     }
     if let Some(reuse) = &connection.reuses {
-        exchange.reuses.entry(reuse.outcome.name().to_owned()).or_default().add(example);
+        with(&mut exchange.reuses, reuse.outcome.name(), |counted| counted.add(example));
         let shortest = exchange.shortest_reuse_ms.get_or_insert(reuse.after_ms);
         *shortest = (*shortest).min(reuse.after_ms);
     }
@@ -178,7 +178,7 @@ fn add_ending(
     example: Example,
     capture_end_ns: Option<i64>,
 ) {
-    *exchange.endings.entry(connection.ending.name().to_owned()).or_default() += 1;
+    with(&mut exchange.endings, connection.ending.name(), |count| *count += 1);
     if let Some(who) = connection.first_closer {
         count(&mut exchange.first_closer, who);
         if let Some(idle_ms) = connection.idle_ms.filter(|idle_ms| *idle_ms >= IDLE_MS) {
@@ -191,9 +191,9 @@ fn add_ending(
         count(&mut exchange.time_wait_at, who);
     }
     if let Some(cause) = connection.reset_cause {
-        exchange.resets.entry(cause.name().to_owned()).or_default().add(example);
+        with(&mut exchange.resets, cause.name(), |counted| counted.add(example));
         if let Some(who) = connection.reset_by {
-            count(exchange.resets_by.entry(cause.name().to_owned()).or_default(), who);
+            with(&mut exchange.resets_by, cause.name(), |ends| count(ends, who));
         }
     }
     if let Some(who) = connection.reset_by {
@@ -231,6 +231,14 @@ fn add_http(to: &mut Http, http: &HttpSummary, example: Example) {
         to.server_asks_to_close.add(example);
     } else if http.requests > 0 {
         to.kept.add(example);
+    }
+}
+
+/// Changes what stands beside a name. Only a new name is copied: for every connection that would be an allocation.
+fn with<T: Default>(map: &mut BTreeMap<String, T>, name: &str, change: impl FnOnce(&mut T)) {
+    match map.get_mut(name) {
+        Some(value) => change(value),
+        None => change(map.entry(name.to_owned()).or_default()),
     }
 }
 

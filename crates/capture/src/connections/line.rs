@@ -53,13 +53,24 @@ impl Connection {
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
+    // Inlined, a text of known length is a few stores instead of a call.
+    #[inline]
     fn text(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
         self
     }
 
-    /// A decimal number.
-    fn number(&mut self, mut number: u64) -> &mut Self {
+    /// A decimal number. Most have one digit.
+    #[inline]
+    fn number(&mut self, number: u64) -> &mut Self {
+        if number < 10 {
+            self.0.push(b'0' + digit(number));
+            return self;
+        }
+        self.long_number(number)
+    }
+
+    fn long_number(&mut self, mut number: u64) -> &mut Self {
         let mut digits = [0; 20];
         let mut at = digits.len();
         loop {
@@ -71,17 +82,6 @@ impl Line<'_> {
             }
         }
         self.0.extend_from_slice(&digits[at..]);
-        self
-    }
-
-    /// A number with leading zeros.
-    fn padded<const WIDTH: usize>(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [b'0'; WIDTH];
-        for place in digits.iter_mut().rev() {
-            *place += digit(number % 10);
-            number /= 10;
-        }
-        self.0.extend_from_slice(&digits);
         self
     }
 
@@ -152,10 +152,25 @@ impl Line<'_> {
         let (seconds, nanoseconds) = (time_ns.div_euclid(SECOND), time_ns.rem_euclid(SECOND));
         let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let [year, month, day] = date(days);
-        self.padded::<4>(year).text("-").padded::<2>(month).text("-").padded::<2>(day).text("T");
         let second = second.unsigned_abs();
-        self.padded::<2>(second / 3_600).text(":").padded::<2>(second / 60 % 60).text(":");
-        self.padded::<2>(second % 60).text(".").padded::<9>(nanoseconds.unsigned_abs()).text("Z");
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        padded(&mut text[..4], year);
+        padded(&mut text[5..7], month);
+        padded(&mut text[8..10], day);
+        padded(&mut text[11..13], second / 3_600);
+        padded(&mut text[14..16], second / 60 % 60);
+        padded(&mut text[17..19], second % 60);
+        padded(&mut text[20..29], nanoseconds.unsigned_abs());
+        self.0.extend_from_slice(&text);
+    }
+}
+
+/// Adds a number to places that are zeros.
+#[inline]
+fn padded(places: &mut [u8], mut number: u64) {
+    for place in places.iter_mut().rev() {
+        *place += digit(number % 10);
+        number /= 10;
     }
 }
 

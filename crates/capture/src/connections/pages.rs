@@ -6,14 +6,14 @@ const PAGE: usize = 1 << PAGE_BITS;
 /// Items by index. A freed place is taken again.
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
-    pages: Vec<Vec<T>>,
+    stored: Vec<Vec<T>>,
     free: Vec<u32>,
     places: usize,
 }
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Self { pages: Vec::new(), free: Vec::new(), places: 0 }
+        Self { stored: Vec::new(), free: Vec::new(), places: 0 }
     }
 }
 
@@ -24,11 +24,11 @@ impl<T> Pages<T> {
             *self.get_mut(index)? = item;
             return Some(index);
         }
-        if self.pages.last().is_none_or(|page| page.len() == PAGE) {
-            self.pages.push(Vec::with_capacity(PAGE));
+        if self.stored.last().is_none_or(|page| page.len() == PAGE) {
+            self.stored.push(Vec::with_capacity(PAGE));
         }
         let index = u32::try_from(self.places).ok()?;
-        self.pages.last_mut()?.push(item);
+        self.stored.last_mut()?.push(item);
         self.places += 1;
         Some(index)
     }
@@ -50,12 +50,12 @@ impl<T> Pages<T> {
 
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        self.pages.get((index >> PAGE_BITS) as usize)?.get(index as usize & (PAGE - 1))
+        self.stored.get((index >> PAGE_BITS) as usize)?.get(index as usize & (PAGE - 1))
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.pages.get_mut((index >> PAGE_BITS) as usize)?.get_mut(index as usize & (PAGE - 1))
+        self.stored.get_mut((index >> PAGE_BITS) as usize)?.get_mut(index as usize & (PAGE - 1))
     }
 }
 

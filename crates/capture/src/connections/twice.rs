@@ -19,7 +19,8 @@ const TICK_BITS: u32 = 16;
 const CLOCK_BITS: u32 = 24;
 const CLOCK: u32 = (1 << CLOCK_BITS) - 1;
 
-/// Packets remembered in all, four to a set: 512 KiB. Captures of two ports may be one after the other in a file, so
+/// Packets remembered in all, four to a set: 512 KiB, divided among shards, since each sees its part of the packets and
+/// what is small stays in the cache. Captures of two ports may be one after the other in a file, so
 /// copies can be far behind: with 10,000 packets in between, one in 300 is not known for what it is.
 const SETS: usize = 1 << 14;
 const WAYS: usize = 4;
@@ -33,8 +34,9 @@ pub(crate) struct Twice {
 }
 
 impl Twice {
-    pub(crate) fn new(state: FixedState) -> Self {
-        Self { sets: vec![[0; WAYS]; SETS], state }
+    /// For one of so many shards.
+    pub(crate) fn new(state: FixedState, shards: u32) -> Self {
+        Self { sets: vec![[0; WAYS]; (SETS / shards.max(1) as usize).max(1)], state }
     }
 
     /// True if this packet of a connection was captured before. Needs to be asked only where it brings nothing new.
@@ -79,7 +81,9 @@ impl Twice {
         hasher.write_u64(u64::from(segment.flags.bits()) << 1 | side as u64);
         let hash = hasher.finish();
         let now = (packet.time_ns >> TICK_BITS) as u32 & CLOCK;
-        Some((hash as usize % SETS, hash & !u64::from(CLOCK) | u64::from(now)))
+        // By the bits that the fingerprint leaves out; as even as the rest of a division by their number, and quicker.
+        let set = ((hash & u64::from(CLOCK)) * self.sets.len() as u64) >> CLOCK_BITS;
+        Some((set as usize, hash & !u64::from(CLOCK) | u64::from(now)))
     }
 }
 

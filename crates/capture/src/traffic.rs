@@ -159,11 +159,13 @@ fn add_opening(exchange: &mut Exchange, connection: &Connection, example: Exampl
     if connection.syns > 1 {
         exchange.syn_again.add(example);
     }
-    if connection.ending == Ending::Unanswered {
-        exchange.unanswered.add(example);
-    }
     if connection.challenged {
         exchange.challenged.add(example);
+    }
+    if connection.ending == Ending::Unanswered {
+        let unanswered =
+            if connection.challenged { &mut exchange.shut_out } else { &mut exchange.unanswered };
+        unanswered.add(example);
     }
     if let Some(reuse) = &connection.reuses {
         with(&mut exchange.reuses, reuse.outcome.name(), |counted| counted.add(example));

@@ -179,10 +179,13 @@ pub struct Exchange {
     /// Connections whose SYN was answered by an old ACK: by TIME-WAIT, or by a connection half open.
     #[serde(skip_serializing_if = "Counted::is_zero")]
     pub challenged: Counted,
+    /// Those of them that got no further.
+    #[serde(skip_serializing_if = "Counted::is_zero")]
+    pub shut_out: Counted,
     /// Connections whose SYN was sent again.
     #[serde(skip_serializing_if = "Counted::is_zero")]
     pub syn_again: Counted,
-    /// Connections whose SYN nobody answered.
+    /// Connections whose SYN nobody answered, not even by an old ACK.
     #[serde(skip_serializing_if = "Counted::is_zero")]
     pub unanswered: Counted,
     /// Connections whose last FIN was not acknowledged.

@@ -67,6 +67,22 @@ fn connections_are_added_up_by_client_and_server_the_most_first() {
 }
 
 #[test]
+fn a_syn_that_met_an_old_connection_was_answered() {
+    let unanswered = Connection {
+        ending: Ending::Unanswered,
+        handshake: Handshake::Unanswered,
+        ..connection("10.0.0.1:1000", "10.0.0.2:80", 0, 1)
+    };
+    let challenged = Connection { challenged: true, ..unanswered.clone() };
+    let got_in = Connection { challenged: true, ..connection("10.0.0.1:1000", "10.0.0.2:80", 0, 1) };
+    let exchange = &tally(&[unanswered, challenged, got_in]).exchanges[0];
+    assert_eq!(
+        [&exchange.unanswered, &exchange.shut_out, &exchange.challenged].map(|some| some.count),
+        [1, 1, 2]
+    );
+}
+
+#[test]
 fn one_after_the_other_is_one_at_once() {
     let connections: Vec<_> =
         (0..5).map(|second| connection("10.0.0.1:1000", "10.0.0.2:80", second, second + 1)).collect();

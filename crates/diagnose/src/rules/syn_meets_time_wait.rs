@@ -268,7 +268,7 @@ fn captured(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<(u64, Finding
         return None;
     }
     let reused = by(&exchange.reuses, "challenged");
-    let shut_out = exchange.unanswered.count.min(exchange.challenged.count);
+    let shut_out = exchange.shut_out.count;
     let known = reused > 0 && (cleared.count > 0 || half_open == 0);
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let after = match exchange.shortest_reuse_ms.filter(|_| reused > 0) {
@@ -279,7 +279,7 @@ fn captured(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<(u64, Finding
         None => "; the earlier connection is not in the capture".to_owned(),
     };
     let fate = if shut_out > 0 {
-        format!("{} never got in", counted(shut_out, "connection", "connections"))
+        format!("{} got no further", counted(shut_out, "connection", "connections"))
     } else {
         "each had to reset the old one and try again".to_owned()
     };

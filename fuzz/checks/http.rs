@@ -68,11 +68,13 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
             at[*side] += bytes.len();
             left = behind;
         }
-        // Out of order within a message, and some of them again.
-        for place in first..pieces.len() {
-            if dice.roll(4) == 0 {
-                let other = first + dice.roll(pieces.len() - first);
-                pieces.swap(place, other);
+        // Out of order within a message, and some of them again. No more than four gaps at once: that many of a
+        // connection are kept apart.
+        for window in pieces[first..].chunks_mut(8) {
+            for place in 0..window.len() {
+                if dice.roll(4) == 0 {
+                    window.swap(place, dice.roll(window.len()));
+                }
             }
         }
         if dice.roll(4) == 0 && first < pieces.len() {

@@ -7,13 +7,17 @@
 
 mod bench;
 mod packet;
+mod random;
 mod run;
+mod shrink;
 mod socket;
 mod sockets;
 mod step;
 
 pub use bench::{Bench, DEVICE, LOCAL, PEERS, set};
 pub use packet::{Tuple, decode, encode, encode_with};
-pub use run::{Difference, Outcome};
+pub use random::random;
+pub use run::{Difference, Exception, Outcome, RETRANSMIT_MIN};
+pub use shrink::shrink;
 pub use sockets::{Found, Sockets};
 pub use step::{AckFrom, NotAStep, Probe, SeqFrom, Sequence, Settings, Step};

@@ -44,6 +44,8 @@ pub enum Reply {
     /// The same in answer to what is not acceptable; Linux sends one in `tcp_invalid_ratelimit` (500 ms) for a
     /// SYN or a segment without data, the others in silence.
     LimitedAck,
+    /// The same as a challenge ACK (RFC 5961): Linux sends one in `tcp_invalid_ratelimit`, whatever it answers.
+    ChallengeAck,
     /// Data, sent as far as the window allows, with the FIN behind it if there is one.
     Data,
     /// The FIN, as soon as the data before it is sent.

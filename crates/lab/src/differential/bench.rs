@@ -2,6 +2,7 @@
 //! steps of one (a restarted timer can be told from one that runs on) without any waiting.
 
 use super::run::{Outcome, Run};
+use super::socket;
 use super::sockets::Sockets;
 use super::step::{Sequence, Settings, Step};
 use super::{Tuple, decode, encode};
@@ -9,7 +10,9 @@ use crate::tun::Tun;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
-use tcp::Segment;
+use tcp::machine::Nanos;
+use tcp::profile::linux::TIME_WAIT;
+use tcp::{Flags, Segment, Seq};
 
 /// The device's name.
 pub const DEVICE: &str = "lab0";
@@ -21,6 +24,8 @@ pub const PEERS: &str = "10.64.0.0/10";
 const FIRST_PEER: u32 = u32::from_be_bytes([10, 64, 0, 0]);
 const PEER_COUNT: u32 = 1 << 22;
 const PEER_PORT: u16 = 40_000;
+/// The connection whose TIME-WAIT is the clock.
+const CLOCK_PORT: u16 = 1_000;
 const FIRST_PORT: u16 = 1_024;
 const PORT_COUNT: u32 = 60_000;
 
@@ -33,6 +38,7 @@ pub struct Bench {
     first: u32,
     late: Vec<Vec<Segment>>,
     next: u32,
+    clock: Option<Tuple>,
 }
 
 /// Writes a setting of the namespace.
@@ -44,7 +50,15 @@ pub fn set(name: &str, value: &str) -> io::Result<()> {
 impl Bench {
     /// With this device, in the namespace of the calling thread. The caller has given it an address and routes.
     pub fn open(tun: Tun) -> io::Result<Self> {
-        Ok(Self { tun, sockets: Sockets::open()?, settings: None, first: 0, late: Vec::new(), next: 0 })
+        Ok(Self {
+            tun,
+            sockets: Sockets::open()?,
+            settings: None,
+            first: 0,
+            late: Vec::new(),
+            next: 0,
+            clock: None,
+        })
     }
 
     /// Runs them all, those with the same settings together.
@@ -52,6 +66,7 @@ impl Bench {
         let mut outcomes = vec![Outcome::default(); sequences.len()];
         let mut order: Vec<usize> = (0..sequences.len()).collect();
         order.sort_by_key(|at| sequences[*at].settings);
+        self.start_clock()?;
         for group in order.chunk_by(|a, b| sequences[*a].settings == sequences[*b].settings) {
             self.apply(sequences[group[0]].settings)?;
             self.first = self.next;
@@ -79,6 +94,40 @@ impl Bench {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Time as the kernel's timers see it: its ticks may come late all together, and no other clock shows that. A
+    /// TIME-WAIT that nobody touches counts them.
+    pub(super) fn ticks(&mut self) -> io::Result<Nanos> {
+        let clock = self.clock.map(|clock| self.sockets.find(clock)).transpose()?.flatten();
+        let left = clock.ok_or_else(|| io::Error::other("a batch took longer than TIME-WAIT"))?.left_ms;
+        let length = u64::try_from(TIME_WAIT.value.as_millis()).unwrap_or(u64::MAX);
+        // It begins a second after 0.
+        Ok((length + 1_000).saturating_sub(u64::from(left)) * 1_000_000)
+    }
+
+    fn start_clock(&mut self) -> io::Result<()> {
+        if let Some(old) = self.clock.take() {
+            self.sockets.destroy(old)?;
+        }
+        let clock = Tuple {
+            local: SocketAddrV4::new(LOCAL, CLOCK_PORT),
+            peer: SocketAddrV4::new(Ipv4Addr::from_bits(FIRST_PEER), CLOCK_PORT),
+        };
+        let listener = socket::listen(clock.local, 1)?;
+        let mut segment = Segment { flags: Flags::SYN, window: u16::MAX, ..Segment::default() };
+        self.inject(clock, &segment)?;
+        for (seq, flags) in [(1, Flags::ACK), (1, Flags::FIN.with(Flags::ACK))] {
+            let last = self.answers(clock)?.pop();
+            segment.ack = last.map_or(segment.ack, |last| last.end());
+            segment = Segment { flags, seq: Seq::new(seq), ..segment };
+            self.inject(clock, &segment)?;
+            // Closed between the two: the FIN is acknowledged together with ours.
+            drop(socket::accept(&listener)?);
+        }
+        self.answers(clock)?;
+        self.clock = Some(clock);
+        Ok(())
     }
 
     fn apply(&mut self, settings: Settings) -> io::Result<()> {

@@ -9,13 +9,17 @@ use rustix::fd::OwnedFd;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddrV4;
-use std::time::Instant;
-use tcp::machine::{Call, Condition, Endpoint, Event, Kind, Nanos, Row};
+use std::time::Duration;
+use tcp::machine::{Call, Condition, Endpoint, Event, Kind, Nanos, Row, TimerAction};
 use tcp::profile::Stack;
 use tcp::{Flags, Segment, Seq, State, Timestamps};
 
-static LIMITED: Stack = Stack::LINUX;
-static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..Stack::LINUX };
+/// With the retransmission timeout of the route.
+static LIMITED: Stack = Stack { retransmit: RETRANSMIT_MIN, ..Stack::LINUX };
+static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
+
+/// `rto_min` that the route to the peers must have: nothing is sent again while a sequence runs.
+pub const RETRANSMIT_MIN: Duration = Duration::from_secs(5);
 
 /// What the kernel's timers may be off by: two ticks at 250 Hz.
 const TICKS_MS: u64 = 8;
@@ -33,11 +37,25 @@ pub struct Difference {
     pub trace: String,
 }
 
+/// Where kernel and machine are known to differ; docs/exceptions.md says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Exception {
+    /// Data in order with an old acknowledgement, in ESTABLISHED: what the kernel does depends on its memory accounts.
+    HeaderPrediction,
+    /// A SYN,ACK with the number of the SYN, and data or a FIN, makes a socket of a listener's request, which stays in
+    /// SYN-RECEIVED.
+    EarlySocket,
+    /// The kernel sent something again and holds new data back.
+    Congestion,
+}
+
 /// How a sequence went.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// For each step that was taken the row of the machine's table that applied, if one did.
     pub rows: Vec<Option<&'static Row>>,
+    /// Why it ended early, if the next step is one that docs/exceptions.md tells of.
+    pub exception: Option<Exception>,
     /// What was different, if something was; no further step was taken then.
     pub difference: Option<Difference>,
 }
@@ -53,7 +71,6 @@ pub(super) struct Run<'a> {
     number: usize,
     tuple: Tuple,
     machine: Endpoint,
-    start: Instant,
     /// The socket of the connection that the machine is in.
     socket: Option<OwnedFd>,
     /// Those of connections before it, which are over.
@@ -63,6 +80,10 @@ pub(super) struct Run<'a> {
     /// The kernel's last TSval.
     echo: u32,
     exists: bool,
+    /// By how much the kernel may have started its timer later than the machine.
+    late_start: Nanos,
+    /// The kernel sent something again.
+    resent: bool,
     trace: String,
     outcome: Outcome,
 }
@@ -77,24 +98,26 @@ impl<'a> Run<'a> {
             number,
             tuple,
             machine,
-            start: Instant::now(),
             socket: None,
             stale: Vec::new(),
             listener: None,
             life: 0,
             echo: 0,
             exists: false,
+            late_start: 0,
+            resent: false,
             trace: String::new(),
             outcome: Outcome::default(),
         }
     }
 
-    fn now(&self) -> Nanos {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
     pub(super) fn step(&mut self, bench: &mut Bench, at: usize) -> io::Result<()> {
-        let Some(step) = self.sequence.steps.get(at).filter(|_| self.outcome.difference.is_none()) else {
+        let Some(step) = self
+            .sequence
+            .steps
+            .get(at)
+            .filter(|_| self.outcome.difference.is_none() && self.outcome.exception.is_none())
+        else {
             return Ok(());
         };
         let before = self.machine.clone();
@@ -106,17 +129,24 @@ impl<'a> Run<'a> {
             self.differs(at, what);
             return Ok(());
         }
-        let now = self.now();
+        self.resent |= !replies.is_empty();
+        self.outcome.exception = self.exception(step);
+        if self.outcome.exception.is_some() {
+            return Ok(());
+        }
+        let now = bench.ticks()?;
         self.outcome.rows.push(None);
-        self.act(bench, now, step)?;
+        let done = self.act(bench, now, step)?;
         let replies = bench.answers(self.tuple)?;
         let found = bench.sockets.find(self.tuple)?;
-        let after = self.now();
+        let after = if found.is_some_and(|found| found.mini) { bench.ticks()? } else { now };
         self.exists = found.is_some();
         if let Some(first) = replies.iter().find(|segment| segment.flags.has(Flags::SYN)) {
             self.machine.set_next_iss(first.seq);
         }
-        self.follow(now, step);
+        if done {
+            self.follow(now, step);
+        }
         let mut said = Vec::new();
         while let Some(segment) = self.machine.poll_transmit(now) {
             said.push(segment);
@@ -136,17 +166,47 @@ impl<'a> Run<'a> {
         let because = row.map_or("no row", |row| row.source.text);
         let number = row.map_or("", |row| row.source.number);
         let _ = writeln!(self.trace, " {}{mini}, row {number} {because}", self.machine.state());
+        self.resent |= replies.iter().any(|reply| is_resent(&before, reply));
+        if self.resent && said.iter().any(|segment| segment.span() > 0) && replies.len() < said.len() {
+            self.outcome.exception = Some(Exception::Congestion);
+            return Ok(());
+        }
+        let row = self.outcome.rows.last().copied().flatten();
+        if row.is_some_and(|row| row.timer != TimerAction::Keep) {
+            self.late_start = after - now;
+        }
         if let Some(what) = self.compare(&before, &replies, &said, found, now, after) {
             self.differs(at, what);
             return Ok(());
         }
         for segment in &replies {
-            self.echo = segment.timestamps.map_or(self.echo, |timestamps| timestamps.value);
+            // net/ipv4/tcp_minisocks.c tcp_check_req() takes only the echo of a SYN,ACK's timestamp.
+            if segment.flags.has(Flags::SYN) || self.machine.state() != State::SynReceived {
+                self.echo = segment.timestamps.map_or(self.echo, |timestamps| timestamps.value);
+            }
             if segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::RST) {
                 self.machine.set_window(segment.window);
             }
         }
         self.adopt()
+    }
+
+    /// The next step is one of those in which the two are known to differ.
+    fn exception(&self, step: &Step) -> Option<Exception> {
+        let Step::Segment(probe) = step else { return None };
+        let (machine, segment) = (&self.machine, self.segment(probe));
+        let kind = Kind::of(&segment);
+        let old_ack = segment.ack.before(machine.snd_una());
+        let repeats_syn = segment.seq == machine.irs() && segment.span() > 1;
+        match machine.state() {
+            State::Established if kind == Kind::Data && segment.seq == machine.rcv_nxt() && old_ack => {
+                Some(Exception::HeaderPrediction)
+            }
+            State::SynReceived if kind == Kind::SynAck && repeats_syn && self.socket.is_none() => {
+                Some(Exception::EarlySocket)
+            }
+            _ => None,
+        }
     }
 
     fn differs(&mut self, step: usize, what: String) {
@@ -184,25 +244,32 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Does the step on the kernel's side.
-    fn act(&mut self, bench: &mut Bench, now: Nanos, step: &Step) -> io::Result<()> {
+    /// Does the step on the kernel's side. False if it cannot be done now: then neither side does it.
+    fn act(&mut self, bench: &mut Bench, now: Nanos, step: &Step) -> io::Result<bool> {
         match step {
             Step::Segment(probe) => bench.inject(self.tuple, &self.segment(probe))?,
+            // A request of the listener before would be answered by this one.
+            Step::Listen | Step::ListenFull
+                if self.listener.is_some() || self.machine.state() == State::SynReceived =>
+            {
+                return Ok(false);
+            }
             Step::Listen => self.listener = Some(socket::listen(self.tuple.local, 64)?),
+            Step::ListenFull => self.listener = Some(self.full(bench)?),
             Step::Unlisten => self.listener = None,
             // The bench has waited, once for all.
             Step::Wait(_) => {}
-            Step::ListenFull => self.listener = Some(self.full(bench)?),
             Step::Connect => {
-                if self.machine.state() == State::Closed {
-                    self.socket = Some(socket::connect(self.tuple.local, self.tuple.peer)?);
+                if self.machine.state() != State::Closed || self.listener.is_some() || self.socket.is_some() {
+                    return Ok(false);
                 }
+                self.socket = Some(socket::connect(self.tuple.local, self.tuple.peer)?);
             }
             Step::Send(_) | Step::Shutdown | Step::Close | Step::CloseUnread | Step::Abort => {
                 self.call(now, step)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Calls that need a socket: done on both sides, or on none.
@@ -227,7 +294,8 @@ impl<'a> Run<'a> {
         }
         let call = if *step == Step::Abort {
             socket::linger_zero(&socket)?;
-            Call::Abort
+            // A mini-socket is another one than the application's.
+            if self.machine.is_mini() { Call::Close } else { Call::Abort }
         } else if socket::has_unread(&socket) {
             Call::CloseUnread
         } else {
@@ -279,12 +347,13 @@ impl<'a> Run<'a> {
                 self.machine.set(Condition::QueueFull, true);
             }
             Step::Unlisten => {
+                if self.machine.state() == State::Listen {
+                    self.call_machine(now, Call::Close);
+                }
                 self.machine.set(Condition::Listener, false);
                 self.machine.set(Condition::QueueFull, false);
             }
-            Step::Connect if self.machine.state() == State::Closed => {
-                self.call_machine(now, Call::Connect);
-            }
+            Step::Connect => self.call_machine(now, Call::Connect),
             _ => {}
         }
         if self.machine.life() != self.life {
@@ -316,7 +385,9 @@ impl<'a> Run<'a> {
         now: Nanos,
         after: Nanos,
     ) -> Option<String> {
-        let replies: Vec<&Segment> = replies.iter().filter(|reply| !is_resent(before, reply)).collect();
+        let is_said = |reply: &Segment| said.iter().any(|segment| segment.flags == reply.flags);
+        let again = |reply: &Segment| is_resent(before, reply) || is_again(before, reply) && !is_said(reply);
+        let replies: Vec<&Segment> = replies.iter().filter(|reply| !again(reply)).collect();
         let same = replies.len() == said.len()
             && replies.iter().zip(said).all(|(kernel, machine)| seen(kernel) == seen(machine));
         if !same {
@@ -335,7 +406,7 @@ impl<'a> Run<'a> {
             return None;
         };
         let low = until.saturating_sub(after) / 1_000_000;
-        let high = (until.saturating_sub(now) + (after - now)) / 1_000_000 + 1;
+        let high = (until.saturating_sub(now) + self.late_start) / 1_000_000 + 1;
         let left = u64::from(found.left_ms);
         (left + TICKS_MS < low || left > high + TICKS_MS)
             .then(|| format!("another timer: the kernel's has {left} ms, the machine's {low} to {high}"))
@@ -348,6 +419,7 @@ impl<'a> Run<'a> {
         if segment.flags.has(Flags::ACK) {
             let _ = write!(text, " ack=next{:+}", segment.ack.since(machine.rcv_nxt()));
         }
+        let _ = write!(text, " win={}", segment.window);
         if segment.length > 0 {
             let _ = write!(text, " len={}", segment.length);
         }

@@ -5,4 +5,6 @@
 )]
 
 mod namespace;
+mod random;
+mod regressions;
 mod rows;

@@ -1,6 +1,6 @@
 //! A network namespace of the test's own, with a TUN device: the test runs itself again inside one.
 
-use lab::differential::{Bench, DEVICE, LOCAL, PEERS, set};
+use lab::differential::{Bench, DEVICE, LOCAL, PEERS, RETRANSMIT_MIN, set};
 use lab::tun::Tun;
 use std::env;
 use std::io::Write;
@@ -66,10 +66,11 @@ fn prepare() -> Bench {
     ip("link set lo up");
     ip(&format!("addr add {LOCAL}/32 dev {DEVICE}"));
     ip(&format!("link set {DEVICE} up"));
-    ip(&format!("route add {PEERS} dev {DEVICE} quickack 1 rto_min 5s"));
+    ip(&format!("route add {PEERS} dev {DEVICE} quickack 1 rto_min {}ms", RETRANSMIT_MIN.as_millis()));
     for (setting, value) in [
         ("net.ipv4.tcp_timestamps", "1"),
         ("net.ipv4.tcp_sack", "0"),
+        ("net.ipv4.tcp_window_scaling", "0"),
         ("net.ipv4.tcp_early_retrans", "0"),
         ("net.ipv4.tcp_recovery", "0"),
         ("net.ipv4.tcp_no_metrics_save", "1"),

@@ -24,16 +24,24 @@ pub enum Condition {
     SeqNotAt,
     /// SEG.SEQ is `rcv_nxt` or lies before it.
     SeqNotAbove,
+    /// SEG.SEQ lies before `rcv_nxt`.
+    SeqBelow,
+    /// SEG.SEQ is the one before `rcv_nxt`: after a FIN, the number of the FIN.
+    SeqOfFin,
     /// No part of the segment lies in the receive window (RFC 9293 section 3.4, `tcp_in_window()`).
     OutOfWindow,
     /// The sequence number is that of the SYN that began this.
     SynAgain,
     /// The segment reaches `rcv_nxt` and goes beyond: it can be taken now.
     InOrder,
+    /// It closes the gap before a FIN that came too early.
+    FinHeld,
     /// It has data beyond `rcv_nxt`.
     NewData,
     /// It ends one behind `rcv_nxt`: the FIN is all that is new.
     OnlyFinNew,
+    /// It has a FIN, too.
+    WithFin,
     /// The connection used timestamps, and the socket remembers the peer's.
     HadTimestamps,
     /// It did not, or this system does not look at them here.
@@ -54,10 +62,16 @@ pub enum Condition {
     NoAck,
     /// Its acknowledgement is not acceptable: of something not sent, or (before ESTABLISHED) not of our SYN.
     AckRefused,
+    /// It acknowledges something so old that no segment on its way can (RFC 5961 section 5.2).
+    AckTooOld,
     /// It acknowledges our FIN.
     AcksFin,
     /// No process owns the socket any more.
     Orphan,
+    /// SYN-RECEIVED is a listener's request, not a socket yet; else SYNs crossed.
+    Request,
+    /// shutdown(WR) was called before the connection was complete.
+    ShutdownPending,
     /// The orphan's FIN-WAIT-2 is kept as a mini-socket, as TIME-WAIT is.
     Mini,
     /// `tcp_rfc1337` is 1.
@@ -74,7 +88,7 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 39] = [
         Self::Listener,
         Self::NoListener,
         Self::QueueFull,
@@ -84,11 +98,15 @@ impl Condition {
         Self::SeqAt,
         Self::SeqNotAt,
         Self::SeqNotAbove,
+        Self::SeqBelow,
+        Self::SeqOfFin,
         Self::OutOfWindow,
         Self::SynAgain,
         Self::InOrder,
+        Self::FinHeld,
         Self::NewData,
         Self::OnlyFinNew,
+        Self::WithFin,
         Self::HadTimestamps,
         Self::NoTimestamps,
         Self::TsNewer,
@@ -99,8 +117,11 @@ impl Condition {
         Self::NewSyn,
         Self::NoAck,
         Self::AckRefused,
+        Self::AckTooOld,
         Self::AcksFin,
         Self::Orphan,
+        Self::Request,
+        Self::ShutdownPending,
         Self::Mini,
         Self::Rfc1337,
         Self::TableFull,
@@ -121,11 +142,15 @@ impl Condition {
             Self::SeqAt => "seq = rcv_nxt",
             Self::SeqNotAt => "seq != rcv_nxt",
             Self::SeqNotAbove => "seq <= rcv_nxt",
+            Self::SeqBelow => "seq < rcv_nxt",
+            Self::SeqOfFin => "seq = rcv_nxt-1",
             Self::OutOfWindow => "out of window",
             Self::SynAgain => "seq = its SYN's",
             Self::InOrder => "in order",
+            Self::FinHeld => "held FIN follows",
             Self::NewData => "new data",
             Self::OnlyFinNew => "only the FIN is new",
+            Self::WithFin => "with FIN",
             Self::HadTimestamps => "had timestamps",
             Self::NoTimestamps => "had no timestamps",
             Self::TsNewer => "ts newer",
@@ -136,8 +161,11 @@ impl Condition {
             Self::NewSyn => "acceptable",
             Self::NoAck => "without ACK",
             Self::AckRefused => "ack not acceptable",
+            Self::AckTooOld => "ack too old",
             Self::AcksFin => "acks the FIN",
             Self::Orphan => "orphan",
+            Self::Request => "request",
+            Self::ShutdownPending => "shutdown pending",
             Self::Mini => "mini-socket",
             Self::Rfc1337 => "tcp_rfc1337",
             Self::TableFull => "TIME-WAIT table full",

@@ -15,6 +15,7 @@ impl Reply {
             Self::SynAck => "SYN,ACK",
             Self::Ack => "ACK",
             Self::LimitedAck => "ACK (limited)",
+            Self::ChallengeAck => "challenge ACK",
             Self::Data => "data",
             Self::Fin => "FIN",
             Self::Probe => "probe",

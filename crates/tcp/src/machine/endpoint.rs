@@ -6,6 +6,8 @@ use crate::profile::linux::{TIME_WAIT_ISN_STEP, orphan_fin_wait_2_lifetime_for};
 use crate::{Flags, Segment, Seq, State, Timestamps};
 
 mod facts;
+mod held;
+mod receive;
 mod residue;
 mod transmit;
 
@@ -20,7 +22,7 @@ const OUT: usize = 4;
 /// A TCP endpoint without I/O and without a clock: segments, calls and timeouts go in, segments come out.
 ///
 /// It keeps the variables of RFC 9293 section 3.3.1 and asks the [table](super::TABLE) what to do. Data is counted,
-/// not kept; what comes out of order is not kept either but asked for again. After each `handle_` the caller takes
+/// not kept; of what comes out of order a dozen pieces. After each `handle_` the caller takes
 /// all of [`Endpoint::poll_transmit`] and looks at [`Endpoint::poll_timeout`].
 ///
 /// ```
@@ -61,14 +63,22 @@ pub struct Endpoint {
     written: Seq,
     /// A FIN goes behind it.
     fin: bool,
-    /// SND.UNA of the segment that set the window, and the window.
-    window_at: Seq,
+    /// SND.WL1, the number of the segment that set the window, and the window.
+    window_seq: Seq,
     window: u32,
+    /// The largest window that the peer announced.
+    max_window: u32,
+    /// How many numbers the peer has acknowledged.
+    acknowledged: u32,
     irs: Seq,
     rcv_nxt: Seq,
     /// RCV.NXT as the last segment that left acknowledged it; Linux's `rcv_wup`.
     acked: Seq,
     rcv_window: u16,
+    /// What came before its turn.
+    held: held::Held,
+    /// Something received, if only a FIN, was not read yet.
+    unread: bool,
     /// The most data in a segment.
     mss: u32,
     /// Timestamps are offered; the clock ticks a millisecond, from here.
@@ -78,6 +88,10 @@ pub struct Endpoint {
     ts_recent_at: Nanos,
     orphan: bool,
     mini: bool,
+    /// In SYN-RECEIVED: a listener's request.
+    request: bool,
+    /// In SYN-RECEIVED: shutdown(WR) was called.
+    shutdown_pending: bool,
     entered_time_wait: Nanos,
     /// When the last ACK to something unacceptable was sent.
     last_invalid: Option<Nanos>,
@@ -128,12 +142,16 @@ impl Endpoint {
             nxt: zero,
             written: zero,
             fin: false,
-            window_at: zero,
+            window_seq: zero,
             window: 0,
+            max_window: 0,
+            acknowledged: 0,
             irs: zero,
             rcv_nxt: zero,
             acked: zero,
             rcv_window: u16::MAX,
+            held: held::Held::NOTHING,
+            unread: false,
             mss: 1_460,
             timestamps: None,
             had_timestamps: false,
@@ -141,6 +159,8 @@ impl Endpoint {
             ts_recent_at: 0,
             orphan: false,
             mini: false,
+            request: false,
+            shutdown_pending: false,
             entered_time_wait: 0,
             last_invalid: None,
             retransmit_at: None,
@@ -268,16 +288,21 @@ impl Endpoint {
         }
         let Some(row) = self.row(now, Event::Call(call), None) else { return };
         match call {
-            Call::Connect => self.open(if reuses {
-                // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
-                self.nxt.plus(TIME_WAIT_ISN_STEP.value)
-            } else {
-                self.next_iss
-            }),
-            Call::ShutdownWrite => self.fin |= matches!(row.reply, Reply::Fin),
+            // net/ipv4/tcp_ipv4.c tcp_twsk_unique(): it goes on from the old numbers, and remembers the timestamp.
+            Call::Connect if reuses => self.open(self.nxt.plus(TIME_WAIT_ISN_STEP.value)),
+            Call::Connect => {
+                self.ts_recent = 0;
+                self.open(self.next_iss);
+            }
+            Call::ShutdownWrite => {
+                self.fin |= matches!(row.reply, Reply::Fin);
+                self.shutdown_pending |= self.state == State::SynReceived;
+            }
             Call::Close => {
                 self.fin |= matches!(row.reply, Reply::Fin);
                 self.orphan = true;
+                self.shutdown_pending = false;
+                self.unread = false;
             }
             Call::Listen => self.set(Condition::Listener, true),
             Call::Send | Call::CloseUnread | Call::Abort => {}
@@ -289,8 +314,12 @@ impl Endpoint {
     pub fn handle_segment(&mut self, now: Nanos, segment: &Segment) {
         let Some(row) = self.row(now, Event::Segment(Kind::of(segment)), Some(segment)) else { return };
         let bad_ack = self.state == State::SynSent && row.reply == Reply::Rst;
+        let was_pending = self.shutdown_pending;
         self.take(now, row, segment);
         self.apply(now, row, Some(segment));
+        if was_pending && !self.shutdown_pending && matches!(Kind::of(segment), Kind::Data | Kind::Fin) {
+            self.handle_segment(now, segment);
+        }
         if bad_ack
             && self.retransmits == 0
             && let Some(soon) = self.stack.bad_ack_resends_syn
@@ -356,8 +385,13 @@ impl Endpoint {
         self.una = iss;
         self.nxt = iss.plus(1);
         self.written = self.nxt;
-        self.window_at = self.nxt;
         self.window = 0;
+        self.max_window = 0;
+        self.acknowledged = 0;
+        self.request = false;
+        self.shutdown_pending = false;
+        self.unread = false;
+        self.held.clear();
         self.fin = false;
         self.orphan = false;
         self.mini = false;
@@ -367,109 +401,11 @@ impl Endpoint {
         self.retransmit_at = None;
     }
 
-    /// Takes from a segment what the row lets in: acknowledgement, window, data, FIN, timestamp.
-    fn take(&mut self, now: Nanos, row: &Row, segment: &Segment) {
-        let holds = |condition| self.fact(now, condition, Some(segment));
-        match (self.state, row.after(self.state)) {
-            (State::Closed | State::Listen | State::TimeWait, State::SynReceived) => {
-                let iss = if self.state == State::TimeWait {
-                    self.nxt.plus(TIME_WAIT_ISN_STEP.value)
-                } else {
-                    self.next_iss
-                };
-                self.open(iss);
-                self.synchronize(now, segment);
-            }
-            (State::SynSent, State::SynReceived) => self.synchronize(now, segment),
-            (State::SynSent, State::Established) => {
-                self.synchronize(now, segment);
-                self.acknowledged(now, segment);
-            }
-            (State::SynReceived, State::Established) if Kind::of(segment) == Kind::SynAck => {
-                self.acknowledged(now, segment);
-            }
-            (State::TimeWait, _) => {
-                let quiet = row.timer == TimerAction::TimeWait && row.reply == Reply::Nothing;
-                if quiet {
-                    self.hear(now, segment);
-                } else if self.stack.ignored_reset_restarts
-                    && holds(Condition::Rfc1337)
-                    && Kind::of(segment) == Kind::Rst
-                    && holds(Condition::SeqAt)
-                    && !holds(Condition::PawsRejects)
-                {
-                    self.linger_at = Some(now.saturating_add(nanos(self.stack.time_wait)));
-                }
-            }
-            (State::FinWait2, to) if self.mini => {
-                if to == State::TimeWait {
-                    self.rcv_nxt = segment.end();
-                    self.hear(now, segment);
-                }
-            }
-            (State::Closed | State::Listen | State::SynSent, _) => {}
-            _ => {
-                let talks = matches!(Kind::of(segment), Kind::Ack | Kind::Data | Kind::Fin);
-                let refused = [Condition::NoAck, Condition::OutOfWindow, Condition::AckRefused];
-                let late = holds(Condition::PawsRejects) && !holds(Condition::SeqAt);
-                let waits = self.state == State::SynReceived && row.to.is_none();
-                if !talks || late || waits || refused.into_iter().any(holds) {
-                    return;
-                }
-                let (in_order, reaches) = (holds(Condition::InOrder), !self.rcv_nxt.before(segment.seq));
-                if reaches {
-                    self.hear(now, segment);
-                }
-                self.acknowledged(now, segment);
-                // Nothing follows the peer's FIN.
-                let open = matches!(
-                    self.state,
-                    State::SynReceived | State::Established | State::FinWait1 | State::FinWait2
-                );
-                if in_order && open {
-                    self.rcv_nxt = segment.end();
-                }
-            }
-        }
-    }
-
-    fn synchronize(&mut self, now: Nanos, segment: &Segment) {
-        self.irs = segment.seq;
-        // Data in a SYN is not taken (no TCP Fast Open).
-        self.rcv_nxt = segment.seq.plus(1);
-        self.acked = self.rcv_nxt;
-        self.window = u32::from(segment.window);
-        self.had_timestamps = self.timestamps.is_some() && segment.timestamps.is_some();
-        self.hear(now, segment);
-    }
-
-    /// Remembers its timestamp.
-    fn hear(&mut self, now: Nanos, segment: &Segment) {
-        if let (true, Some(timestamps)) = (self.had_timestamps, segment.timestamps) {
-            self.ts_recent = timestamps.value;
-            self.ts_recent_at = now;
-        }
-    }
-
-    fn acknowledged(&mut self, now: Nanos, segment: &Segment) {
-        if self.una.before(segment.ack) {
-            self.una = segment.ack;
-            self.retransmits = 0;
-            self.retransmit_at = None;
-            if self.una.before(self.nxt) {
-                self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
-            }
-        }
-        if !segment.ack.before(self.window_at) {
-            self.window_at = segment.ack;
-            self.window = u32::from(segment.window);
-        }
-    }
-
     /// Goes where the row leads, sets its timer, answers.
     fn apply(&mut self, now: Nanos, row: &'static Row, segment: Option<&Segment>) {
         let from = self.state;
         self.applied = Some(row);
+        let by_mini = self.is_mini();
         self.state = row.after(from);
         match row.timer {
             TimerAction::Keep => {}
@@ -477,13 +413,17 @@ impl Endpoint {
             TimerAction::TimeWait => {
                 if from != State::TimeWait {
                     self.entered_time_wait = now;
-                    self.last_invalid = None;
+                    if !self.mini {
+                        self.last_invalid = None;
+                    }
                 }
                 self.mini = false;
                 self.orphan = true;
                 self.linger_at = Some(now.saturating_add(nanos(self.stack.time_wait)));
             }
-            TimerAction::FinWait2 => self.wait_for_fin(now),
+            TimerAction::FinWait2 => {
+                self.wait_for_fin(now, segment.is_some_and(|segment| segment.flags.has(Flags::FIN)));
+            }
         }
         match self.state {
             State::Closed | State::Listen | State::FinWait2 | State::TimeWait => {
@@ -498,17 +438,21 @@ impl Endpoint {
             self.fin = false;
             self.linger_at = None;
         }
-        self.answer(now, row.reply, segment, from);
+        self.answer(now, row.reply, segment, from, by_mini);
     }
 
     /// An orphan in FIN-WAIT-2 does not wait for ever (net/ipv4/tcp.c tcp_close(), tcp_rcv_state_process()).
-    fn wait_for_fin(&mut self, now: Nanos) {
+    /// Where a FIN came along, out of order, the full socket stays to see it again.
+    fn wait_for_fin(&mut self, now: Nanos, saw_fin: bool) {
         let Some(timeout) = self.stack.fin_timeout.filter(|_| self.orphan) else { return };
         if !self.stack.mini_fin_wait_2 {
             self.linger_at = Some(now.saturating_add(nanos(timeout)));
             return;
         }
-        self.mini = timeout <= self.stack.time_wait;
+        self.mini = timeout <= self.stack.time_wait && !saw_fin;
+        if self.mini {
+            self.last_invalid = None;
+        }
         let first = self.beyond_time_wait().unwrap_or(nanos(timeout));
         self.linger_at = Some(now.saturating_add(first));
     }

@@ -88,7 +88,7 @@ const fn can_be(reply: Reply, kind: Kind) -> bool {
         Reply::Nothing => false,
         Reply::Syn => matches!(kind, Kind::Syn),
         Reply::SynAck => matches!(kind, Kind::SynAck),
-        Reply::Ack | Reply::LimitedAck | Reply::Probe => matches!(kind, Kind::Ack),
+        Reply::Ack | Reply::LimitedAck | Reply::ChallengeAck | Reply::Probe => matches!(kind, Kind::Ack),
         Reply::Data => matches!(kind, Kind::Data),
         Reply::Fin => matches!(kind, Kind::Fin | Kind::Data),
         Reply::Rst | Reply::Abort => matches!(kind, Kind::Rst),

@@ -56,7 +56,7 @@ impl Stack {
         invalid_ratelimit: Some(linux::INVALID_RATELIMIT.value),
         time_wait_reads_timestamps: true,
         ignored_reset_restarts: false,
-        quiet_about_unsent: true,
+        quiet_about_unsent: false,
         bad_ack_resends_syn: Some(linux::BAD_ACK_RESENDS_SYN.value),
         retransmit: linux::RETRANSMIT_MIN.value,
         retransmit_syn: linux::RETRANSMIT_SYN.value,
@@ -70,8 +70,12 @@ impl Stack {
     };
 
     /// Linux 5.6 to 6.6: PAWS remembers for 24 days.
-    pub const LINUX_5_6: Self =
-        Self { name: "Linux 5.6", paws_forgets: linux::PAWS_FORGETS_BEFORE_6_7.value, ..Self::LINUX };
+    pub const LINUX_5_6: Self = Self {
+        name: "Linux 5.6",
+        quiet_about_unsent: true,
+        paws_forgets: linux::PAWS_FORGETS_BEFORE_6_7.value,
+        ..Self::LINUX
+    };
 
     /// Linux 4.12 to 5.5: the client's SYN goes out again after the usual second.
     pub const LINUX_4_12: Self = Self { name: "Linux 4.12", bad_ack_resends_syn: None, ..Self::LINUX_5_6 };

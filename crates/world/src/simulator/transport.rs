@@ -546,7 +546,7 @@ fn account(
             _ => {}
         }
     }
-    if row.reply == Reply::LimitedAck {
+    if matches!(row.reply, Reply::LimitedAck | Reply::ChallengeAck) {
         let is_syn = segment.is_some_and(|segment| segment.flags.has(Flags::SYN));
         let is_reset = segment.is_some_and(|segment| segment.flags.has(Flags::RST));
         match before {

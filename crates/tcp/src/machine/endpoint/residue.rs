@@ -55,6 +55,7 @@ impl Endpoint {
         endpoint.una = residue.snd_nxt;
         endpoint.written = Seq::new(residue.snd_nxt.number().wrapping_sub(1));
         endpoint.rcv_nxt = residue.rcv_nxt;
+        endpoint.acked = residue.rcv_nxt;
         endpoint.timestamps = residue.timestamps;
         endpoint.had_timestamps = residue.heard.is_some();
         (endpoint.ts_recent, endpoint.ts_recent_at) = residue.heard.unwrap_or_default();

@@ -25,7 +25,7 @@ impl Endpoint {
             return None;
         }
         let unsent = self.written.since(self.nxt);
-        let room = self.window_at.plus(self.window).since(self.nxt);
+        let room = self.una.plus(self.window).since(self.nxt);
         if room <= 0 || unsent < 0 || unsent == 0 && !self.fin {
             return None;
         }
@@ -58,8 +58,15 @@ impl Endpoint {
     }
 
     /// Puts the answer of a row on its way. `from` is the state in which the event met it.
-    pub(super) fn answer(&mut self, now: Nanos, reply: Reply, to: Option<&Segment>, from: State) {
-        let segment = match reply {
+    pub(super) fn answer(
+        &mut self,
+        now: Nanos,
+        reply: Reply,
+        to: Option<&Segment>,
+        from: State,
+        by_mini: bool,
+    ) {
+        let mut segment = match reply {
             // What is new goes out by itself; what was sent already goes again.
             Reply::Data | Reply::Fin if to.is_none() && self.una.before(self.nxt) && self.retransmits > 0 => {
                 let Some(segment) = self.oldest(now) else { return };
@@ -70,14 +77,19 @@ impl Endpoint {
                 self.arm(now);
                 self.plain(now, Flags::SYN, self.iss, Seq::new(0))
             }
+            // net/ipv4/tcp_minisocks.c tcp_check_req(): a repeated SYN.
+            Reply::SynAck if from == State::SynReceived && to.is_some() && self.is_limited(now, to) => return,
             Reply::SynAck => {
                 self.arm(now);
                 self.plain(now, Flags::SYN.with(Flags::ACK), self.iss, self.rcv_nxt)
             }
             Reply::LimitedAck if self.is_limited(now, to) => return,
+            Reply::ChallengeAck if self.is_limited(now, None) => return,
             // net/ipv4/tcp_timer.c tcp_keepalive_timer(): not while something is in flight or waits to be.
             Reply::Probe if self.una != self.nxt || self.written.since(self.nxt) > 0 => return,
-            Reply::Ack | Reply::LimitedAck => self.plain(now, Flags::ACK, self.nxt, self.rcv_nxt),
+            Reply::Ack | Reply::LimitedAck | Reply::ChallengeAck => {
+                self.plain(now, Flags::ACK, self.nxt, self.rcv_nxt)
+            }
             Reply::Probe => self.plain(now, Flags::ACK, self.una.plus(u32::MAX), self.rcv_nxt),
             Reply::Abort => {
                 debug_assert!(from != State::Closed, "nothing to abort");
@@ -93,15 +105,32 @@ impl Endpoint {
                 }
             }
         };
+        // The last ACK before TIME-WAIT is still the full socket's.
+        if self.is_mini() && !by_mini && !self.had_timestamps {
+            segment.timestamps = None;
+        }
+        self.queue(segment);
+    }
+
+    fn queue(&mut self, segment: Segment) {
         if let Some(free) = self.out.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(segment);
         }
     }
 
+    /// Sends the FIN when nothing was sent before it.
+    pub(super) fn send_fin(&mut self, now: Nanos) {
+        let fin = self.piece(now, self.nxt, 0, true);
+        self.nxt = fin.end();
+        self.arm(now);
+        self.queue(fin);
+    }
+
     /// net/ipv4/tcp_input.c tcp_oow_rate_limited(): a SYN or a segment without data is answered once in a while.
+    /// None: whatever it is, tcp_send_challenge_ack().
     fn is_limited(&mut self, now: Nanos, to: Option<&Segment>) -> bool {
         let Some(limit) = self.stack.invalid_ratelimit else { return false };
-        let counts = to.is_some_and(|segment| segment.flags.has(Flags::SYN) || segment.span() == 0);
+        let counts = to.is_none_or(|segment| segment.flags.has(Flags::SYN) || segment.span() == 0);
         if !counts {
             return false;
         }
@@ -135,14 +164,17 @@ impl Endpoint {
     }
 
     fn plain(&self, now: Nanos, flags: Flags, seq: Seq, ack: Seq) -> Segment {
-        let offers = self.had_timestamps || flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+        // Who called has offered them, and does so again if SYNs crossed.
+        let offers = if self.is_mini() {
+            // net/ipv4/tcp_ipv4.c tcp_v4_timewait_ack(): where there is one to echo.
+            self.timestamps.is_some() && self.ts_recent != 0
+        } else {
+            self.had_timestamps || flags.has(Flags::SYN) && !self.request
+        };
         let timestamps = self.timestamps.filter(|_| offers).map(|at_start| {
             #[expect(clippy::cast_possible_truncation, reason = "a timestamp wraps (RFC 7323 section 5.4)")]
             let ticks = (now / 1_000_000) as u32;
-            Timestamps {
-                value: at_start.wrapping_add(ticks),
-                echo: if self.had_timestamps { self.ts_recent } else { 0 },
-            }
+            Timestamps { value: at_start.wrapping_add(ticks), echo: self.ts_recent }
         });
         Segment { flags, seq, ack, length: 0, window: self.rcv_window, timestamps }
     }

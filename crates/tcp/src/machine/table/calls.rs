@@ -38,7 +38,8 @@ pub(super) const ROWS: [Row; 31] = [
     // shutdown(SHUT_WR).
     on(&[Established], SHUTDOWN, &[]).to(FinWait1).reply(Reply::Fin).source(TCP_SHUTDOWN),
     on(&[CloseWait], SHUTDOWN, &[]).to(LastAck).reply(Reply::Fin).source(TCP_SHUTDOWN),
-    on(&[SynReceived], SHUTDOWN, &[]).to(FinWait1).reply(Reply::Fin).source(TCP_SHUTDOWN),
+    on(&[SynReceived], SHUTDOWN, &[])
+        .source("RFC 9293 section 3.10.4; net/ipv4/tcp.c tcp_shutdown(): put off until ESTABLISHED"),
     on(&[SynSent], SHUTDOWN, &[]).to(Closed).source("net/ipv4/tcp.c tcp_shutdown(), new_state[]"),
     on(&[FinWait1, FinWait2, Closing, LastAck, TimeWait], SHUTDOWN, &[]).source(TCP_SHUTDOWN),
     // close(): the socket becomes an orphan.

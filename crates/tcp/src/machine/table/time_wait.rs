@@ -38,7 +38,7 @@ const fn old(when: &'static [If], number: &'static str) -> Row {
     on(&[TimeWait], SYN, when).reply(Reply::LimitedAck).source(MINI).number(number)
 }
 
-pub(super) const ROWS: [Row; 55] = [
+pub(super) const ROWS: [Row; 58] = [
     old(&[If::PawsRejects], "4").timer(RESTART),
     // Measured: no limit on these.
     old(&[If::NewSyn, If::NoListener], "9").reply(Reply::Ack).source(NOBODY),
@@ -46,6 +46,10 @@ pub(super) const ROWS: [Row; 55] = [
         .to(Closed)
         .source("net/ipv4/tcp_input.c tcp_conn_request(), before 4.12: PAWSPassive")
         .number("10r"),
+    on(&[TimeWait], SYN, &[If::NewSyn, If::WithFin])
+        .to(Closed)
+        .source("net/ipv4/tcp_input.c tcp_rcv_state_process(): LISTEN drops a SYN with FIN")
+        .number("10f"),
     on(&[TimeWait], SYN, &[If::NewSyn, If::QueueFull]).to(Closed).source(FULL).number("10"),
     new(&[If::HadTimestamps, If::SeqAbove, If::TsNotOlder], "1"),
     new(&[If::HadTimestamps, If::SeqNotAbove, If::TsNewer], "2"),
@@ -71,11 +75,7 @@ pub(super) const ROWS: [Row; 55] = [
         .source(MINI)
         .number("15a"),
     on(&[TimeWait], FIN, &[If::NoAck]).reply(Reply::LimitedAck).source(MINI).number("15a"),
-    on(&[TimeWait], FIN, &[If::SeqNotAbove, If::SeqNotAt])
-        .reply(Reply::LimitedAck)
-        .timer(RESTART)
-        .source(LATE)
-        .number("15"),
+    on(&[TimeWait], FIN, &[If::SeqBelow]).reply(Reply::LimitedAck).timer(RESTART).source(LATE).number("15"),
     on(&[TimeWait], FIN, &[]).reply(Reply::LimitedAck).timer(RESTART).source(LATE).number("16"),
     on(&[TimeWait], DATA, &[If::NoAck, If::PawsRejects])
         .reply(Reply::LimitedAck)
@@ -99,9 +99,15 @@ pub(super) const ROWS: [Row; 55] = [
     // The orphan's FIN-WAIT-2. Its timer is never restarted.
     half(SYN, &[If::Mini, If::PawsRejects]).reply(Reply::LimitedAck).number("F2"),
     half(SYN, &[If::Mini, If::OutOfWindow]).reply(Reply::LimitedAck).number("F2"),
+    half(SYN, &[If::Mini, If::SeqBelow]).number("F6"),
     half(SYN, &[If::Mini]).to(Closed).reply(Reply::Rst).number("F1"),
     half(SYN_ACK, &[If::Mini, If::PawsRejects]).reply(Reply::LimitedAck).number("F2"),
     half(SYN_ACK, &[If::Mini, If::OutOfWindow]).reply(Reply::LimitedAck).number("F2"),
+    half(SYN_ACK, &[If::Mini, If::SeqBelow, If::OnlyFinNew])
+        .to(TimeWait)
+        .reply(Reply::Ack)
+        .timer(RESTART)
+        .number("F3"),
     half(SYN_ACK, &[If::Mini]).to(Closed).reply(Reply::Rst).number("F1"),
     half(FIN, &[If::Mini, If::PawsRejects]).reply(Reply::LimitedAck).number("F5"),
     half(FIN, &[If::Mini, If::OutOfWindow]).reply(Reply::LimitedAck).number("F5"),

@@ -1,0 +1,56 @@
+//! Sequences by chance, each on the kernel and on the machine.
+
+use crate::namespace::in_namespace;
+use lab::differential::{Sequence, random, shrink};
+use std::collections::BTreeMap;
+use std::env;
+use std::time::Instant;
+
+/// Sequences that run side by side.
+const BATCH: u64 = 500;
+/// So many differences are shrunk and shown.
+const SHOWN: usize = 25;
+
+fn number(name: &str, default: u64) -> u64 {
+    let text = env::var(name).unwrap_or_default();
+    if text.is_empty() { default } else { text.parse().unwrap_or_else(|_| panic!("{name} is a number")) }
+}
+
+/// `LASTACK_SEQUENCES` of them, from the seed `LASTACK_SEED` on.
+#[test]
+fn random_sequences() {
+    in_namespace("random::random_sequences", |mut bench| {
+        let (count, first) = (number("LASTACK_SEQUENCES", 10_000), number("LASTACK_SEED", 1));
+        let start = Instant::now();
+        let (mut steps, mut wrong, mut exceptions) = (0, Vec::new(), BTreeMap::new());
+        for begin in (first..first + count).step_by(usize::try_from(BATCH).expect("small")) {
+            let seeds = begin..(begin + BATCH).min(first + count);
+            let sequences: Vec<Sequence> = seeds.clone().map(random).collect();
+            let outcomes = bench.run(&sequences).expect("the kernel answers");
+            for ((seed, sequence), outcome) in seeds.zip(sequences).zip(outcomes) {
+                steps += outcome.rows.len();
+                if let Some(exception) = outcome.exception {
+                    *exceptions.entry(exception).or_insert(0_u64) += 1;
+                }
+                if let Some(difference) = outcome.difference {
+                    wrong.push((seed, sequence, difference));
+                }
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "{count} sequences, {steps} steps, {seconds:.1} s: {:.0} sequences a second",
+            count as f64 / seconds
+        );
+        println!("ended early: {exceptions:?}");
+        for (seed, sequence, first) in wrong.iter().take(SHOWN) {
+            let small = shrink(&mut bench, sequence).expect("the kernel answers");
+            let outcome = bench.run(std::slice::from_ref(&small)).expect("the kernel answers").remove(0);
+            match outcome.difference {
+                Some(difference) => println!("seed {seed}, shrunk:\n{small}{difference}"),
+                None => println!("seed {seed}: not again when alone\n{sequence}{first}"),
+            }
+        }
+        assert_eq!(wrong.len(), 0, "differences in {count} sequences");
+    });
+}

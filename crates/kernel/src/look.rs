@@ -403,6 +403,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_look_ends_when_it_is_told_and_not_before_it_began() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let asked = AtomicU32::new(0);
+        let options = Options { duration: Duration::from_secs(3_600), ..Options::default() };
+        let case = look_while(&options, || asked.fetch_add(1, Ordering::Relaxed) < 3).expect("a look");
+        assert_eq!(asked.into_inner(), 4);
+        assert!(case.namespaces[0].counters.watched());
+    }
+
+    #[test]
     fn nobody_is_told_to_do_what_was_just_done() {
         assert!(how_to_see_openers(Duration::from_secs(1)).contains("--for 10s"));
         assert!(!how_to_see_openers(Duration::from_secs(10)).contains("--for"));

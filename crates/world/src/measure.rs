@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 /// | `CLIENT.failed.CALL.ERRNO` | calls that failed: `load.failed.connect.EADDRNOTAVAIL`; `EOF` where an answer ended early |
 /// | `CLIENT.per_second` | connections made a second |
 /// | `CLIENT.connect_us.p50`, `.p90`, `.p99`, `.max` | how long connect() took, microseconds |
+/// | `CLIENT.connect_us.tenth1` to `.tenth10` | the median of connect() in each tenth of them, in the order in which they began |
 /// | `CLIENT.cpu_us` | processor time of one connect(), microseconds, on average |
+/// | `SERVER.failed.bind.ERRNO` | a restart that failed |
 /// | `PROXY.upstream` | connections a proxy made to its upstream |
 /// | `PROXY.failed.CALL.ERRNO`, `SERVER.failed.bind.EADDRINUSE` | calls that failed there |
 /// | `probe.NAME.reply`, `.after`, `.timer` | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |

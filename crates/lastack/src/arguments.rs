@@ -23,9 +23,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Doctor(Doctor),
     Read(Read),
-    Explain(Explain),
-    #[command(subcommand, hide = true)]
     Lab(Lab),
+    Explain(Explain),
     Completions(Completions),
     Man(Man),
 }
@@ -119,19 +118,24 @@ turned by !, grouped by ( ). ~ asks whether a text contains another. docs/read.m
 Exit status: 0 nothing is wrong, 1 a rule found something (a warning or an error; with --filter, among the connections
 taken; with --json, too), 2 nothing could be read. With --connection: 0 if there is such a connection, else 2.";
 
-/// Explains a rule, or lists the rules
+/// Shows an incident and its cures on a real kernel, in namespaces of its own, and in virtual time
+///
+/// A scenario is a small world: hosts, servers, clients, proxies, and what goes wrong; its variants are cures. On the
+/// kernel it runs in network namespaces that end with it; nothing of the host is touched.
 #[derive(Debug, Args)]
-pub(crate) struct Explain {
-    /// The rule; all are listed without it
-    #[arg(value_name = "RULE", value_parser = rule_names(), hide_possible_values = true)]
-    pub(crate) rule: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: Output,
+pub(crate) struct Lab {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
 }
 
-/// Runs incidents in a laboratory
 #[derive(Debug, Subcommand)]
-pub(crate) enum Lab {
+pub(crate) enum LabCommand {
+    /// Lists the scenarios
+    List(LabList),
+    /// Shows a scenario: what it is about, its variants, and its file
+    Show(LabShow),
+    /// Runs scenarios
+    Run(LabRun),
     /// Is the stage of a variant; started by `lab run`, in namespaces of its own
     #[command(hide = true)]
     Stage,
@@ -141,17 +145,73 @@ pub(crate) enum Lab {
         /// What it is called
         name: String,
     },
-    /// Runs one variant of a scenario's file on the kernel, and prints what came out as JSON
-    #[command(hide = true)]
-    Play {
-        /// The scenario
-        file: PathBuf,
-        /// The variant
-        variant: String,
-        /// Keep the case and the captures of each host in this folder
-        #[arg(long, value_name = "DIR")]
-        keep: Option<PathBuf>,
-    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabList {
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabShow {
+    /// The scenario: a name of the list, or a file
+    #[arg(value_name = "NAME|FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) name: String,
+    /// Print the file as it is, to be copied and changed
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) file: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = LAB_HELP)]
+pub(crate) struct LabRun {
+    /// The scenarios: names of the list, or files
+    #[arg(value_name = "NAME|FILE", value_hint = ValueHint::FilePath, required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+    /// Run all of the list
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// Run the first variant and this one only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) remedy: Option<String>,
+    /// Where to run
+    #[arg(long, value_name = "STAGE", default_value = "both")]
+    pub(crate) on: On,
+    /// Keep the case and the captures of each host in this folder, for `doctor --case` and `read`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Where a scenario is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    /// On this machine's kernel, in namespaces
+    Kernel,
+    /// In virtual time
+    Simulator,
+    /// On both, compared
+    Both,
+}
+
+const LAB_HELP: &str = "\
+With --json one line for each scenario and variant. docs/scenarios.md has the language of scenarios.
+
+Exit status: 0 all was as expected, 1 something was not, 2 it could not be run. A variant that lacks a program or a
+privilege is skipped, with its reason.";
+
+/// Explains a rule, or lists the rules
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The rule; all are listed without it
+    #[arg(value_name = "RULE", value_parser = rule_names(), hide_possible_values = true)]
+    pub(crate) rule: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Prints completions for a shell
@@ -263,7 +323,7 @@ fn help_command(error: &clap::Error) -> String {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
-    let commands = ["doctor", "read", "explain", "completions", "man"];
+    let commands = ["doctor", "read", "lab", "explain", "completions", "man"];
     let words = usage.split_whitespace().find(|word| commands.contains(word));
     words.map_or_else(|| "lastack --help".to_owned(), |command| format!("lastack {command} --help"))
 }

@@ -9,7 +9,7 @@ mod completions;
 mod doctor;
 mod explain;
 mod filter;
-mod lab_stage;
+mod lab;
 mod look_length;
 mod man;
 mod mapped;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(options),
         Command::Read(options) => read::run(options),
         Command::Explain(options) => explain::run(options),
-        Command::Lab(options) => lab_stage::run(options),
+        Command::Lab(options) => lab::run(options),
         Command::Completions(options) => completions::run(options),
         Command::Man(options) => man::run(options),
     };

@@ -31,6 +31,8 @@ pub struct VariantPart {
     pub findings: Vec<String>,
     /// What is not as expected, a sentence each.
     pub wrong: Vec<String>,
+    /// What the reader of the numbers should know, a sentence each.
+    pub notes: Vec<String>,
     /// How the simulator compares with the kernel, if both ran.
     pub compared: Option<String>,
     /// Why it did not run.
@@ -182,6 +184,9 @@ fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<
     pen.flow(&[(paint, &lead)], 4, (Paint::Plain, &said.join("; ")))?;
     for wrong in &variant.wrong {
         pen.flow(&[(Paint::Error, "    wrong: ")], 6, (Paint::Plain, wrong))?;
+    }
+    for note in &variant.notes {
+        pen.flow(&[(Paint::Note, "    note: ")], 6, (Paint::Plain, note))?;
     }
     Ok(())
 }

@@ -1,0 +1,314 @@
+//! `lastack lab run`: each variant on each stage, held against what was expected and against each other.
+
+use super::found::{self, Found};
+use super::progress::Progress;
+use super::{kernel, show, simulator};
+use crate::arguments::{LabRun, On};
+use crate::{Outcome as Exit, screen};
+use anyhow::bail;
+use report::{ExperimentPage, ScenarioSum, StageRow, VariantPart};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::ExitCode;
+use world::Measures;
+use world::scenario::{Scenario, Stage, Variant, World};
+use world::verdict::{self, Findings, Outcome, Verdict};
+
+/// How it went on one stage.
+pub(super) enum Ran {
+    /// To its end.
+    Done {
+        outcome: Outcome,
+        /// What the reader of the numbers should know.
+        notes: Vec<String>,
+    },
+    /// Not here, because of this.
+    Skipped(String),
+}
+
+/// One line of `--json`: a variant.
+#[derive(Serialize)]
+struct Line<'a> {
+    scenario: &'a str,
+    variant: &'a str,
+    on: &'static str,
+    measured: Option<&'a Measures>,
+    predicted: Option<&'a Measures>,
+    /// Names of rules, each once; of the kernel if it ran.
+    findings: BTreeSet<&'a str>,
+    expected: BTreeSet<&'a str>,
+    findings_by_host: &'a Findings,
+    expected_by_host: &'a Findings,
+    /// What is not as expected, a sentence each.
+    wrong: &'a [String],
+    notes: &'a [String],
+    passed: bool,
+    skipped: Option<&'a str>,
+}
+
+/// A variant that was tried.
+struct Tried {
+    part: VariantPart,
+    sum: ScenarioSum,
+    outcomes: BTreeMap<Stage, Outcome>,
+    skipped: Option<String>,
+}
+
+pub(super) fn run(options: &LabRun) -> Exit {
+    let found: Vec<Found> = if options.all {
+        world::collection::names().map(found::find).collect::<Result<_, _>>()?
+    } else {
+        options.names.iter().map(|name| found::find(name)).collect::<Result<_, _>>()?
+    };
+    if let Some(remedy) = &options.remedy
+        && let Some(without) = found.iter().find(|found| found.scenario.variant(remedy).is_none())
+    {
+        let known: Vec<&str> = without.scenario.variants.iter().map(|variant| variant.name.as_str()).collect();
+        bail!("{} has no variant `{remedy}`; it has {}", without.scenario.name, known.join(", "));
+    }
+    let total = found.iter().map(|found| wanted(options, &found.scenario).count()).sum();
+    let progress = Progress::new(total);
+    let mut sums = Vec::new();
+    let mut passed = true;
+    for found in &found {
+        let (sum, ok) = scenario(options, found, &progress)?;
+        sums.push(sum);
+        passed &= ok;
+    }
+    progress.end();
+    if !options.output.json && sums.len() > 1 {
+        let mut text = Vec::new();
+        report::write_sums(&sums, &mut text, screen::style(options.output.color))?;
+        screen::print(&text)?;
+    }
+    Ok(ExitCode::from(u8::from(!passed)))
+}
+
+/// The variants that are to run, with their place.
+fn wanted<'a>(options: &LabRun, scenario: &'a Scenario) -> impl Iterator<Item = &'a Variant> {
+    let remedy = options.remedy.clone();
+    scenario.variants.iter().enumerate().filter_map(move |(place, variant)| {
+        let taken = remedy.as_ref().is_none_or(|remedy| place == 0 || variant.name == *remedy);
+        taken.then_some(variant)
+    })
+}
+
+/// The stages that were asked for and that the variant has.
+fn stages(options: &LabRun, variant: &Variant) -> Vec<Stage> {
+    let asked: &[Stage] = match options.on {
+        On::Kernel => &[Stage::Kernel],
+        On::Simulator => &[Stage::Simulator],
+        On::Both => &[Stage::Kernel, Stage::Simulator],
+    };
+    asked.iter().copied().filter(|stage| variant.on.contains(stage)).collect()
+}
+
+fn scenario(
+    options: &LabRun,
+    found: &Found,
+    progress: &Progress,
+) -> anyhow::Result<(ScenarioSum, bool)> {
+    let scenario = &found.scenario;
+    let mut page = ExperimentPage {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        ..ExperimentPage::default()
+    };
+    let on: Vec<&str> = scenario.on.iter().copied().map(show::name).collect();
+    let mut sum = ScenarioSum { name: scenario.name.clone(), on: on.join(", "), ..ScenarioSum::default() };
+    let mut by_stage: BTreeMap<Stage, BTreeMap<String, Outcome>> = BTreeMap::new();
+    for variant in wanted(options, scenario) {
+        progress.at(&scenario.name, &variant.name);
+        let keep = options.keep.as_deref();
+        let keep = keep.map(|folder| folder.join(&scenario.name).join(&variant.name));
+        let tried = try_variant(options, found, variant, keep.as_deref())?;
+        if options.output.json {
+            print_line(scenario, variant, &tried)?;
+        }
+        sum.variants += tried.sum.variants;
+        sum.right += tried.sum.right;
+        sum.missed += tried.sum.missed;
+        sum.false_alarms += tried.sum.false_alarms;
+        sum.wrong += tried.sum.wrong;
+        sum.skipped += tried.sum.skipped;
+        for (stage, outcome) in tried.outcomes {
+            by_stage.entry(stage).or_default().insert(variant.name.clone(), outcome);
+        }
+        page.variants.push(tried.part);
+        progress.done();
+    }
+    for (stage, outcomes) in &by_stage {
+        for broken in verdict::broken_relations(&scenario.relations, *stage, outcomes) {
+            let relation = &broken.relation;
+            page.broken.push(format!(
+                "{}: {} is {} with {}, and should be at most {} of the {} with {}",
+                show::name(*stage),
+                relation.measure,
+                broken.less,
+                relation.less,
+                relation.factor,
+                broken.more,
+                relation.more
+            ));
+        }
+    }
+    sum.wrong += page.broken.len();
+    let passed = sum.missed + sum.false_alarms + sum.wrong == 0;
+    if options.output.json {
+        for broken in &page.broken {
+            screen::fail(&format!("{}: {broken}", scenario.name));
+        }
+    } else {
+        progress.aside(|| {
+            let mut text = Vec::new();
+            report::write_experiment(&page, &mut text, screen::style(options.output.color))?;
+            screen::print(&text)
+        })?;
+    }
+    Ok((sum, passed))
+}
+
+fn try_variant(
+    options: &LabRun,
+    found: &Found,
+    variant: &Variant,
+    keep: Option<&Path>,
+) -> anyhow::Result<Tried> {
+    let mut part =
+        VariantPart { name: variant.name.clone(), about: variant.about.clone(), ..VariantPart::default() };
+    let mut sum = ScenarioSum::default();
+    let mut outcomes = BTreeMap::new();
+    let mut skipped = None;
+    let stages = stages(options, variant);
+    if stages.is_empty() {
+        skipped = Some("it does not run on the stage that was asked for".to_owned());
+    }
+    for stage in stages {
+        let ran = match stage {
+            Stage::Kernel => kernel::run(found, variant, keep)?,
+            Stage::Simulator => simulator::run(variant),
+        };
+        match ran {
+            Ran::Skipped(reason) => skipped = Some(reason),
+            Ran::Done { outcome, notes } => {
+                part.notes.extend(notes);
+                let verdict = Verdict::new(variant, &outcome);
+                sum.right += verdict.right.len();
+                sum.missed += verdict.missed.len();
+                sum.false_alarms += verdict.false_alarms.len();
+                sum.wrong += verdict.outside.len();
+                part.wrong.extend(wrong(stage, &verdict));
+                part.rows.push(row(stage, &variant.world, &outcome));
+                outcomes.insert(stage, outcome);
+            }
+        }
+    }
+    if let (Some(simulated), Some(real)) = (outcomes.get(&Stage::Simulator), outcomes.get(&Stage::Kernel)) {
+        let compared = verdict::compare(variant, &simulated.measures, &real.measures);
+        let off: Vec<_> = compared.iter().filter(|compared| compared.counts()).collect();
+        sum.wrong += off.len();
+        part.wrong.extend(off.iter().map(|compared| {
+            let percent = compared.apart * 100.0;
+            format!(
+                "{}: predicted {}, measured {}: {percent:.0} % apart",
+                compared.name, compared.predicted, compared.measured
+            )
+        }));
+        let held = compared.iter().filter(|compared| compared.within).count();
+        part.compared = Some(format!("{held} of {} predictions hold", compared.len()));
+    }
+    let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
+    if let Some(outcome) = shown {
+        for (host, rules) in &outcome.findings {
+            part.findings.extend(rules.iter().map(|rule| format!("{rule} at {host}")));
+        }
+        sum.variants = 1;
+    }
+    if skipped.is_some() {
+        sum.skipped = 1;
+        part.skipped.clone_from(&skipped);
+    }
+    Ok(Tried { part, sum, outcomes, skipped })
+}
+
+/// What is not as expected, in sentences.
+fn wrong(stage: Stage, verdict: &Verdict) -> Vec<String> {
+    let on = show::name(stage);
+    let missed = verdict.missed.iter().map(|fired| format!("{on}: {fired} was expected and did not fire"));
+    let alarms = verdict.false_alarms.iter().map(|fired| format!("{on}: {fired} was not expected"));
+    let outside = verdict.outside.iter().map(|outside| {
+        let (min, max) = (outside.min, outside.max);
+        let expected = if min == max { min.to_string() } else { format!("{min} to {max}") };
+        format!("{on}: {} is {}, expected {expected}", outside.name, outside.value)
+    });
+    missed.chain(alarms).chain(outside).collect()
+}
+
+/// The numbers of a run that its table shows.
+fn row(stage: Stage, world: &World, outcome: &Outcome) -> StageRow {
+    let measures = &outcome.measures;
+    let sum = |names: &mut dyn Iterator<Item = String>| {
+        names.filter_map(|name| measures.get(&name)).fold(None, |sum: Option<f64>, value| {
+            Some(sum.unwrap_or(0.0) + value)
+        })
+    };
+    let most = |key: &str| {
+        let values = world.clients.iter().filter_map(|client| measures.get(&format!("{}.{key}", client.name)));
+        values.fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))))
+    };
+    let mut failed: BTreeMap<String, f64> = BTreeMap::new();
+    for (name, count) in &measures.0 {
+        let mut words = name.split('.').skip(1);
+        if words.next() == Some("failed")
+            && let Some(errno) = words.nth(1)
+        {
+            *failed.entry(errno.to_owned()).or_default() += count;
+        }
+    }
+    let time_wait = world.hosts.iter().map(|host| {
+        let count = measures.get(&format!("{}.sockets.TIME-WAIT", host.name)).unwrap_or(0.0);
+        (host.name.clone(), count)
+    });
+    StageRow {
+        on: show::name(stage).to_owned(),
+        time_wait: time_wait.collect(),
+        ok: sum(&mut world.clients.iter().map(|client| format!("{}.ok", client.name))),
+        failed: failed.into_iter().collect(),
+        resets: sum(&mut world.hosts.iter().map(|host| format!("{}.counters.OutRsts", host.name))),
+        per_second: sum(&mut world.clients.iter().map(|client| format!("{}.per_second", client.name))),
+        p50_us: most("connect_us.p50"),
+        p99_us: most("connect_us.p99"),
+        cpu_us: most("cpu_us"),
+    }
+}
+
+fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::Result<()> {
+    let (real, simulated) = (tried.outcomes.get(&Stage::Kernel), tried.outcomes.get(&Stage::Simulator));
+    let none = Findings::new();
+    let findings = real.or(simulated).map_or(&none, |outcome| &outcome.findings);
+    let expected = &variant.expect.findings;
+    let line = Line {
+        scenario: &scenario.name,
+        variant: &variant.name,
+        on: match (real, simulated) {
+            (Some(_), Some(_)) => "both",
+            (Some(_), None) => "kernel",
+            (None, Some(_)) => "simulator",
+            (None, None) => "none",
+        },
+        measured: real.map(|outcome| &outcome.measures),
+        predicted: simulated.map(|outcome| &outcome.measures),
+        findings: findings.values().flatten().map(String::as_str).collect(),
+        expected: expected.values().flatten().map(String::as_str).collect(),
+        findings_by_host: findings,
+        expected_by_host: expected,
+        wrong: &tried.part.wrong,
+        notes: &tried.part.notes,
+        passed: tried.part.wrong.is_empty() && !tried.part.rows.is_empty(),
+        skipped: tried.skipped.as_deref(),
+    };
+    let mut text = Vec::new();
+    report::write_json(&line, &mut text)?;
+    screen::print(&text)
+}

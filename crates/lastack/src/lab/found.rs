@@ -1,0 +1,45 @@
+//! Scenarios by name or file.
+
+use anyhow::{Context as _, bail};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use world::Scenario;
+use world::scenario::MAX_BYTES;
+
+/// A scenario and the text it was read from.
+pub(crate) struct Found {
+    pub(crate) text: String,
+    pub(crate) scenario: Scenario,
+}
+
+/// One of the list, or a file: what has a slash or ends in `.toml`.
+pub(crate) fn find(name: &str) -> anyhow::Result<Found> {
+    let path = Path::new(name);
+    let is_file = name.contains('/') || path.extension().is_some_and(|extension| extension == "toml");
+    let text = if is_file {
+        let mut text = String::new();
+        let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+        // One byte more than is allowed tells that there are more.
+        let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        file.take(most).read_to_string(&mut text).with_context(|| format!("cannot read {name} as text"))?;
+        text
+    } else {
+        match world::collection::text(name) {
+            Some(text) => text.to_owned(),
+            None => bail!("there is no scenario `{name}`{}; `lastack lab list` lists them", near(name)),
+        }
+    };
+    let scenario = Scenario::parse(&text).with_context(|| name.to_owned())?;
+    Ok(Found { text, scenario })
+}
+
+/// The name that was meant, if one is near.
+fn near(name: &str) -> String {
+    let shared = |known: &str| known.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
+    let best = world::collection::names().max_by_key(|known| shared(known));
+    match best {
+        Some(best) if shared(best) >= 4 => format!(", did you mean `{best}`?"),
+        _ => String::new(),
+    }
+}

@@ -13,6 +13,8 @@ pub type Findings = BTreeMap<String, BTreeSet<String>>;
 pub struct Outcome {
     /// The rules that fired.
     pub findings: Findings,
+    /// The rules that could not be decided there, because the stage does not show what they need.
+    pub undecided: Findings,
     /// Its numbers.
     pub measures: Measures,
 }
@@ -68,9 +70,12 @@ impl Verdict {
             let expected = expect.findings.get(&host.name).unwrap_or(&none);
             let possible = expect.possible.get(&host.name).unwrap_or(&none);
             let fired = outcome.findings.get(&host.name).unwrap_or(&none);
+            let undecided = outcome.undecided.get(&host.name).unwrap_or(&none);
             let at = |rule: &String| Fired { host: host.name.clone(), rule: rule.clone() };
             verdict.right.extend(expected.intersection(fired).map(at));
-            verdict.missed.extend(expected.difference(fired).map(at));
+            verdict
+                .missed
+                .extend(expected.difference(fired).filter(|rule| !undecided.contains(*rule)).map(at));
             verdict.false_alarms.extend(
                 fired.iter().filter(|rule| !expected.contains(*rule) && !possible.contains(*rule)).map(at),
             );
@@ -210,6 +215,7 @@ mod tests {
         let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect();
         Outcome {
             findings: findings.iter().map(|(host, fired)| ((*host).to_owned(), rules(fired))).collect(),
+            undecided: Findings::new(),
             measures: Measures(measures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
         }
     }
@@ -235,6 +241,11 @@ mod tests {
         assert!(!verdict.passed());
         assert_eq!(said(&verdict.missed), ["two at a"]);
         assert_eq!(said(&verdict.false_alarms), ["two at b"]);
+        let blind = Outcome {
+            undecided: [("a".to_owned(), ["two".to_owned()].into_iter().collect())].into_iter().collect(),
+            ..bad.clone()
+        };
+        assert!(Verdict::new(variant, &blind).missed.is_empty());
         assert_eq!(verdict.outside.iter().map(|outside| outside.value).collect::<Vec<_>>(), [21.0, 1.0]);
     }
 

@@ -64,7 +64,8 @@ pub(super) fn run(options: &LabRun) -> Exit {
     if let Some(remedy) = &options.remedy
         && let Some(without) = found.iter().find(|found| found.scenario.variant(remedy).is_none())
     {
-        let known: Vec<&str> = without.scenario.variants.iter().map(|variant| variant.name.as_str()).collect();
+        let known: Vec<&str> =
+            without.scenario.variants.iter().map(|variant| variant.name.as_str()).collect();
         bail!("{} has no variant `{remedy}`; it has {}", without.scenario.name, known.join(", "));
     }
     let total = found.iter().map(|found| wanted(options, &found.scenario).count()).sum();
@@ -104,11 +105,7 @@ fn stages(options: &LabRun, variant: &Variant) -> Vec<Stage> {
     asked.iter().copied().filter(|stage| variant.on.contains(stage)).collect()
 }
 
-fn scenario(
-    options: &LabRun,
-    found: &Found,
-    progress: &Progress,
-) -> anyhow::Result<(ScenarioSum, bool)> {
+fn scenario(options: &LabRun, found: &Found, progress: &Progress) -> anyhow::Result<(ScenarioSum, bool)> {
     let scenario = &found.scenario;
     let mut page = ExperimentPage {
         name: scenario.name.clone(),
@@ -239,7 +236,7 @@ fn wrong(stage: Stage, verdict: &Verdict) -> Vec<String> {
     let alarms = verdict.false_alarms.iter().map(|fired| format!("{on}: {fired} was not expected"));
     let outside = verdict.outside.iter().map(|outside| {
         let (min, max) = (outside.min, outside.max);
-        let expected = if min == max { min.to_string() } else { format!("{min} to {max}") };
+        let expected = if min >= max { min.to_string() } else { format!("{min} to {max}") };
         format!("{on}: {} is {}, expected {expected}", outside.name, outside.value)
     });
     missed.chain(alarms).chain(outside).collect()
@@ -249,12 +246,13 @@ fn wrong(stage: Stage, verdict: &Verdict) -> Vec<String> {
 fn row(stage: Stage, world: &World, outcome: &Outcome) -> StageRow {
     let measures = &outcome.measures;
     let sum = |names: &mut dyn Iterator<Item = String>| {
-        names.filter_map(|name| measures.get(&name)).fold(None, |sum: Option<f64>, value| {
-            Some(sum.unwrap_or(0.0) + value)
-        })
+        names
+            .filter_map(|name| measures.get(&name))
+            .fold(None, |sum: Option<f64>, value| Some(sum.unwrap_or(0.0) + value))
     };
     let most = |key: &str| {
-        let values = world.clients.iter().filter_map(|client| measures.get(&format!("{}.{key}", client.name)));
+        let values =
+            world.clients.iter().filter_map(|client| measures.get(&format!("{}.{key}", client.name)));
         values.fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))))
     };
     let mut failed: BTreeMap<String, f64> = BTreeMap::new();

@@ -36,7 +36,8 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Found> {
 
 /// The name that was meant, if one is near.
 fn near(name: &str) -> String {
-    let shared = |known: &str| known.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
+    let shared =
+        |known: &str| known.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
     let best = world::collection::names().max_by_key(|known| shared(known));
     match best {
         Some(best) if shared(best) >= 4 => format!(", did you mean `{best}`?"),

@@ -32,7 +32,8 @@ pub(super) fn run(found: &Found, variant: &Variant, keep: Option<&Path>) -> anyh
     Ok(match ended {
         Ended::Skipped(because) => Ran::Skipped(because),
         Ended::Ran(ran) => {
-            Ran::Done { outcome: Outcome { findings: ran.findings, measures: ran.measures }, notes: ran.notes }
+            let outcome = Outcome { findings: ran.findings, measures: ran.measures, ..Outcome::default() };
+            Ran::Done { outcome, notes: ran.notes }
         }
     })
 }

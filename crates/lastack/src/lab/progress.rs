@@ -15,9 +15,7 @@ impl Progress {
         }
         let length = u64::try_from(variants).unwrap_or(u64::MAX);
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(5));
-        if let Ok(style) =
-            ProgressStyle::with_template("{pos} of {len} [{bar:30}] {elapsed} {msg}")
-        {
+        if let Ok(style) = ProgressStyle::with_template("{pos} of {len} [{bar:30}] {elapsed} {msg}") {
             bar.set_style(style.progress_chars("##."));
         }
         bar.enable_steady_tick(Duration::from_millis(250));

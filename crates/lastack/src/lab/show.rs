@@ -103,6 +103,9 @@ fn page(scenario: &Scenario) -> Result<String, std::fmt::Error> {
         writeln!(page, "- `{}`: {about}; expected: {rules}", variant.name)?;
     }
     let run = &scenario.name;
-    writeln!(page, "\n## To run it\n\n    lastack lab run {run}\n    lastack lab show {run} --file > mine.toml\n")?;
+    writeln!(
+        page,
+        "\n## To run it\n\n    lastack lab run {run}\n    lastack lab show {run} --file > mine.toml\n"
+    )?;
     Ok(page)
 }

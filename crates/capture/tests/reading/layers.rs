@@ -1,14 +1,10 @@
 //! One segment below every layer that is read: the layers are made here, byte by byte, from their documents.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::too_many_lines,
-    reason = "a test fails by panicking, and tables are long"
-)]
+#![allow(clippy::too_many_lines, reason = "tables are long")]
 
-mod made;
-
-use made::{Frame, LITTLE, MICROSECONDS, Seen, all_of, ethernet, ipv4, ipv4_fragment, ipv6, pcap, tcp};
+use crate::made::{
+    Frame, LITTLE, MICROSECONDS, Seen, all_of, ethernet, ipv4, ipv4_fragment, ipv6, pcap, tcp,
+};
 
 const PSH_ACK: u8 = 0x18;
 const DATA: &[u8] = b"GET / HTTP/1.0\r\n\r\n";

@@ -1,36 +1,10 @@
 //! Every capture of the shared folder, connection by connection, held to what was worked out from tshark's fields:
 //! the measure of `compare.py` beside the captures. `docs/oracle-differences.md` explains what differs.
 
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the captures are files")]
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test")]
-
+use crate::captures;
 use capture::{Connections, Options, Reader};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-
-fn skip(name: &str, reason: &str) {
-    eprintln!("SKIP {name}: {reason}");
-    if let Some(path) = std::env::var_os("LASTACK_SKIP_LOG") {
-        let mut log =
-            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the log of skips");
-        log.write_all(format!("{name}\t{reason}\n").as_bytes()).expect("the log of skips");
-    }
-}
-
-/// The shared captures, where this machine has them.
-fn captures(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("LASTACK_CAPTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures"),
-        PathBuf::from,
-    );
-    if folder.join("pcaps").is_dir() {
-        return Some(folder);
-    }
-    skip(test, "the shared captures are not here (LASTACK_CAPTURES names their folder)");
-    None
-}
 
 /// At most so many connections of one capture count, so that a scan does not drown the rest.
 const PER_CAPTURE: usize = 50;

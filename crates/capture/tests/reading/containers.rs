@@ -1,11 +1,9 @@
 //! One conversation in every container, mapped and as a stream: the same packets.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
-mod made;
-
+use crate::made::{
+    self, BIG, Frame, LITTLE, MICROSECONDS, NANOSECONDS, Seen, all, all_of, conversation, plain,
+};
 use capture::{FileEnding, Merge, Reader, Refused};
-use made::{BIG, Frame, LITTLE, MICROSECONDS, NANOSECONDS, Seen, all, all_of, conversation, plain};
 use std::io::{Read, Write as _};
 use std::net::Ipv4Addr;
 

@@ -1,36 +1,11 @@
 //! Every capture of the shared folder, held to what tshark counted in it: frames, segments in all, and segments of
 //! each pair of endpoints. `docs/oracle-differences.md` explains what differs.
 
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the captures are files")]
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test")]
-
+use crate::captures;
 use capture::{FileEnding, Reader};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::net::Ipv6Addr;
-use std::path::{Path, PathBuf};
-
-fn skip(name: &str, reason: &str) {
-    eprintln!("SKIP {name}: {reason}");
-    if let Some(path) = std::env::var_os("LASTACK_SKIP_LOG") {
-        let mut log =
-            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the log of skips");
-        log.write_all(format!("{name}\t{reason}\n").as_bytes()).expect("the log of skips");
-    }
-}
-
-/// The shared captures, where this machine has them.
-fn captures(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("LASTACK_CAPTURES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures"),
-        PathBuf::from,
-    );
-    if folder.join("pcaps").is_dir() {
-        return Some(folder);
-    }
-    skip(test, "the shared captures are not here (LASTACK_CAPTURES names their folder)");
-    None
-}
+use std::path::Path;
 
 /// Segments by pair of endpoints, the smaller first.
 type Pairs = BTreeMap<(String, String), u64>;
@@ -92,7 +67,7 @@ const DIFFER: [(&str, u64, u64); 1] = [("oisf_bug-6875-01_fuzz.pcap", 0, 1)];
 
 #[test]
 fn what_differs_is_explained() {
-    let explained = include_str!("../../../docs/oracle-differences.md");
+    let explained = include_str!("../../../../docs/oracle-differences.md");
     assert!(DIFFER.iter().all(|(name, ..)| explained.contains(name)));
 }
 

@@ -1,5 +1,4 @@
 //! Captures made by hand: segments, frames around them, files around those.
-#![allow(dead_code, clippy::unwrap_used, reason = "a test, and each uses its part")]
 
 use capture::{FileEnding, Flow, Packet, Reader};
 use tcp::Segment;

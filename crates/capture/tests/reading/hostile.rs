@@ -1,12 +1,10 @@
 //! Bytes that were never meant to be read: nothing panics, nothing runs without end, and what stands before the
 //! damage is read.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod made;
-
+use crate::made::{
+    self, BIG, Frame, LITTLE, MICROSECONDS, Seen, all, all_of, conversation, ethernet, ipv4_fragment, tcp,
+};
 use capture::{FileEnding, Reader};
-use made::{BIG, Frame, LITTLE, MICROSECONDS, Seen, all, all_of, conversation, ethernet, ipv4_fragment, tcp};
 use proptest::prelude::*;
 
 /// Reads bytes both ways to their ends, which must be the same; gives the segments and the frames.

@@ -4,6 +4,7 @@
 //! order starts goes on in a thread or a child of the host until it is waited for, stopped, or the host ends with
 //! its standard input.
 
+mod clock;
 mod controller;
 mod prober;
 mod programs;
@@ -26,6 +27,16 @@ pub enum Order {
     Ip {
         /// As for `ip`, one command a line: `link set lo up`.
         batch: String,
+    },
+    /// Make an interface whose other end is a port in the stage's network; on the way the timestamps of segments are
+    /// changed, so that this host's clock is ahead.
+    Clock {
+        /// The interface.
+        interface: String,
+        /// The port.
+        port: String,
+        /// By so many milliseconds; behind, if negative.
+        ahead_ms: i64,
     },
     /// Load a rule set with `nft -f`.
     Nft {

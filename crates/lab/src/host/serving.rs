@@ -60,6 +60,9 @@ impl Serving {
     fn carry_out(&mut self, order: Order) -> Result<Answer, String> {
         match order {
             Order::Ip { batch } => run("ip", &["-batch", "-"], &batch).map(|_| Answer::Done),
+            Order::Clock { interface, port, ahead_ms } => super::clock::connect(&interface, &port, ahead_ms)
+                .map(|()| Answer::Done)
+                .map_err(|error| format!("{interface}, with a clock of its own: {error}")),
             Order::Nft { script } => run("nft", &["-f", "-"], &script).map(|_| Answer::Done),
             Order::Set { settings } => set(&settings).map(|()| Answer::Done),
             Order::Run { command } => {

@@ -10,7 +10,6 @@ use crate::peer;
 use crate::sandbox;
 use evidence::{Case, Gap};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,15 +38,10 @@ pub(super) fn impossible(world: &World) -> Option<String> {
                 host.name
             ));
         }
-        if host.clock_ahead_ms != 0 {
-            return Some(format!(
-                "host {} has a timestamp clock of its own: there is one kernel here",
-                host.name
-            ));
-        }
     }
-    if !world.probes.is_empty() && !Path::new("/dev/net/tun").exists() {
-        return Some("/dev/net/tun is not there, and crafted segments come from a TUN device".to_owned());
+    let needs_tun = !world.probes.is_empty() || world.hosts.iter().any(|host| host.clock_ahead_ms != 0);
+    if needs_tun && !Path::new("/dev/net/tun").exists() {
+        return Some("no /dev/net/tun: crafted segments and clocks of their own need it".to_owned());
     }
     let missing = ["ip", "tcpdump"].into_iter().chain(world.proxies.iter().map(proxy::program)).chain(
         (world.hosts.iter().any(|host| !host.nat.is_empty()) || !world.faults.is_empty()).then_some("nft"),
@@ -124,33 +118,40 @@ impl<'a> Running<'a> {
         self.world.hosts.iter().position(|known| known.name == host).unwrap_or(0)
     }
 
-    /// Two hosts share a cable, more a bridge, which is the stage's own.
-    fn link(&self) -> Result<(), StageError> {
-        let mut batch = String::new();
-        // Writing to a string does not fail.
-        for (number, network) in self.network.names().iter().enumerate() {
+    /// Two hosts share a cable, more a bridge, which is the stage's own. A host with a clock of its own is connected
+    /// by what changes timestamps.
+    fn link(&mut self) -> Result<(), StageError> {
+        let ip = |batch: &str| run("ip", &["-batch", "-"], batch).map(|_| ()).map_err(StageError::Failed);
+        for (number, network) in self.network.names().to_vec().into_iter().enumerate() {
             let interface = self.network.interface(network);
-            let pids: Vec<u32> =
-                self.network.members(network).map(|host| self.hosts[self.place(&host.name)].pid()).collect();
-            if let [one, other] = pids[..] {
-                let _ = writeln!(
-                    batch,
-                    "link add {interface} netns {one} type veth peer name {interface} netns {other}"
-                );
+            let members: Vec<usize> =
+                self.network.members(network).map(|host| self.place(&host.name)).collect();
+            let ahead = |place: &usize| self.world.hosts[*place].clock_ahead_ms;
+            if let [one, other] = members[..]
+                && members.iter().all(|place| ahead(place) == 0)
+            {
+                let (one, other) = (self.hosts[one].pid(), self.hosts[other].pid());
+                ip(&format!(
+                    "link add {interface} netns {one} type veth peer name {interface} netns {other}\n"
+                ))?;
                 continue;
             }
-            let _ = writeln!(batch, "link add bridge{number} type bridge\nlink set bridge{number} up");
-            for pid in pids {
+            ip(&format!("link add bridge{number} type bridge\nlink set bridge{number} up\n"))?;
+            for place in members {
+                let pid = self.hosts[place].pid();
                 // Pids are the stage's own and small.
                 let port = format!("p{number}-{pid}");
-                let _ = writeln!(
-                    batch,
-                    "link add {port} type veth peer name {interface} netns {pid}\n\
-                     link set {port} master bridge{number} up"
-                );
+                let ahead_ms = self.world.hosts[place].clock_ahead_ms;
+                if ahead_ms == 0 {
+                    ip(&format!("link add {port} type veth peer name {interface} netns {pid}\n"))?;
+                } else {
+                    let (interface, port) = (interface.clone(), port.clone());
+                    self.hosts[place].make(&Order::Clock { interface, port, ahead_ms })?;
+                }
+                ip(&format!("link set {port} master bridge{number} up\n"))?;
             }
         }
-        run("ip", &["-batch", "-"], &batch).map(|_| ()).map_err(StageError::Failed)
+        Ok(())
     }
 
     fn set_up_host(&mut self, place: usize) -> Result<(), StageError> {
@@ -162,6 +163,10 @@ impl<'a> Running<'a> {
             at.make(&Order::Nft { script: rules })?;
         }
         let mut settings = setup.settings;
+        if self.world.hosts.iter().any(|host| host.clock_ahead_ms != 0) {
+            // Without the offset that the kernel adds for each connection: clocks differ by what they are told.
+            settings.push(("net.ipv4.tcp_timestamps".to_owned(), "2".to_owned()));
+        }
         for of in [&self.world.settings, &host.settings] {
             settings.extend(of.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         }

@@ -14,8 +14,6 @@ pub struct ExperimentPage {
     pub title: String,
     /// Its variants.
     pub variants: Vec<VariantPart>,
-    /// What should hold between variants and does not.
-    pub broken: Vec<String>,
 }
 
 /// A variant.
@@ -90,9 +88,6 @@ pub fn write_experiment(page: &ExperimentPage, out: &mut impl Write, style: Styl
     table(page, &mut pen)?;
     for variant in &page.variants {
         remarks(variant, &mut pen)?;
-    }
-    for broken in &page.broken {
-        pen.flow(&[(Paint::Error, "  wrong: ")], 4, (Paint::Plain, broken))?;
     }
     pen.blank()
 }
@@ -268,7 +263,6 @@ mod tests {
                     ..VariantPart::default()
                 },
             ],
-            broken: vec!["pool has more than default".to_owned()],
         }
     }
 

@@ -66,6 +66,7 @@ impl Bench {
         let mut outcomes = vec![Outcome::default(); sequences.len()];
         let mut order: Vec<usize> = (0..sequences.len()).collect();
         order.sort_by_key(|at| sequences[*at].settings);
+        self.apply(Settings::default())?;
         self.start_clock()?;
         for group in order.chunk_by(|a, b| sequences[*a].settings == sequences[*b].settings) {
             self.apply(sequences[group[0]].settings)?;
@@ -132,8 +133,11 @@ impl Bench {
 
     fn apply(&mut self, settings: Settings) -> io::Result<()> {
         if self.settings != Some(settings) {
-            set("net.ipv4.tcp_rfc1337", if settings.rfc1337 { "1" } else { "0" })?;
+            let flag = |on| if on { "1" } else { "0" };
+            set("net.ipv4.tcp_rfc1337", flag(settings.rfc1337))?;
             set("net.ipv4.tcp_invalid_ratelimit", if settings.ratelimit { "500" } else { "0" })?;
+            set("net.ipv4.tcp_abort_on_overflow", flag(settings.abort_on_overflow))?;
+            set("net.ipv4.tcp_max_tw_buckets", if settings.table_full { "0" } else { "100000" })?;
             self.settings = Some(settings);
         }
         Ok(())

@@ -53,7 +53,12 @@ pub fn random(seed: u64) -> Sequence {
     let mut dice = Dice(seed);
     // Neighbouring seeds begin far apart.
     dice.0 = dice.next();
-    let settings = Settings { rfc1337: dice.percent(30), ratelimit: dice.percent(30) };
+    let settings = Settings {
+        rfc1337: dice.percent(30),
+        ratelimit: dice.percent(30),
+        abort_on_overflow: dice.percent(20),
+        table_full: dice.percent(10),
+    };
     let timestamps = dice.percent(60);
     let isn = dice.weighted(&[(3, 0), (1, u32::MAX - 5), (1, (1 << 31) - 5)]);
     let isn = if isn == 0 { dice.below(u32::MAX) } else { isn };
@@ -94,7 +99,12 @@ fn opening(dice: &mut Dice, ts: bool) -> Vec<Step> {
             return steps;
         }
         // SYN-SENT or SYN-RECEIVED.
-        1 => return steps,
+        1 => {
+            if dice.percent(15) {
+                steps.push(Step::Fill);
+            }
+            return steps;
+        }
         // Crossed SYNs.
         2 => {
             if active {
@@ -112,7 +122,7 @@ fn opening(dice: &mut Dice, ts: bool) -> Vec<Step> {
     } else {
         match dice.below(10) {
             0..3 => steps.push(Step::Unlisten),
-            3 => steps.extend([Step::Unlisten, Step::ListenFull]),
+            3 => steps.push(Step::Fill),
             _ => {}
         }
     }
@@ -150,8 +160,8 @@ fn step(dice: &mut Dice, timestamps: bool) -> Step {
         90..92 => Step::Abort,
         92..97 => Step::Send(dice.weighted(&[(2, 1), (2, 100), (1, 1_000)])),
         97 => Step::Listen,
-        98 => Step::Unlisten,
-        _ => Step::Connect,
+        98 => dice.weighted(&[(2, Step::Unlisten), (1, Step::Fill)]),
+        _ => dice.weighted(&[(2, Step::Connect), (1, Step::Kill)]),
     }
 }
 

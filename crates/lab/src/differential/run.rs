@@ -23,6 +23,8 @@ pub const RETRANSMIT_MIN: Duration = Duration::from_secs(5);
 
 /// What the kernel's timers may be off by: two ticks at 250 Hz.
 const TICKS_MS: u64 = 8;
+/// Of a listener; one more fits into its queue.
+const BACKLOG: u16 = 4;
 /// The window of the peer, and of connections that fill a queue.
 const WINDOW: u16 = 60_000;
 
@@ -45,6 +47,8 @@ pub enum Exception {
     /// A SYN,ACK with the number of the SYN, and data or a FIN, makes a socket of a listener's request, which stays in
     /// SYN-RECEIVED.
     EarlySocket,
+    /// Something beyond a window of 65535, the largest without scaling: the kernel's own can be larger.
+    LargeWindow,
     /// The kernel sent something again and holds new data back.
     Congestion,
 }
@@ -80,6 +84,8 @@ pub(super) struct Run<'a> {
     /// The kernel's last TSval.
     echo: u32,
     exists: bool,
+    /// The window that the kernel announced last.
+    window: u16,
     /// By how much the kernel may have started its timer later than the machine.
     late_start: Nanos,
     /// The kernel sent something again.
@@ -93,6 +99,8 @@ impl<'a> Run<'a> {
         let stack = if sequence.settings.ratelimit { &LIMITED } else { &UNLIMITED };
         let mut machine = Endpoint::new(stack, Seq::new(0)).with_timestamps(1);
         machine.set(Condition::Rfc1337, sequence.settings.rfc1337);
+        machine.set(Condition::AbortOnOverflow, sequence.settings.abort_on_overflow);
+        machine.set(Condition::TableFull, sequence.settings.table_full);
         Self {
             sequence,
             number,
@@ -104,6 +112,7 @@ impl<'a> Run<'a> {
             life: 0,
             echo: 0,
             exists: false,
+            window: 0,
             late_start: 0,
             resent: false,
             trace: String::new(),
@@ -166,7 +175,9 @@ impl<'a> Run<'a> {
         let because = row.map_or("no row", |row| row.source.text);
         let number = row.map_or("", |row| row.source.number);
         let _ = writeln!(self.trace, " {}{mini}, row {number} {because}", self.machine.state());
-        self.resent |= replies.iter().any(|reply| is_resent(&before, reply));
+        self.resent |= replies
+            .iter()
+            .any(|reply| is_again(&before, reply) && !said.iter().any(|one| one.flags == reply.flags));
         if self.resent && said.iter().any(|segment| segment.span() > 0) && replies.len() < said.len() {
             self.outcome.exception = Some(Exception::Congestion);
             return Ok(());
@@ -186,6 +197,7 @@ impl<'a> Run<'a> {
             }
             if segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::RST) {
                 self.machine.set_window(segment.window);
+                self.window = segment.window;
             }
         }
         self.adopt()
@@ -198,6 +210,9 @@ impl<'a> Run<'a> {
         let kind = Kind::of(&segment);
         let old_ack = segment.ack.before(machine.snd_una());
         let repeats_syn = segment.seq == machine.irs() && segment.span() > 1;
+        if self.window == u16::MAX && machine.rcv_edge().before(segment.end()) {
+            return Some(Exception::LargeWindow);
+        }
         match machine.state() {
             State::Established if kind == Kind::Data && segment.seq == machine.rcv_nxt() && old_ack => {
                 Some(Exception::HeaderPrediction)
@@ -249,13 +264,22 @@ impl<'a> Run<'a> {
         match step {
             Step::Segment(probe) => bench.inject(self.tuple, &self.segment(probe))?,
             // A request of the listener before would be answered by this one.
-            Step::Listen | Step::ListenFull
-                if self.listener.is_some() || self.machine.state() == State::SynReceived =>
-            {
+            Step::Listen if self.listener.is_some() || self.machine.state() == State::SynReceived => {
                 return Ok(false);
             }
-            Step::Listen => self.listener = Some(socket::listen(self.tuple.local, 64)?),
-            Step::ListenFull => self.listener = Some(self.full(bench)?),
+            Step::Listen => self.listener = Some(socket::listen(self.tuple.local, BACKLOG)?),
+            Step::Fill => {
+                if self.listener.is_none() || self.machine.is_set(Condition::QueueFull) {
+                    return Ok(false);
+                }
+                self.fill(bench)?;
+            }
+            Step::Kill => {
+                if !self.machine.is_mini() {
+                    return Ok(false);
+                }
+                bench.sockets.destroy(self.tuple)?;
+            }
             Step::Unlisten => self.listener = None,
             // The bench has waited, once for all.
             Step::Wait(_) => {}
@@ -318,18 +342,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A listener behind the port whose accept queue is full.
-    fn full(&self, bench: &mut Bench) -> io::Result<OwnedFd> {
-        let listener = socket::listen(self.tuple.local, 0)?;
-        let peer = SocketAddrV4::new(*self.tuple.peer.ip(), self.tuple.peer.port() + 1);
-        let tuple = Tuple { peer, ..self.tuple };
-        let syn = Segment { flags: Flags::SYN, window: WINDOW, ..Segment::default() };
-        bench.inject(tuple, &syn)?;
-        for answer in bench.answers(tuple)? {
-            let ack = Segment { flags: Flags::ACK, seq: Seq::new(1), ack: answer.seq.plus(1), ..syn };
-            bench.inject(tuple, &ack)?;
+    /// Connections from other ports of the peer, which nobody accepts.
+    fn fill(&self, bench: &mut Bench) -> io::Result<()> {
+        for port in 0..=BACKLOG {
+            let port = self.tuple.peer.port().wrapping_add(1).wrapping_add(port);
+            let tuple = Tuple { peer: SocketAddrV4::new(*self.tuple.peer.ip(), port), ..self.tuple };
+            let syn = Segment { flags: Flags::SYN, window: WINDOW, ..Segment::default() };
+            bench.inject(tuple, &syn)?;
+            for answer in bench.answers(tuple)? {
+                let ack = Segment { flags: Flags::ACK, seq: Seq::new(1), ack: answer.seq.plus(1), ..syn };
+                bench.inject(tuple, &ack)?;
+            }
         }
-        Ok(listener)
+        Ok(())
     }
 
     /// Does the step on the machine's side, unless it was done already.
@@ -342,10 +367,8 @@ impl<'a> Run<'a> {
             }
             Step::Listen if self.machine.life() == 0 => self.call_machine(now, Call::Listen),
             Step::Listen => self.machine.set(Condition::Listener, true),
-            Step::ListenFull => {
-                self.machine.set(Condition::Listener, true);
-                self.machine.set(Condition::QueueFull, true);
-            }
+            Step::Fill => self.machine.set(Condition::QueueFull, true),
+            Step::Kill => self.call_machine(now, Call::Abort),
             Step::Unlisten => {
                 if self.machine.state() == State::Listen {
                     self.call_machine(now, Call::Close);

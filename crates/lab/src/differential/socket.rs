@@ -18,9 +18,9 @@ fn stream(local: SocketAddrV4) -> io::Result<OwnedFd> {
 }
 
 /// A listener whose accept queue holds `backlog + 1`.
-pub(super) fn listen(local: SocketAddrV4, backlog: i32) -> io::Result<OwnedFd> {
+pub(super) fn listen(local: SocketAddrV4, backlog: u16) -> io::Result<OwnedFd> {
     let socket = stream(local)?;
-    rustix::net::listen(&socket, backlog)?;
+    rustix::net::listen(&socket, i32::from(backlog))?;
     Ok(socket)
 }
 

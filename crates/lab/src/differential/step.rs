@@ -54,8 +54,8 @@ pub enum Step {
     Listen,
     /// It is taken away.
     Unlisten,
-    /// A listener that has taken all that its accept queue holds is put there.
-    ListenFull,
+    /// The accept queue of the listener is filled.
+    Fill,
     /// connect() to the peer.
     Connect,
     /// So many bytes are sent.
@@ -68,17 +68,36 @@ pub enum Step {
     CloseUnread,
     /// close() with SO_LINGER 0, after reading.
     Abort,
+    /// The mini-socket is removed by hand, as `ss -K` does.
+    Kill,
     /// So many milliseconds pass.
     Wait(u16),
 }
 
 /// The settings of the network namespace that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Settings {
     /// `tcp_rfc1337`.
     pub rfc1337: bool,
     /// `tcp_invalid_ratelimit` has its default of 500 ms, else it is 0.
     pub ratelimit: bool,
+    /// `tcp_abort_on_overflow`.
+    pub abort_on_overflow: bool,
+    /// `tcp_max_tw_buckets` is 0: no mini-socket is made.
+    pub table_full: bool,
+}
+
+impl Settings {
+    /// Each with its name in the text of a sequence.
+    fn named(&mut self) -> [(&'static str, &mut bool); 4] {
+        [
+            ("rfc1337", &mut self.rfc1337),
+            ("ratelimit", &mut self.ratelimit),
+            ("abort-on-overflow", &mut self.abort_on_overflow),
+            ("table-full", &mut self.table_full),
+        ]
+    }
 }
 
 /// A whole sequence.
@@ -108,15 +127,16 @@ const SEQS: [(SeqFrom, &str); 3] =
 const ACKS: [(AckFrom, &str); 3] =
     [(AckFrom::Next, "next"), (AckFrom::Unacknowledged, "una"), (AckFrom::Initial, "isn")];
 
-const PLAIN: [(Step, &str); 8] = [
+const PLAIN: [(Step, &str); 9] = [
     (Step::Listen, "listen"),
     (Step::Unlisten, "unlisten"),
-    (Step::ListenFull, "listen-full"),
+    (Step::Fill, "fill"),
     (Step::Connect, "connect"),
     (Step::Shutdown, "shutdown"),
     (Step::Close, "close"),
     (Step::CloseUnread, "close-unread"),
     (Step::Abort, "abort"),
+    (Step::Kill, "kill"),
 ];
 
 fn name<T: PartialEq>(names: &[(T, &'static str)], value: &T) -> &'static str {
@@ -214,15 +234,11 @@ impl FromStr for Step {
 
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { rfc1337, ratelimit } = self.settings;
-        writeln!(
-            f,
-            "with rfc1337={} ratelimit={} isn={} clock={}",
-            u8::from(rfc1337),
-            u8::from(ratelimit),
-            self.isn,
-            self.clock
-        )?;
+        f.write_str("with")?;
+        for (name, value) in Settings::named(&mut self.settings.clone()) {
+            write!(f, " {name}={}", u8::from(*value))?;
+        }
+        writeln!(f, " isn={} clock={}", self.isn, self.clock)?;
         self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
@@ -239,14 +255,20 @@ impl FromStr for Sequence {
                 continue;
             };
             for word in with.split_whitespace() {
-                let number = |text: &str| text.parse().map_err(|_| NotAStep(line.to_owned()));
-                match word.split_once('=') {
-                    Some(("rfc1337", text)) => sequence.settings.rfc1337 = number(text)? != 0,
-                    Some(("ratelimit", text)) => sequence.settings.ratelimit = number(text)? != 0,
-                    Some(("isn", text)) => sequence.isn = number(text)?,
-                    Some(("clock", text)) => sequence.clock = number(text)?,
-                    _ => return Err(NotAStep(line.to_owned())),
-                }
+                let parsed = word.split_once('=').and_then(|(name, text)| {
+                    let number: u32 = text.parse().ok()?;
+                    match name {
+                        "isn" => sequence.isn = number,
+                        "clock" => sequence.clock = number,
+                        _ => {
+                            let mut named = sequence.settings.named();
+                            let (_, value) = named.iter_mut().find(|(one, _)| *one == name)?;
+                            **value = number != 0;
+                        }
+                    }
+                    Some(())
+                });
+                parsed.ok_or_else(|| NotAStep(line.to_owned()))?;
             }
         }
         Ok(sequence)
@@ -259,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_sequence_is_read_back() {
-        let text = "with rfc1337=1 ratelimit=0 isn=4294967295 clock=9\nlisten\nlisten-full\nSYN seq=next+0 ts=+0\n\
+        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0\n\
             ACK seq=isn-1 ack=next+0 ts=-5\nsend 10\nwait 30\nFIN,ACK seq=edge+1 ack=una-1 len=3\nnone seq=next+0\nabort\n";
         let sequence: Sequence = text.parse().expect("reads");
         assert_eq!(sequence.to_string(), text);

@@ -5,6 +5,7 @@ use lab::differential::{Sequence, random, shrink};
 use std::collections::BTreeMap;
 use std::env;
 use std::time::Instant;
+use tcp::machine::TABLE;
 
 /// Sequences that run side by side.
 const BATCH: u64 = 500;
@@ -22,6 +23,7 @@ fn random_sequences() {
     in_namespace("random::random_sequences", |mut bench| {
         let (count, first) = (number("LASTACK_SEQUENCES", 10_000), number("LASTACK_SEED", 1));
         let start = Instant::now();
+        let mut applied = BTreeMap::new();
         let (mut steps, mut wrong, mut exceptions) = (0, Vec::new(), BTreeMap::new());
         for begin in (first..first + count).step_by(usize::try_from(BATCH).expect("small")) {
             let seeds = begin..(begin + BATCH).min(first + count);
@@ -29,6 +31,11 @@ fn random_sequences() {
             let outcomes = bench.run(&sequences).expect("the kernel answers");
             for ((seed, sequence), outcome) in seeds.zip(sequences).zip(outcomes) {
                 steps += outcome.rows.len();
+                for row in outcome.rows.iter().flatten() {
+                    if let Some(at) = TABLE.iter().position(|other| std::ptr::eq(other, *row)) {
+                        *applied.entry(at).or_insert(0_u64) += 1;
+                    }
+                }
                 if let Some(exception) = outcome.exception {
                     *exceptions.entry(exception).or_insert(0_u64) += 1;
                 }
@@ -42,6 +49,7 @@ fn random_sequences() {
             "{count} sequences, {steps} steps, {seconds:.1} s: {:.0} sequences a second",
             count as f64 / seconds
         );
+        println!("{} of the {} rows of the table applied", applied.len(), TABLE.len());
         println!("ended early: {exceptions:?}");
         for (seed, sequence, first) in wrong.iter().take(SHOWN) {
             let small = shrink(&mut bench, sequence).expect("the kernel answers");

@@ -31,8 +31,8 @@ const A1: &[Case] = &[
     ("9", true, false, "unlisten", "SYN seq=next+0 ts=+1"),
     ("9", true, false, "unlisten", "SYN seq=next+1"),
     ("9", false, false, "unlisten", "SYN seq=next+1"),
-    ("10", true, false, "unlisten\nlisten-full", "SYN seq=next+1 ts=+1"),
-    ("10", false, false, "unlisten\nlisten-full", "SYN seq=next+1"),
+    ("10", true, false, "fill", "SYN seq=next+1 ts=+1"),
+    ("10", false, false, "fill", "SYN seq=next+1"),
     ("11", true, false, "", "SYN,ACK seq=next+0 ack=next+0 ts=+0"),
     ("11", false, false, "", "SYN,ACK seq=next+5 ack=next+0"),
     ("12", true, false, "", "ACK seq=next+0 ack=next+0 ts=+1"),
@@ -99,7 +99,7 @@ fn sequence(case: &Case, half: bool, ratelimit: bool) -> Sequence {
     // the first one left behind, and the limit on answers.
     let text = format!("{text}{behind}\nwait 40\n{segment}\nwait 40\n{segment}\n");
     let mut sequence: Sequence = text.parse().expect("a sequence");
-    sequence.settings = Settings { rfc1337, ratelimit };
+    sequence.settings = Settings { rfc1337, ratelimit, ..Settings::default() };
     sequence.isn = u32::MAX - 1;
     sequence.clock = 70_000;
     sequence

@@ -81,10 +81,12 @@ impl Endpoint {
         let recent = (self.ts_recent == 0 || holds(Condition::TsNotOlder))
             && !self.acked.before(segment.seq)
             && !segment.ack.before(self.una);
-        if predicted || !ignored && recent {
+        // What the listener's full queue turns away leaves nothing behind.
+        let waits = self.state == State::SynReceived && row.to.is_none();
+        if predicted || !ignored && !waits && recent {
             self.hear(now, segment);
         }
-        if ignored || self.state == State::SynReceived && row.to.is_none() {
+        if ignored || waits {
             return;
         }
         let in_order = self.fact(now, Condition::InOrder, Some(segment));
@@ -92,7 +94,7 @@ impl Endpoint {
         if self.request {
             self.request = false;
             self.last_invalid = None;
-            if let (false, Some(timestamps)) = (self.had_timestamps, segment.timestamps) {
+            if let (false, false, Some(timestamps)) = (self.had_timestamps, above, segment.timestamps) {
                 // Measured: kept though none were offered, for the answers of a mini-socket.
                 self.ts_recent = timestamps.value;
             }

@@ -19,9 +19,10 @@ const TCP_CLOSE: &str = "RFC 9293 section 3.10.4; net/ipv4/tcp.c tcp_close(), ne
 const TCP_SHUTDOWN: &str = "RFC 9293 section 3.10.4; net/ipv4/tcp.c tcp_shutdown()";
 const ORPHANS: &str = "net/ipv4/tcp.c tcp_close(), tcp_check_oom(): TCPAbortOnMemory";
 const ON_CLOSE: &str = "RFC 2525 section 2.17; net/ipv4/tcp.c tcp_close(): TCPAbortOnClose";
+const KILLED: &str = "net/ipv4/tcp.c tcp_abort(): ss -K, Linux 6.1 and later";
 const ON_DATA: &str = "RFC 9293 section 3.10.5; net/ipv4/tcp.c tcp_disconnect(): TCPAbortOnData";
 
-pub(super) const ROWS: [Row; 31] = [
+pub(super) const ROWS: [Row; 32] = [
     on(&[Closed], CONNECT, &[])
         .to(SynSent)
         .reply(Reply::Syn)
@@ -67,6 +68,7 @@ pub(super) const ROWS: [Row; 31] = [
     // SO_LINGER 0. In CLOSING and LAST-ACK everything was sent: nothing is left to abort on the wire.
     on(&[Listen], ABORT, &[]).to(Closed).source(ON_DATA),
     on(&[SynSent], ABORT, &[]).to(Closed).source(ON_DATA),
+    on(&[FinWait2], ABORT, &[If::Mini]).to(Closed).source(KILLED),
     on(&[Established, CloseWait, FinWait1, FinWait2], ABORT, &[])
         .to(Closed)
         .reply(Reply::Abort)
@@ -74,5 +76,5 @@ pub(super) const ROWS: [Row; 31] = [
     on(&[SynReceived], ABORT, &[]).to(Closed).reply(Reply::Abort).source(ON_DATA),
     on(&[Closing], ABORT, &[]).to(Closed).source(ON_DATA),
     on(&[LastAck], ABORT, &[]).to(Closed).source(ON_DATA),
-    on(&[TimeWait], ABORT, &[]).to(Closed).source("net/ipv4/tcp.c tcp_abort(): ss -K, Linux 6.1 and later"),
+    on(&[TimeWait], ABORT, &[]).to(Closed).source(KILLED),
 ];

@@ -23,6 +23,9 @@ const MAX_HOSTS: usize = 64;
 /// How often it is looked whether loads are done.
 const LOOKS: Duration = Duration::from_millis(10);
 
+/// What makes TUN and TAP devices.
+const TUN: &str = "/dev/net/tun";
+
 /// The largest capture that is read.
 const MAX_CAPTURE: u64 = 256 << 20;
 
@@ -40,8 +43,9 @@ pub(super) fn impossible(world: &World) -> Option<String> {
         }
     }
     let needs_tun = !world.probes.is_empty() || world.hosts.iter().any(|host| host.clock_ahead_ms != 0);
-    if needs_tun && !Path::new("/dev/net/tun").exists() {
-        return Some("no /dev/net/tun: crafted segments and clocks of their own need it".to_owned());
+    let tun = std::fs::OpenOptions::new().read(true).write(true).open(TUN);
+    if let (true, Err(error)) = (needs_tun, tun) {
+        return Some(format!("{TUN}: {error}: crafted segments and clocks of their own need it"));
     }
     let missing = ["ip", "tcpdump"].into_iter().chain(world.proxies.iter().map(proxy::program)).chain(
         (world.hosts.iter().any(|host| !host.nat.is_empty()) || !world.faults.is_empty()).then_some("nft"),
@@ -234,6 +238,10 @@ impl<'a> Running<'a> {
             ..kernel::Options::default()
         };
         let slabs = measures::slabs();
+        if slabs.is_empty() {
+            self.notes
+                .push("bytes.time_wait is not measured: the sizes of slabs are for root only".to_owned());
+        }
         let (case, peaks) = std::thread::scope(|scope| {
             let look = scope.spawn(|| {
                 kernel::look_while(&options, || {

@@ -116,6 +116,8 @@ pub struct Connections {
     /// The earliest and the latest time of a packet that was shown.
     earliest_ns: i64,
     latest_ns: i64,
+    /// Hash of the tuple that was asked about last, where that needed one.
+    asked: u32,
     endless: endless::Queues,
 }
 
@@ -141,6 +143,7 @@ impl Connections {
             now_ns: i64::MIN,
             earliest_ns: i64::MAX,
             latest_ns: i64::MIN,
+            asked: 0,
             endless: endless::Queues::default(),
         }
     }
@@ -462,7 +465,8 @@ impl Sink for Connections {
             return true;
         }
         let (tuple, _) = Tuple::of(&head.flow, head.context);
-        !self.is_foreign(tuple.hash(&self.state))
+        self.asked = tuple.hash(&self.state);
+        !self.is_foreign(self.asked)
     }
 
     fn take(&mut self, packet: &Packet<'_>) {
@@ -470,6 +474,9 @@ impl Sink for Connections {
             self.read_clock(packet);
         }
         let (tuple, side) = Tuple::of(&packet.flow, packet.context);
+        if self.options.shard.1 > 1 && !packet.segment.flags.has(Flags::SYN) {
+            return self.take_own(self.asked, &tuple, side, packet);
+        }
         let hash = tuple.hash(&self.state);
         if !self.is_foreign(hash) {
             self.take_own(hash, &tuple, side, packet);

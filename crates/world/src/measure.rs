@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 /// | `SERVER.failed.bind.ERRNO` | a restart that failed |
 /// | `PROXY.upstream` | connections a proxy made to its upstream |
 /// | `PROXY.failed.CALL.ERRNO`, `SERVER.failed.bind.EADDRINUSE` | calls that failed there |
-/// | `probe.NAME.reply`, `.after`, `.timer` | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |
+/// | `PROBE.reply`, `PROBE.after`, `PROBE.timer` | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |
 ///
 /// Counts are compared within 5 %, names that end in `_us` or `per_second` (or lie below such) within 20 %.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -171,9 +171,12 @@ fn every_scenario_is_foretold() {
                     wrong.push(format!("{name} {}: {measure} = {value}, not {bounds:?}", variant.name));
                 }
             }
-            for (measure, value) in run.measures.0.iter().filter(|(name, _)| name.starts_with("probe.")) {
-                if *value < 1.0 {
-                    wrong.push(format!("{name} {}: {measure} is not as expected", variant.name));
+            for probe in &variant.world.probes {
+                let timer = probe.restarts.map(|_| "timer");
+                for what in ["reply", "after"].into_iter().chain(timer) {
+                    if get(&run.measures, &format!("{}.{what}", probe.name)) < 1.0 {
+                        wrong.push(format!("{name} {}: {what} of {} is another", variant.name, probe.name));
+                    }
                 }
             }
             runs.insert(variant.name.as_str(), run.measures);

@@ -23,13 +23,13 @@ pub(super) fn run(world: &World, measures: &mut Measures) {
         measures.set(format!("{name}.reply"), f64::from(reply == probe.reply));
         measures.set(format!("{name}.after"), f64::from(after.name() == probe.after));
         if let Some(expected) = probe.restarts {
-            measures.set(format!("{name}.timer"), f64::from(restarts == Some(expected)));
+            measures.set(format!("{name}.timer"), f64::from(restarts == expected));
         }
     }
 }
 
 /// What comes back, the state afterwards, and whether its timer began again.
-fn meet(probe: &Probe, tuned: &Tuned) -> (String, State, Option<bool>) {
+fn meet(probe: &Probe, tuned: &Tuned) -> (String, State, bool) {
     let mut server = Endpoint::new(&tuned.stack, Seq::new(700_000)).with_timestamps(900_000);
     let mut client = Endpoint::new(&tuned.stack, Seq::new(4_000_000));
     if probe.timestamps {
@@ -52,7 +52,7 @@ fn meet(probe: &Probe, tuned: &Tuned) -> (String, State, Option<bool>) {
     server.handle_segment(AFTER_NS, &segment);
     let answer = server.poll_transmit(AFTER_NS);
     let reply = answer.map_or_else(|| "nothing".to_owned(), |answer| written(answer.flags));
-    let restarts = (server.state() != State::Closed).then(|| server.poll_timeout() != ended_at);
+    let restarts = server.state() != State::Closed && server.poll_timeout() != ended_at;
     (reply, server.state(), restarts)
 }
 

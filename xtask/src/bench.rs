@@ -2,6 +2,7 @@
 
 mod capture;
 mod race;
+mod simulator;
 mod sockets;
 mod table;
 
@@ -16,6 +17,8 @@ pub(crate) enum Bench {
     Sockets(sockets::Options),
     /// Read a large capture: `lastack read --json` beside a bare walk and beside other readers
     Capture(capture::Options),
+    /// Run worlds in virtual time: lives a second, and an hour of a busy host
+    Simulator(simulator::Options),
 }
 
 /// Measures. Times are shown, never judged by the exit code: a machine has neighbours.
@@ -23,6 +26,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Sockets(options) => sockets::run(options),
         Bench::Capture(options) => capture::run(options),
+        Bench::Simulator(options) => simulator::run(options),
     }
 }
 

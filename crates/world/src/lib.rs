@@ -13,4 +13,4 @@ pub mod verdict;
 
 pub use measure::Measures;
 pub use scenario::Scenario;
-pub use simulator::{Run, simulate};
+pub use simulator::{Run, simulate, simulate_in_full};

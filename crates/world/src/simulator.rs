@@ -9,6 +9,7 @@ mod clients;
 mod counters;
 mod histogram;
 mod host;
+mod lives;
 mod measuring;
 mod nat;
 mod network;
@@ -29,7 +30,7 @@ use counters::Counter;
 use evidence::Settings;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use host::{Host, Listener, Place};
+use host::{Host, Listener, Place, Tuple};
 use nat::Tracker;
 use network::{LOOPBACK, Network, Packet};
 use ports::Ports;
@@ -39,8 +40,8 @@ use servers::ms;
 use settings::Tuned;
 use socket::{Owner, SocketRef, Sockets};
 use std::collections::{BTreeMap, VecDeque};
-use tcp::State;
 use tcp::machine::{Call, Nanos};
+use tcp::{Seq, State};
 use transport::{Drive, Notice};
 
 /// The backlog of nginx and HAProxy, far beyond what waits here.
@@ -61,8 +62,18 @@ pub struct Run {
 }
 
 /// Runs a world to its end.
+///
+/// Connections that nothing disturbs are played from a rehearsal of the first; the others run segment by segment.
 pub fn simulate(world: &World) -> Run {
     let mut simulation = Simulation::new(world);
+    simulation.run();
+    simulation.result()
+}
+
+/// The same with every connection segment by segment: slower, and with the same measures.
+pub fn simulate_in_full(world: &World) -> Run {
+    let mut simulation = Simulation::new(world);
+    simulation.rehearses = true;
     simulation.run();
     simulation.result()
 }
@@ -84,6 +95,14 @@ struct Simulation<'w> {
     /// By number in [`Listener::server`]: who listens, and where.
     listening: Vec<Owner>,
     server_failures: BTreeMap<String, u64>,
+    /// Lives that are played from templates.
+    classes: Vec<lives::Class>,
+    /// It runs one life, to see how it goes; or all of them in full.
+    rehearses: bool,
+    /// Clients name their ports: whoever has one must be found in the table.
+    fixed_ports: bool,
+    /// When something is done to the world next.
+    next_step: Option<Nanos>,
     out: Vec<Packet>,
     trace: u64,
     /// Nothing may begin any more; the run ends then.
@@ -115,6 +134,7 @@ impl<'w> Simulation<'w> {
                 peaks: [0; State::COUNT],
                 counters: [0; Counter::COUNT],
                 proven: HashMap::with_hasher(FixedState::default()),
+                record: None,
             }
         });
         let hosts = hosts.collect();
@@ -134,6 +154,10 @@ impl<'w> Simulation<'w> {
             destinations: Vec::new(),
             listening: Vec::new(),
             server_failures: BTreeMap::new(),
+            classes: Vec::new(),
+            rehearses: false,
+            fixed_ports: world.clients.iter().any(|client| client.bind == Bind::Port),
+            next_step: world.steps.iter().map(|step| ms(step.at_ms)).min(),
             out: Vec::new(),
             trace: 0,
             ends: None,
@@ -218,21 +242,30 @@ impl<'w> Simulation<'w> {
                 Some(at) if at <= end => {}
                 _ => {
                     self.now = end;
+                    self.settle_lives(end);
                     return;
                 }
             }
             let Some((at, what)) = self.agenda.take() else { return };
             self.now = at;
+            self.settle_lives(at);
             self.happen(what);
         }
     }
 
     fn happen(&mut self, what: What) {
         match what {
-            What::Arrive { host, packet } => self.arrive(host, &packet),
+            What::Arrive { host, packet } => {
+                let packet = self.agenda.receive(packet);
+                self.arrive(host, &packet);
+            }
             What::Timeout(at) => self.timeout(at),
             What::Ending { host, queue } => self.ending(host, queue),
             What::Wake(at, waking) => self.process(at, waking),
+            What::Done { client } => {
+                self.clients[client].active -= 1;
+                self.plan(client, self.now);
+            }
             What::Next { client } => self.begin(client),
             What::Step(step) => {
                 let world = self.world;
@@ -337,6 +370,9 @@ impl<'w> Simulation<'w> {
     }
 
     fn step(&mut self, step: &Step) {
+        let later = self.world.steps.iter().map(|step| ms(step.at_ms)).filter(|at| *at > self.now);
+        self.next_step = later.min();
+        self.forget_lives();
         let number = |name: &str| self.world.hosts.iter().position(|host| host.name == name);
         if let Some(host) = step.host.as_deref().and_then(number) {
             if step.set.iter().next().is_some() {
@@ -429,7 +465,13 @@ impl<'w> Simulation<'w> {
         }
     }
 
-    /// Adds a packet to the hash of all of them.
+    /// Adds a life to the hash of everything.
+    fn trace_life(&mut self, syn: Nanos, tuple: Tuple, first: Seq) {
+        let ports = u64::from(tuple.local.port) << 16 | u64::from(tuple.remote.port);
+        self.trace = mix(self.trace ^ syn ^ mix(ports << 32 | u64::from(first.number())));
+    }
+
+    /// Adds a packet to the hash of everything.
     fn note(&mut self, host: u64, packet: &Packet) {
         let segment = &packet.segment;
         let what = u64::from(segment.seq.number()) << 32 | u64::from(segment.ack.number());

@@ -10,13 +10,15 @@ use tcp::machine::Nanos;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     /// A packet reaches its host.
-    Arrive { host: usize, packet: Packet },
+    Arrive { host: usize, packet: u32 },
     /// A timer of an endpoint.
     Timeout(SocketRef),
     /// A mini-socket of this queue of the host ends.
     Ending { host: usize, queue: usize },
     /// A process does something with a socket.
     Wake(SocketRef, Waking),
+    /// A life that is played from its template is done, as far as its client goes.
+    Done { client: usize },
     /// A client may begin the next connection.
     Next { client: usize },
     /// A step of the scenario.
@@ -80,9 +82,35 @@ impl Ord for Event {
 pub(super) struct Agenda {
     events: BinaryHeap<Reverse<Event>>,
     made: u64,
+    /// Packets on their way.
+    packets: Vec<Packet>,
+    free: Vec<u32>,
 }
 
 impl Agenda {
+    /// A packet that reaches a host then.
+    pub(super) fn send(&mut self, at: Nanos, host: usize, packet: Packet) {
+        let number = if let Some(number) = self.free.pop() {
+            self.packets[number as usize] = packet;
+            number
+        } else {
+            self.packets.push(packet);
+            u32::try_from(self.packets.len() - 1).unwrap_or(u32::MAX)
+        };
+        self.add(at, What::Arrive { host, packet: number });
+    }
+
+    /// The packet that arrives.
+    pub(super) fn receive(&mut self, number: u32) -> Packet {
+        self.free.push(number);
+        self.packets[number as usize]
+    }
+
+    /// True if packets are on their way.
+    pub(super) fn has_packets(&self) -> bool {
+        self.packets.len() > self.free.len()
+    }
+
     pub(super) fn add(&mut self, at: Nanos, what: What) {
         self.made += 1;
         self.events.push(Reverse(Event { at, order: self.made, what }));

@@ -13,7 +13,7 @@ use super::transport::Drive;
 use crate::scenario::{Bind, Client, ClosesWhen, How, Http};
 use std::collections::{BTreeMap, VecDeque};
 use tcp::State;
-use tcp::machine::{Call, Endpoint, Nanos};
+use tcp::machine::{Call, Endpoint, Nanos, Residue};
 use tcp::profile::linux;
 
 /// Ports that one connect() walks in vain in a default range whose first half is taken.
@@ -48,6 +48,14 @@ pub(super) struct Running {
     pub(super) first_connect: Option<Nanos>,
     pub(super) last_connect: Nanos,
     pub(super) pool: VecDeque<SocketRef>,
+}
+
+impl Running {
+    /// A connection was made then.
+    pub(super) fn was_connected(&mut self, at: Nanos) {
+        self.first_connect = Some(self.first_connect.map_or(at, |first| first.min(at)));
+        self.last_connect = self.last_connect.max(at);
+    }
 }
 
 impl Simulation<'_> {
@@ -180,19 +188,34 @@ impl Simulation<'_> {
             }
         };
         let tuple = place(port);
-        let endpoint = self.claim(from, tuple).map_err(|error| ("connect", error, before))?;
+        let again = self.take_over(from, tuple).map_err(|error| ("connect", error, before))?;
         let host = &mut self.hosts[from];
         host.ports.take(flow, source, port, bound);
         let hold = Hold { flow: Some(flow), source, port, bound };
+        if !self.rehearses
+            && config.pool.is_none()
+            && !self.fixed_ports
+            && let Some(class) = self.class_of(client, to, destination)
+            && self.replay(class, tuple, hold, again, cost_of(walked))
+        {
+            return Ok(cost_of(walked));
+        }
+        let endpoint = self.continued(from, tuple, again);
         self.open(client, from, tuple, hold, endpoint, cost_of(walked));
         Ok(cost_of(walked))
     }
 
     /// An endpoint for a tuple, which nobody may have; a TIME-WAIT that had timestamps is taken over.
     pub(super) fn claim(&mut self, from: usize, tuple: Tuple) -> Result<Endpoint, &'static str> {
+        let again = self.take_over(from, tuple)?;
+        Ok(self.continued(from, tuple, again))
+    }
+
+    /// Makes sure that nobody has a tuple, by taking over its TIME-WAIT if need be.
+    fn take_over(&mut self, from: usize, tuple: Tuple) -> Result<Option<Residue>, &'static str> {
         let host = &mut self.hosts[from];
         let slot = match host.table.get(&tuple).copied() {
-            None => return Ok(self.endpoint(from, tuple)),
+            None => return Ok(None),
             Some(Entry::Socket(_)) => return Err("EADDRNOTAVAIL"),
             Some(Entry::Mini(slot)) => slot,
         };
@@ -204,10 +227,16 @@ impl Simulation<'_> {
         host.moved(State::TimeWait, State::Closed);
         host.release(mini.hold);
         host.count(Counter::TimeWaitRecycled);
+        Ok(Some(residue))
+    }
+
+    fn continued(&self, from: usize, tuple: Tuple, again: Option<Residue>) -> Endpoint {
         let mut endpoint = self.endpoint(from, tuple);
-        // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
-        endpoint.set_next_iss(residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value));
-        Ok(endpoint)
+        if let Some(residue) = again {
+            // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
+            endpoint.set_next_iss(residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value));
+        }
+        endpoint
     }
 
     fn open(
@@ -251,8 +280,7 @@ impl Simulation<'_> {
         let running = &mut self.clients[client];
         running.connected += 1;
         running.connect.add(took);
-        running.first_connect.get_or_insert(now);
-        running.last_connect = now;
+        running.was_connected(now);
         if config.close.when == ClosesWhen::Requests && config.close.requests == 0 && config.pool.is_none() {
             socket.talk.deadline = 0;
             self.later(at, ms(config.close.after_ms).max(CALL_NS), Waking::Close);

@@ -1,6 +1,7 @@
 //! A simulated host: its sockets, its table of TIME-WAIT, its listeners and counters.
 
 use super::counters::{Counter, Counts};
+use super::lives::Record;
 use super::ports::{Address, Ports};
 use super::settings::Tuned;
 use super::socket::{Hold, Slot, Socket, Sockets};
@@ -84,14 +85,24 @@ pub(super) struct Host {
     pub(super) counters: Counts,
     /// What `tcp_tw_recycle` remembers of each address: timestamp and time.
     pub(super) proven: HashMap<Address, (u32, Nanos), FixedState>,
+    /// What happens is written down.
+    pub(super) record: Option<Box<Record>>,
 }
 
 impl Host {
     pub(super) fn count(&mut self, counter: Counter) {
+        if let Some(record) = &mut self.record {
+            record.count(counter);
+        }
         self.counters[counter as usize] += 1;
     }
 
-    pub(super) const fn moved(&mut self, before: State, after: State) {
+    pub(super) fn moved(&mut self, before: State, after: State) {
+        if let Some(record) = &mut self.record
+            && before != after
+        {
+            record.moved(before, after);
+        }
         if counts(before) {
             self.states[before.index()] -= 1;
         }

@@ -11,9 +11,11 @@ use tcp::profile::linux;
 impl Simulation<'_> {
     /// Looks at what there is in each state.
     pub(super) fn look(&mut self) {
-        for host in &mut self.hosts {
-            for (peak, now) in host.peaks.iter_mut().zip(host.states) {
-                *peak = (*peak).max(now);
+        for number in 0..self.hosts.len() {
+            let lives = self.states_of_lives(number);
+            let host = &mut self.hosts[number];
+            for ((peak, now), lives) in host.peaks.iter_mut().zip(host.states).zip(lives) {
+                *peak = (*peak).max(now + lives);
             }
         }
     }
@@ -21,6 +23,13 @@ impl Simulation<'_> {
     /// The run as it is now.
     pub(super) fn result(mut self) -> Run {
         self.look();
+        self.sum_lives(true);
+        for number in 0..self.hosts.len() {
+            let lives = self.states_of_lives(number);
+            for (state, lives) in self.hosts[number].states.iter_mut().zip(lives) {
+                *state += lives;
+            }
+        }
         let mut measures = Measures::default();
         for ((config, host), tracker) in self.world.hosts.iter().zip(&self.hosts).zip(&self.trackers) {
             let name = &config.name;

@@ -119,6 +119,16 @@ impl Network {
         self.paths.get(&(from, to)).and_then(Option::as_ref)
     }
 
+    /// The same, if it was asked for before.
+    pub(super) fn known_path(&self, from: usize, to: Address) -> Option<&Path> {
+        self.paths.get(&(from, to)).and_then(Option::as_ref)
+    }
+
+    /// True if a fault is at work at any time between these.
+    pub(super) fn is_disturbed(&self, from: Nanos, to: Nanos) -> bool {
+        self.losses.iter().any(|loss| loss.from <= to && from < loss.until)
+    }
+
     /// The shortest way, by breadth first over networks, hosts in their order.
     fn find(&self, from: usize, to: Address) -> Option<Path> {
         let target = self.owner(to)?;

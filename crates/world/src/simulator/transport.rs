@@ -296,11 +296,11 @@ impl Simulation<'_> {
             return;
         }
         if packet.destination.address == LOOPBACK {
-            self.agenda.add(self.now + LOOPBACK_NS, What::Arrive { host: from, packet });
+            self.agenda.send(self.now + LOOPBACK_NS, from, packet);
             return;
         }
         if let Some((host, packet, took)) = self.route(from, packet) {
-            self.agenda.add(self.now + took, What::Arrive { host, packet });
+            self.agenda.send(self.now + took, host, packet);
         }
     }
 
@@ -440,7 +440,7 @@ impl Simulation<'_> {
     /// A closed endpoint of a host for a tuple.
     pub(super) fn endpoint(&self, number: usize, tuple: Tuple) -> Endpoint {
         let tuned = &self.hosts[number].tuned;
-        let endpoint = Endpoint::new(&tuned.stack, self.initial_number(tuple));
+        let endpoint = Endpoint::new(&tuned.stack, self.initial_number_at(tuple, self.now));
         match self.clock(number, tuple) {
             Some(clock) => endpoint.with_timestamps(clock),
             None => endpoint,
@@ -448,9 +448,9 @@ impl Simulation<'_> {
     }
 
     /// net/core/secure_seq.c: a hash of the tuple and a clock of 64 ns.
-    fn initial_number(&self, tuple: Tuple) -> Seq {
+    pub(super) fn initial_number_at(&self, tuple: Tuple, at: Nanos) -> Seq {
         #[expect(clippy::cast_possible_truncation, reason = "numbers wrap")]
-        Seq::new((self.hash_of(tuple, 1) as u32).wrapping_add((self.now >> 6) as u32))
+        Seq::new((self.hash_of(tuple, 1) as u32).wrapping_add((at >> 6) as u32))
     }
 
     fn hash_of(&self, tuple: Tuple, salt: u64) -> u64 {
@@ -460,7 +460,7 @@ impl Simulation<'_> {
     }
 
     /// What the timestamp clock showed at time 0 on this tuple; none: timestamps are off.
-    fn clock(&self, number: usize, tuple: Tuple) -> Option<u32> {
+    pub(super) fn clock(&self, number: usize, tuple: Tuple) -> Option<u32> {
         let offset = match self.hosts[number].tuned.timestamps {
             Timestamps::Off => return None,
             Timestamps::Uptime => 0,

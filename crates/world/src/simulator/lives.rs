@@ -1,0 +1,537 @@
+//! Lives of connections that nothing disturbs, replayed.
+//!
+//! Undisturbed connections of one client to one server are all alike, but for when they begin, their port and their
+//! numbers. The first is therefore rehearsed: the simulator itself runs it, segment by segment, in a world of
+//! its own, and what happens to both hosts is written down as a [`Template`]. Others are played from it, moved in
+//! time. Whatever might disturb a connection lets it run in full instead; what comes out is the same.
+
+use super::Simulation;
+use super::agenda::What;
+use super::counters::{Counter, Counts};
+use super::host::Listener;
+use super::host::{Entry, Host, Place, StateCounts, Tuple, counts};
+use super::network::{LINK_NS, LOOPBACK_NS};
+use super::ports::FlowId;
+use super::socket::Hold;
+use std::collections::VecDeque;
+use tcp::machine::{Event, Kind, Nanos, Residue};
+use tcp::profile::linux;
+use tcp::{Flags, Segment, Seq, State, Timestamps};
+
+/// Fewer connections than this are not worth a rehearsal.
+const FEW: u32 = 16;
+/// A life with more events than this runs in full each time.
+const MOST_EVENTS: u32 = 100_000;
+/// A life that takes longer does, too.
+const LONGEST_NS: Nanos = 600_000_000_000;
+
+/// What is written down during a rehearsal, of one host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    pub(super) now: Nanos,
+    counted: Vec<(Nanos, Counter)>,
+    moved: Vec<(Nanos, State, State)>,
+}
+
+impl Record {
+    pub(super) fn count(&mut self, counter: Counter) {
+        self.counted.push((self.now, counter));
+    }
+
+    pub(super) fn moved(&mut self, before: State, after: State) {
+        self.moved.push((self.now, before, after));
+    }
+}
+
+/// One side of an undisturbed life. Times are from its first SYN.
+#[derive(Clone, Debug)]
+struct Side {
+    host: usize,
+    counted: Vec<(Nanos, Counter)>,
+    total: Counts,
+    /// The state from each time on.
+    states: Vec<(Nanos, State)>,
+    /// From then on it is gone, or a mini-socket.
+    resolved: Nanos,
+    mini: Option<Shape>,
+}
+
+/// What a mini-socket looks like, from where its connection began.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    state: State,
+    /// SND.NXT from the own initial number, RCV.NXT from the peer's.
+    sent: u32,
+    received: u32,
+    /// When the last timestamp was sent and heard; none: there were none.
+    heard: Option<(Nanos, Nanos)>,
+    entered: Nanos,
+    ends: Nanos,
+}
+
+/// An undisturbed life.
+#[derive(Clone, Debug)]
+struct Template {
+    /// The client's side, the server's.
+    sides: [Side; 2],
+    connected: Nanos,
+    /// When answers were complete.
+    answers: Vec<Nanos>,
+    ok: Option<Nanos>,
+    /// The client may begin the next.
+    finished: Nanos,
+    /// How long a segment is on its way.
+    latency: Nanos,
+}
+
+/// Lives of one client at one server.
+pub(super) struct Class {
+    client: usize,
+    to: usize,
+    server: usize,
+    template: Known,
+    active: VecDeque<Life>,
+    /// How many of `active`, from the front, the client's host has seen the end of.
+    resolved: usize,
+    /// Lives that are over and not yet in the sums.
+    complete: u64,
+}
+
+enum Known {
+    NotYet,
+    /// Each of its lives runs in full.
+    Never,
+    Template(Box<Template>),
+}
+
+/// A life that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    /// When its SYN goes out.
+    syn: Nanos,
+    /// What connect() cost before.
+    cost: Nanos,
+    tuple: Tuple,
+    flow: FlowId,
+    bound: bool,
+    /// The initial numbers of client and server.
+    client: Seq,
+    server: Seq,
+    /// Its SYN took a TIME-WAIT of the server's over.
+    took: bool,
+}
+
+impl Simulation<'_> {
+    /// The class of connections of a client to one of its destinations.
+    pub(super) fn class_of(&mut self, client: usize, to: usize, destination: Place) -> Option<usize> {
+        let Listener { server, .. } = *self.hosts[to].listeners.get(&destination.port)?;
+        let known = self
+            .classes
+            .iter()
+            .position(|class| (class.client, class.to, class.server) == (client, to, server));
+        Some(known.unwrap_or_else(|| {
+            let template = Known::NotYet;
+            let active = VecDeque::new();
+            self.classes.push(Class { client, to, server, template, active, resolved: 0, complete: 0 });
+            self.classes.len() - 1
+        }))
+    }
+
+    /// Plays a life from its template, if nothing can disturb it. False: it must run in full.
+    pub(super) fn replay(
+        &mut self,
+        class: usize,
+        tuple: Tuple,
+        hold: Hold,
+        again: Option<Residue>,
+        cost: Nanos,
+    ) -> bool {
+        if matches!(self.classes[class].template, Known::NotYet) {
+            self.classes[class].template = self.rehearse(class, tuple.remote);
+        }
+        let Class { client, to, .. } = self.classes[class];
+        let Known::Template(template) = &self.classes[class].template else { return false };
+        let from = self.client_hosts[client];
+        let syn = self.now + cost;
+        let ends = syn + template.sides[0].resolved.max(template.sides[1].resolved);
+        let (latency, finished) = (template.latency, template.finished);
+        let active: u64 = self.classes.iter().map(|class| class.active.len() as u64).sum();
+        let step = self.next_step.is_some_and(|step| step <= ends);
+        // Twice what can go on at once: what goes on now may all become mini-sockets, and as many others meanwhile.
+        let most: u64 = self.world.clients.iter().map(|client| u64::from(client.concurrency)).sum();
+        let room = |host: &Host| {
+            host.mini_count + 2 * most < host.tuned.max_time_wait
+                && host.orphans + 2 * most < host.tuned.max_orphans
+        };
+        let listener = self.hosts[to].listeners.get(&tuple.remote.port);
+        let queue = listener
+            .is_none_or(|listener| u64::from(listener.queued) + active + 1 >= u64::from(listener.backlog));
+        if step
+            || queue
+            || !room(&self.hosts[from])
+            || !room(&self.hosts[to])
+            || self.network.is_disturbed(self.now, ends)
+        {
+            return false;
+        }
+        let mirrored = Tuple { local: tuple.remote, remote: tuple.local };
+        let number = match again {
+            // net/ipv4/tcp_ipv4.c tcp_twsk_unique()
+            Some(residue) => residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value),
+            None => self.initial_number_at(tuple, self.now),
+        };
+        let mut life = Life {
+            syn,
+            cost,
+            tuple,
+            flow: hold.flow.unwrap_or(0),
+            bound: hold.bound,
+            client: number,
+            server: self.initial_number_at(mirrored, syn + latency),
+            took: false,
+        };
+        match self.hosts[to].table.get(&mirrored).copied() {
+            None => {}
+            Some(Entry::Socket(_)) => return false,
+            Some(Entry::Mini(slot)) => match self.takes_over(to, slot, from, &life, latency) {
+                Some(server) => {
+                    let mini = self.hosts[to].remove_mini(slot);
+                    self.hosts[to].moved(mini.residue.state, State::Closed);
+                    self.hosts[to].release(mini.hold);
+                    life.server = server;
+                    life.took = true;
+                }
+                None => return false,
+            },
+        }
+        self.trace_life(syn, tuple, number);
+        self.classes[class].active.push_back(life);
+        self.agenda.add(syn + finished, What::Done { client });
+        true
+    }
+
+    /// The initial number of a server whose TIME-WAIT this SYN takes over; none: it does not, or time may tell.
+    fn takes_over(&self, to: usize, slot: u32, from: usize, life: &Life, latency: Nanos) -> Option<Seq> {
+        let mini = &self.hosts[to].minis[slot as usize];
+        let arrives = life.syn + latency;
+        if mini.residue.ends <= arrives {
+            return None;
+        }
+        let ticks = |clock: u32| Timestamps { value: clock.wrapping_add(millis(life.syn)), echo: 0 };
+        let segment = Segment {
+            flags: Flags::SYN,
+            seq: life.client,
+            window: u16::MAX,
+            timestamps: self.clock(from, life.tuple).map(ticks),
+            ..Segment::default()
+        };
+        let mut endpoint = tcp::machine::Endpoint::of_residue(&self.hosts[to].tuned.stack, &mini.residue);
+        endpoint.set(tcp::machine::Condition::Listener, true);
+        let row = endpoint.row(arrives, Event::Segment(Kind::Syn), Some(&segment))?;
+        (row.to == Some(State::SynReceived))
+            .then(|| mini.residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value))
+    }
+
+    /// Lets lives end whose time has come: ports come free, TIME-WAIT begins.
+    pub(super) fn settle_lives(&mut self, until: Nanos) {
+        for class in 0..self.classes.len() {
+            self.settle_class(class, until);
+        }
+    }
+
+    fn settle_class(&mut self, class: usize, until: Nanos) {
+        loop {
+            let Class { active, template, resolved, .. } = &self.classes[class];
+            let Known::Template(template) = template else { return };
+            let due = |life: Option<&Life>, side: usize| {
+                life.is_some_and(|life| life.syn + template.sides[side].resolved <= until)
+            };
+            let (at_client, at_server) = (due(active.get(*resolved), 0), due(active.front(), 1));
+            // Both sides in the order in which they end, as far as one host is concerned.
+            if at_client {
+                let life = active[*resolved];
+                self.classes[class].resolved += 1;
+                self.resolve(class, &life, 0);
+            } else if at_server && *resolved > 0 {
+                let life = active[0];
+                let class_of = &mut self.classes[class];
+                class_of.active.pop_front();
+                class_of.resolved -= 1;
+                class_of.complete += 1;
+                self.resolve(class, &life, 1);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// One side of a life is over: a mini-socket, or nothing.
+    fn resolve(&mut self, class: usize, life: &Life, side: usize) {
+        let Class { client, template, .. } = &self.classes[class];
+        let Known::Template(template) = template else { return };
+        let Side { host, mini, .. } = template.sides[side];
+        let connected = template.connected;
+        let tuple =
+            if side == 0 { life.tuple } else { Tuple { local: life.tuple.remote, remote: life.tuple.local } };
+        let (own, peer) = if side == 0 { (life.client, life.server) } else { (life.server, life.client) };
+        let hold = Hold {
+            flow: (side == 0).then_some(life.flow),
+            source: tuple.local.address,
+            port: tuple.local.port,
+            bound: side == 0 && life.bound,
+        };
+        if side == 0 {
+            let running = &mut self.clients[*client];
+            running.connect.add(life.cost + connected);
+            running.was_connected(life.syn + connected);
+        }
+        let Some(shape) = mini else {
+            if side == 0 {
+                self.hosts[host].release(Some(hold));
+            }
+            return;
+        };
+        let peer_host = template.sides[1 - side].host;
+        let mirrored = Tuple { local: tuple.remote, remote: tuple.local };
+        let heard = shape.heard.map(|(sent, heard)| {
+            let clock = self.clock(peer_host, mirrored).unwrap_or(0);
+            (clock.wrapping_add(millis(life.syn + sent)), life.syn + heard)
+        });
+        let residue = Residue {
+            state: shape.state,
+            snd_nxt: own.plus(shape.sent),
+            rcv_nxt: peer.plus(shape.received),
+            heard,
+            timestamps: self.clock(host, tuple),
+            entered: life.syn + shape.entered,
+            ends: life.syn + shape.ends,
+            last_invalid: None,
+        };
+        let at = &mut self.hosts[host];
+        if side == 1 {
+            at.ports.hold(hold.source, hold.port, false);
+        }
+        let slot = at.insert_mini(tuple, Some(hold), residue);
+        at.moved(State::Closed, shape.state);
+        self.enqueue(host, slot);
+    }
+
+    /// Sockets of lives that go on, by host.
+    pub(super) fn states_of_lives(&self, host: usize) -> StateCounts {
+        let mut states: StateCounts = [0; State::COUNT];
+        for class in &self.classes {
+            let Known::Template(template) = &class.template else { continue };
+            for (number, life) in class.active.iter().enumerate() {
+                let Some(passed) = self.now.checked_sub(life.syn) else {
+                    let meets = template.sides[1].host == host && life.took;
+                    states[State::TimeWait.index()] += u32::from(meets);
+                    continue;
+                };
+                for (side, what) in template.sides.iter().enumerate() {
+                    let gone = side == 0 && number < class.resolved;
+                    if what.host != host || gone {
+                        continue;
+                    }
+                    let state = what.states.iter().rev().find(|(at, _)| *at <= passed);
+                    if let Some((_, state)) = state.filter(|(_, state)| counts(*state)) {
+                        states[state.index()] += 1;
+                    } else if state.is_none() && side == 1 && life.took {
+                        states[State::TimeWait.index()] += 1;
+                    }
+                }
+            }
+        }
+        states
+    }
+
+    /// Adds the lives that are over to the sums, and with `all` what happened so far in those that go on.
+    pub(super) fn sum_lives(&mut self, all: bool) {
+        let now = self.now;
+        for class in &mut self.classes {
+            let Known::Template(template) = &class.template else { continue };
+            let complete = std::mem::take(&mut class.complete);
+            let running = &mut self.clients[class.client];
+            running.connected += complete;
+            running.requests += complete * template.answers.len() as u64;
+            running.ok += complete * u64::from(template.ok.is_some());
+            for side in &template.sides {
+                for (sum, each) in self.hosts[side.host].counters.iter_mut().zip(side.total) {
+                    *sum += complete * each;
+                }
+            }
+            if !all {
+                continue;
+            }
+            for (number, life) in class.active.iter().enumerate() {
+                let Some(passed) = now.checked_sub(life.syn) else { continue };
+                let yes = |at: Nanos| u64::from(at <= passed);
+                running.connected += yes(template.connected);
+                running.requests += template.answers.iter().map(|at| yes(*at)).sum::<u64>();
+                running.ok += template.ok.map_or(0, yes);
+                if template.connected <= passed && number >= class.resolved {
+                    running.connect.add(life.cost + template.connected);
+                    running.was_connected(life.syn + template.connected);
+                }
+                for side in &template.sides {
+                    for (_, counter) in side.counted.iter().filter(|(at, _)| *at <= passed) {
+                        self.hosts[side.host].counters[*counter as usize] += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Settings have changed: what was rehearsed holds no more.
+    pub(super) fn forget_lives(&mut self) {
+        self.sum_lives(false);
+        for class in &mut self.classes {
+            // None goes on: lives that would have met the change run in full.
+            if class.active.is_empty() {
+                class.template = Known::NotYet;
+                class.resolved = 0;
+            }
+        }
+    }
+
+    /// Runs one life in a world of its own, and writes down what happens.
+    fn rehearse(&self, class: usize, destination: Place) -> Known {
+        let Class { client, to, .. } = self.classes[class];
+        let from = self.client_hosts[client];
+        let config = &self.world.clients[client];
+        let translated = |host: usize| !self.world.hosts[host].nat.is_empty();
+        let path = self.network.known_path(from, destination.address);
+        let alone = path.is_some_and(|path| path.through.iter().all(|host| !translated(*host)));
+        let remaining = config.connections.saturating_sub(self.clients[client].begun);
+        if from == to || !alone || translated(to) || remaining < FEW || self.hosts[to].tuned.recycle {
+            return Known::Never;
+        }
+        let latency = path.map_or(LOOPBACK_NS, |path| LINK_NS * (path.through.len() as Nanos + 1));
+        let mut world = self.world.clone();
+        world.faults.clear();
+        world.steps.clear();
+        world.probes.clear();
+        let one = &mut world.clients[client];
+        (one.connections, one.start_ms, one.per_second, one.for_ms) = (1, 0, None, None);
+        let mut stage = Simulation::new(&world);
+        for (host, real) in stage.hosts.iter_mut().zip(&self.hosts) {
+            host.tuned = real.tuned.clone();
+            host.ports.set_range(real.tuned.range, &real.tuned.reserved);
+            host.record = Some(Box::default());
+        }
+        stage.destinations[client] = vec![(to, destination)];
+        stage.rehearses = true;
+        stage.begin(client);
+        stage.perform(client, from, to, latency)
+    }
+
+    fn perform(mut self, client: usize, from: usize, to: usize, latency: Nanos) -> Known {
+        let (mut syn, mut connected, mut ok, mut finished) = (None, None, None, None);
+        let mut answers = Vec::new();
+        let mut numbers = [Seq::default(); 2];
+        let mut over = false;
+        for _ in 0..MOST_EVENTS {
+            for (number, host) in numbers.iter_mut().zip([from, to]) {
+                if let Some((_, socket)) = self.hosts[host].sockets.iter().next() {
+                    *number = socket.endpoint.iss();
+                }
+            }
+            let open = [from, to].iter().any(|host| self.hosts[*host].sockets.iter().next().is_some());
+            over = !open && !self.agenda.has_packets();
+            if over {
+                break;
+            }
+            let Some((at, what)) = self.agenda.take() else { return Known::Never };
+            if at > LONGEST_NS {
+                return Known::Never;
+            }
+            self.now = at;
+            for host in &mut self.hosts {
+                if let Some(record) = &mut host.record {
+                    record.now = at;
+                }
+            }
+            self.happen(what);
+            let running = &self.clients[client];
+            if syn.is_none() && self.hosts[from].counters[Counter::ActiveOpens as usize] > 0 {
+                syn = Some(at);
+            }
+            if running.connected > 0 {
+                connected.get_or_insert(at);
+            }
+            while (answers.len() as u64) < running.requests {
+                answers.push(at);
+            }
+            if running.ok > 0 {
+                ok.get_or_insert(at);
+            }
+            if running.active == 0 {
+                finished.get_or_insert(at);
+            }
+        }
+        let failed = !self.clients[client].failed.is_empty();
+        let (Some(syn), Some(connected), Some(finished), false) = (syn, connected, finished, failed) else {
+            return Known::Never;
+        };
+        if !over {
+            return Known::Never;
+        }
+        let sides = [(from, numbers), (to, [numbers[1], numbers[0]])];
+        let sides = sides.map(|(host, numbers)| self.hosts[host].side(host, syn, numbers, latency));
+        let others = (0..self.hosts.len()).filter(|host| ![from, to].contains(host));
+        if others.into_iter().any(|host| self.hosts[host].counters.iter().any(|count| *count > 0)) {
+            return Known::Never;
+        }
+        let [Some(of_client), Some(of_server)] = sides else { return Known::Never };
+        Known::Template(Box::new(Template {
+            sides: [of_client, of_server],
+            connected: connected - syn,
+            answers: answers.into_iter().map(|at| at - syn).collect(),
+            ok: ok.map(|at| at - syn),
+            finished: finished - syn,
+            latency,
+        }))
+    }
+}
+
+impl Host {
+    /// What was written down here, from the SYN on; none: something is left that is no mini-socket in TIME-WAIT.
+    fn side(&self, host: usize, syn: Nanos, numbers: [Seq; 2], latency: Nanos) -> Option<Side> {
+        let record = self.record.as_ref()?;
+        let mut total: Counts = [0; Counter::COUNT];
+        for (_, counter) in &record.counted {
+            total[*counter as usize] += 1;
+        }
+        let mut minis = self.minis();
+        let mini = match (minis.next(), minis.next()) {
+            (None, _) => None,
+            (Some((_, mini)), None) if mini.residue.state == State::TimeWait => Some(mini.residue),
+            _ => return None,
+        };
+        let since = |number: Seq, first: Seq| number.since(first).cast_unsigned();
+        let mini = mini.map(|residue| Shape {
+            state: residue.state,
+            sent: since(residue.snd_nxt, numbers[0]),
+            received: since(residue.rcv_nxt, numbers[1]),
+            heard: residue.heard.map(|(_, at)| (at - latency - syn, at - syn)),
+            entered: residue.entered - syn,
+            ends: residue.ends - syn,
+        });
+        let moved = record.moved.iter().map(|(at, _, after)| (at - syn, *after));
+        Some(Side {
+            host,
+            counted: record.counted.iter().map(|(at, counter)| (at - syn, *counter)).collect(),
+            total,
+            resolved: record.moved.last()?.0 - syn,
+            states: moved.collect(),
+            mini,
+        })
+    }
+}
+
+/// Ticks of a timestamp clock.
+fn millis(at: Nanos) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a timestamp wraps (RFC 7323 section 5.4)")]
+    {
+        (at / 1_000_000) as u32
+    }
+}

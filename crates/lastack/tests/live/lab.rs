@@ -45,17 +45,27 @@ for_ms = 500
 at_ms = 200
 host = "router"
 set = { "net.ipv4.tcp_fin_timeout" = 9 }
+# What fires says nothing here.
 [[variant]]
-name = "well"
-[[variant]]
-name = "fails"
-change = { "host.server.settings" = { "net.ipv4.no_such_setting" = 1 } }
+name = "as-is"
+[variant.expect.possible]
+client = ["client-without-pool", "upstream-keepalive-unpooled"]
+router = ["client-without-pool", "upstream-keepalive-unpooled"]
+server = ["time-wait-at-server"]
 "#;
+
+/// What no host can do.
+const WRONG: &str = "
+[[step]]
+at_ms = 0
+host = \"server\"
+set = { \"net.ipv4.no_such_setting\" = 1 }
+";
 
 /// Every process of a run has this in its environment.
 const MARK: &str = "LASTACK_LAB_TEST_MARK";
 
-/// One run of `lab play` in a folder of its own, and what could be left of it.
+/// One `lab run` in a folder of its own, and what could be left of it.
 struct Run {
     folder: tempfile::TempDir,
     mark: String,
@@ -98,7 +108,10 @@ impl Run {
         let folder = tempfile::tempdir().expect("a folder");
         // Others than its owner are to read it, too.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("its mode");
-        std::fs::write(folder.path().join("scenario.toml"), SCENARIO).expect("is written");
+        let failing = SCENARIO.replace("[[variant]]", &format!("{WRONG}[[variant]]"));
+        for (file, text) in [("well.toml", SCENARIO), ("fails.toml", &failing)] {
+            std::fs::write(folder.path().join(file), text).expect("is written");
+        }
         std::fs::create_dir(folder.path().join("tmp")).expect("is made");
         std::fs::set_permissions(folder.path().join("tmp"), std::fs::Permissions::from_mode(0o777))
             .expect("its mode");
@@ -109,15 +122,14 @@ impl Run {
         self.folder.path().join(name)
     }
 
-    fn command(&self, program: &Path, variant: &str) -> Command {
-        self.marked(Command::new(program), variant)
+    fn command(&self, program: &Path, file: &str) -> Command {
+        self.marked(Command::new(program), file)
     }
 
-    fn marked(&self, mut command: Command, variant: &str) -> Command {
+    fn marked(&self, mut command: Command, file: &str) -> Command {
         command
-            .args(["lab", "play"])
-            .arg(self.path("scenario.toml"))
-            .arg(variant)
+            .args(["lab", "run", "--on", "kernel", "--json"])
+            .arg(self.path(file))
             .env(MARK, &self.mark)
             .env("TMPDIR", self.path("tmp"))
             .stdin(Stdio::null())
@@ -127,7 +139,7 @@ impl Run {
     }
 
     fn start(&self) -> Child {
-        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well").spawn().expect("lastack runs")
+        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well.toml").spawn().expect("lastack runs")
     }
 
     /// The processes of this run.
@@ -205,7 +217,7 @@ fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
         assert!(child.wait().unwrap().success());
         run.assert_nothing_is_left(&namespaces);
 
-        let failed = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "fails").output().unwrap();
+        let failed = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "fails.toml").output().unwrap();
         assert_eq!(failed.status.code(), Some(2));
         let (_, errors) = said(&failed);
         assert!(errors.contains("net.ipv4.no_such_setting"), "{errors}");
@@ -233,8 +245,8 @@ fn nothing_is_left_of_a_stage_that_was_killed_at_any_moment() {
 fn nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted() {
     in_namespace("lab::nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted", || {
         for (signal, words) in [
-            ("INT", "lab play"),
-            ("TERM", "lab play"),
+            ("INT", "lab run"),
+            ("TERM", "lab run"),
             ("KILL", "--kill-child"),
             ("KILL", "lab host client"),
             ("KILL", "tcpdump -i outside"),
@@ -277,12 +289,12 @@ fn a_user_without_privilege_runs_a_stage_where_user_namespaces_are_allowed() {
         std::fs::copy(env!("CARGO_BIN_EXE_lastack"), &copy).unwrap();
         let mut command = Command::new("setpriv");
         command.args(nobody).arg(&copy);
-        let output = run.marked(command, "well").output().unwrap();
+        let output = run.marked(command, "well.toml").output().unwrap();
         let (printed, errors) = said(&output);
         assert!(output.status.success(), "{errors}");
         let ran: serde_json::Value = serde_json::from_str(&printed).unwrap();
-        assert_eq!(ran["measures"]["load.ok"], 60.0, "{printed}");
-        assert_eq!(ran["measures"]["server.sockets.TIME-WAIT"], 60.0, "{printed}");
+        assert_eq!(ran["measured"]["load.ok"], 60.0, "{printed}");
+        assert_eq!(ran["measured"]["server.sockets.TIME-WAIT"], 60.0, "{printed}");
         run.assert_nothing_is_left(&BTreeSet::new());
     });
 }

@@ -14,7 +14,7 @@ mod socket;
 mod sockets;
 mod step;
 
-pub use bench::{Bench, DEVICE, LOCAL, PEERS, set};
+pub use bench::{Bench, DEVICE, LOCAL, PEERS, TIMED_PEERS, set};
 pub use packet::{Tuple, decode, encode, encode_with};
 pub use random::random;
 pub use run::{Difference, Exception, Outcome, RETRANSMIT_MIN};

@@ -114,6 +114,18 @@ pub mod linux {
     pub const SYN_RETRIES_BEFORE_3_7: Constant<u32> =
         Constant { value: 5, kernel: "2.6.32", source: "include/net/tcp.h TCP_SYN_RETRIES" };
 
+    /// Default of `net.ipv4.tcp_synack_retries`: the same for a listener's SYN,ACK.
+    pub const SYN_ACK_RETRIES: Constant<u32> =
+        Constant { value: 5, kernel: "2.6.32 to 7.3", source: "include/net/tcp.h TCP_SYNACK_RETRIES" };
+
+    /// Default of `net.ipv4.tcp_syn_linear_timeouts`: so often a SYN is sent again after the same time, before
+    /// the time doubles; they come on top of `tcp_syn_retries`.
+    pub const SYN_LINEAR_TIMEOUTS: Constant<u32> = Constant {
+        value: 4,
+        kernel: "6.5 to 7.3; measured on 6.18",
+        source: "net/ipv4/tcp_timer.c tcp_retransmit_timer(), tcp_write_timeout()",
+    };
+
     /// How long a peer's timestamp rejects older ones: until half of its numbers may have passed.
     pub const PAWS_FORGETS: Constant<Duration> = Constant {
         value: Duration::from_secs(2_147),

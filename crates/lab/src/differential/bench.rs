@@ -18,10 +18,13 @@ use tcp::{Flags, Segment, Seq};
 pub const DEVICE: &str = "lab0";
 /// The kernel's address.
 pub const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
-/// The network of the peers; it must be routed to the device.
+/// The network of the peers; it must be routed to the device, with `rto_min` of 5 s.
 pub const PEERS: &str = "10.64.0.0/10";
+/// The network of the peers where timers matter; it must be routed there as usual.
+pub const TIMED_PEERS: &str = "10.128.0.0/10";
 
 const FIRST_PEER: u32 = u32::from_be_bytes([10, 64, 0, 0]);
+const FIRST_TIMED_PEER: u32 = u32::from_be_bytes([10, 128, 0, 0]);
 const PEER_COUNT: u32 = 1 << 22;
 const PEER_PORT: u16 = 40_000;
 /// The connection whose TIME-WAIT is the clock.
@@ -36,6 +39,7 @@ pub struct Bench {
     settings: Option<Settings>,
     /// Peers of the batch that runs: the first one's number, and what came for each outside its own steps.
     first: u32,
+    first_peer: u32,
     late: Vec<Vec<Segment>>,
     next: u32,
     clock: Option<Tuple>,
@@ -55,6 +59,7 @@ impl Bench {
             sockets: Sockets::open()?,
             settings: None,
             first: 0,
+            first_peer: FIRST_PEER,
             late: Vec::new(),
             next: 0,
             clock: None,
@@ -74,6 +79,8 @@ impl Bench {
             self.next += u32::try_from(group.len()).unwrap_or(u32::MAX);
             self.late = vec![Vec::new(); group.len()];
             let mut runs = Vec::with_capacity(group.len());
+            let timers = sequences[group[0]].settings.timers;
+            self.first_peer = if timers { FIRST_TIMED_PEER } else { FIRST_PEER };
             for (number, at) in group.iter().enumerate() {
                 runs.push(Run::new(&sequences[*at], number, self.tuple(number)));
             }
@@ -138,6 +145,7 @@ impl Bench {
             set("net.ipv4.tcp_invalid_ratelimit", if settings.ratelimit { "500" } else { "0" })?;
             set("net.ipv4.tcp_abort_on_overflow", flag(settings.abort_on_overflow))?;
             set("net.ipv4.tcp_max_tw_buckets", if settings.table_full { "0" } else { "100000" })?;
+            set("net.ipv4.tcp_fin_timeout", if settings.timers { "1" } else { "60" })?;
             self.settings = Some(settings);
         }
         Ok(())
@@ -148,7 +156,7 @@ impl Bench {
     fn tuple(&self, number: usize) -> Tuple {
         let number = self.first.wrapping_add(number as u32);
         let port = FIRST_PORT + (number % PORT_COUNT) as u16;
-        let peer = Ipv4Addr::from_bits(FIRST_PEER + number % PEER_COUNT);
+        let peer = Ipv4Addr::from_bits(self.first_peer + number % PEER_COUNT);
         Tuple { local: SocketAddrV4::new(LOCAL, port), peer: SocketAddrV4::new(peer, PEER_PORT) }
     }
 
@@ -169,8 +177,12 @@ impl Bench {
             if of == tuple {
                 answers.push(segment);
             } else if of.peer.port() == PEER_PORT {
-                let number =
-                    of.peer.ip().to_bits().wrapping_sub(FIRST_PEER).wrapping_sub(self.first % PEER_COUNT);
+                let number = of
+                    .peer
+                    .ip()
+                    .to_bits()
+                    .wrapping_sub(self.first_peer)
+                    .wrapping_sub(self.first % PEER_COUNT);
                 if let Some(late) = self.late.get_mut(number as usize) {
                     late.push(segment);
                 }

@@ -58,6 +58,7 @@ pub fn random(seed: u64) -> Sequence {
         ratelimit: dice.percent(30),
         abort_on_overflow: dice.percent(20),
         table_full: dice.percent(10),
+        timers: false,
     };
     let timestamps = dice.percent(60);
     let isn = dice.weighted(&[(3, 0), (1, u32::MAX - 5), (1, (1 << 31) - 5)]);

@@ -4,7 +4,7 @@ use super::Tuple;
 use super::bench::Bench;
 use super::socket;
 use super::sockets::Found;
-use super::step::{AckFrom, Probe, SeqFrom, Sequence, Step};
+use super::step::{AckFrom, Probe, SeqFrom, Sequence, Settings, Step};
 use rustix::fd::OwnedFd;
 use std::fmt::{self, Write as _};
 use std::io;
@@ -16,6 +16,8 @@ use tcp::{Flags, Segment, Seq, State, Timestamps};
 
 /// With the retransmission timeout of the route.
 static LIMITED: Stack = Stack { retransmit: RETRANSMIT_MIN, ..Stack::LINUX };
+static TIMED: Stack =
+    Stack { fin_timeout: Some(Duration::from_secs(1)), invalid_ratelimit: None, ..Stack::LINUX };
 static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
 
 /// `rto_min` that the route to the peers must have: nothing is sent again while a sequence runs.
@@ -96,7 +98,11 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(sequence: &'a Sequence, number: usize, tuple: Tuple) -> Self {
-        let stack = if sequence.settings.ratelimit { &LIMITED } else { &UNLIMITED };
+        let stack = match sequence.settings {
+            Settings { timers: true, .. } => &TIMED,
+            Settings { ratelimit: true, .. } => &LIMITED,
+            _ => &UNLIMITED,
+        };
         let mut machine = Endpoint::new(stack, Seq::new(0)).with_timestamps(1);
         machine.set(Condition::Rfc1337, sequence.settings.rfc1337);
         machine.set(Condition::AbortOnOverflow, sequence.settings.abort_on_overflow);
@@ -133,6 +139,9 @@ impl<'a> Run<'a> {
         let mut replies = bench.answers(self.tuple)?;
         let late = bench.take_late(self.number);
         replies.splice(0..0, late);
+        if matches!(step, Step::Wait(_)) {
+            return self.wait(bench, at, step, &replies);
+        }
         if let Some(odd) = replies.iter().find(|segment| !is_again(&before, segment)) {
             let what = format!("the kernel sent by itself: {}", self.shown(odd));
             self.differs(at, what);
@@ -160,21 +169,7 @@ impl<'a> Run<'a> {
         while let Some(segment) = self.machine.poll_transmit(now) {
             said.push(segment);
         }
-        let _ = writeln!(self.trace, "  {step}");
-        let _ = write!(self.trace, "    kernel :");
-        for segment in &replies {
-            let _ = write!(self.trace, " [{}]", self.shown(segment));
-        }
-        let _ = writeln!(self.trace, " {}", kernel_state(found));
-        let _ = write!(self.trace, "    machine:");
-        for segment in &said {
-            let _ = write!(self.trace, " [{}]", self.shown(segment));
-        }
-        let mini = if self.machine.is_mini() { " mini" } else { "" };
-        let row = self.outcome.rows.last().copied().flatten();
-        let because = row.map_or("no row", |row| row.source.text);
-        let number = row.map_or("", |row| row.source.number);
-        let _ = writeln!(self.trace, " {}{mini}, row {number} {because}", self.machine.state());
+        self.note_step(step, &replies, &said, found);
         self.resent |= replies
             .iter()
             .any(|reply| is_again(&before, reply) && !said.iter().any(|one| one.flags == reply.flags));
@@ -182,11 +177,15 @@ impl<'a> Run<'a> {
             self.outcome.exception = Some(Exception::Congestion);
             return Ok(());
         }
+        let is_said = |reply: &Segment| said.iter().any(|segment| segment.flags == reply.flags);
+        let again =
+            |reply: &Segment| is_resent(&before, reply) || is_again(&before, reply) && !is_said(reply);
+        let fresh: Vec<Segment> = replies.iter().filter(|reply| !again(reply)).copied().collect();
         let row = self.outcome.rows.last().copied().flatten();
         if row.is_some_and(|row| row.timer != TimerAction::Keep) {
             self.late_start = after - now;
         }
-        if let Some(what) = self.compare(&before, &replies, &said, found, now, after) {
+        if let Some(what) = self.compare(&fresh, &said, found, now, after) {
             self.differs(at, what);
             return Ok(());
         }
@@ -201,6 +200,45 @@ impl<'a> Run<'a> {
             }
         }
         self.adopt()
+    }
+
+    /// Time has passed: what the kernel sent meanwhile, in all, is what the machine's timers send.
+    fn wait(&mut self, bench: &mut Bench, at: usize, step: &Step, replies: &[Segment]) -> io::Result<()> {
+        let now = bench.ticks()?;
+        let found = bench.sockets.find(self.tuple)?;
+        let after = bench.ticks()?;
+        self.exists = found.is_some();
+        self.outcome.rows.push(None);
+        let mut said = Vec::new();
+        while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= now) {
+            self.machine.handle_timeout(due);
+            while let Some(segment) = self.machine.poll_transmit(due) {
+                said.push(segment);
+            }
+        }
+        self.note_step(step, replies, &said, found);
+        if let Some(what) = self.compare(replies, &said, found, now, after) {
+            self.differs(at, what);
+        }
+        Ok(())
+    }
+
+    fn note_step(&mut self, step: &Step, replies: &[Segment], said: &[Segment], found: Option<Found>) {
+        let _ = writeln!(self.trace, "  {step}");
+        let _ = write!(self.trace, "    kernel :");
+        for segment in replies {
+            let _ = write!(self.trace, " [{}]", self.shown(segment));
+        }
+        let _ = writeln!(self.trace, " {}", kernel_state(found));
+        let _ = write!(self.trace, "    machine:");
+        for segment in said {
+            let _ = write!(self.trace, " [{}]", self.shown(segment));
+        }
+        let mini = if self.machine.is_mini() { " mini" } else { "" };
+        let row = self.outcome.rows.last().copied().flatten();
+        let because = row.map_or("no row", |row| row.source.text);
+        let number = row.map_or("", |row| row.source.number);
+        let _ = writeln!(self.trace, " {}{mini}, row {number} {because}", self.machine.state());
     }
 
     /// The next step is one of those in which the two are known to differ.
@@ -401,16 +439,12 @@ impl<'a> Run<'a> {
 
     fn compare(
         &self,
-        before: &Endpoint,
         replies: &[Segment],
         said: &[Segment],
         found: Option<Found>,
         now: Nanos,
         after: Nanos,
     ) -> Option<String> {
-        let is_said = |reply: &Segment| said.iter().any(|segment| segment.flags == reply.flags);
-        let again = |reply: &Segment| is_resent(before, reply) || is_again(before, reply) && !is_said(reply);
-        let replies: Vec<&Segment> = replies.iter().filter(|reply| !again(reply)).collect();
         let same = replies.len() == said.len()
             && replies.iter().zip(said).all(|(kernel, machine)| seen(kernel) == seen(machine));
         if !same {

@@ -86,16 +86,19 @@ pub struct Settings {
     pub abort_on_overflow: bool,
     /// `tcp_max_tw_buckets` is 0: no mini-socket is made.
     pub table_full: bool,
+    /// Timers are as they are everywhere, but `tcp_fin_timeout` is 1; else `rto_min` is 5 s and it is 60.
+    pub timers: bool,
 }
 
 impl Settings {
     /// Each with its name in the text of a sequence.
-    fn named(&mut self) -> [(&'static str, &mut bool); 4] {
+    fn named(&mut self) -> [(&'static str, &mut bool); 5] {
         [
             ("rfc1337", &mut self.rfc1337),
             ("ratelimit", &mut self.ratelimit),
             ("abort-on-overflow", &mut self.abort_on_overflow),
             ("table-full", &mut self.table_full),
+            ("timers", &mut self.timers),
         ]
     }
 }
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_sequence_is_read_back() {
-        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0\n\
+        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 timers=0 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0\n\
             ACK seq=isn-1 ack=next+0 ts=-5\nsend 10\nwait 30\nFIN,ACK seq=edge+1 ack=una-1 len=3\nnone seq=next+0\nabort\n";
         let sequence: Sequence = text.parse().expect("reads");
         assert_eq!(sequence.to_string(), text);

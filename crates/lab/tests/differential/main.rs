@@ -8,3 +8,4 @@ mod namespace;
 mod random;
 mod regressions;
 mod rows;
+mod timers;

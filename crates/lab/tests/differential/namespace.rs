@@ -1,6 +1,6 @@
 //! A network namespace of the test's own, with a TUN device: the test runs itself again inside one.
 
-use lab::differential::{Bench, DEVICE, LOCAL, PEERS, RETRANSMIT_MIN, set};
+use lab::differential::{Bench, DEVICE, LOCAL, PEERS, RETRANSMIT_MIN, TIMED_PEERS, set};
 use lab::tun::Tun;
 use std::env;
 use std::io::Write;
@@ -67,6 +67,7 @@ fn prepare() -> Bench {
     ip(&format!("addr add {LOCAL}/32 dev {DEVICE}"));
     ip(&format!("link set {DEVICE} up"));
     ip(&format!("route add {PEERS} dev {DEVICE} quickack 1 rto_min {}ms", RETRANSMIT_MIN.as_millis()));
+    ip(&format!("route add {TIMED_PEERS} dev {DEVICE} quickack 1"));
     for (setting, value) in [
         ("net.ipv4.tcp_timestamps", "1"),
         ("net.ipv4.tcp_sack", "0"),

@@ -341,7 +341,9 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Nanos) {
         if self.retransmit_at.is_some_and(|at| at <= now) {
             let limit = match self.state {
-                State::SynSent | State::SynReceived => self.stack.syn_retries,
+                State::SynReceived if self.request => self.stack.syn_ack_retries,
+                State::SynReceived => self.stack.syn_retries,
+                State::SynSent => self.stack.syn_retries.saturating_add(self.stack.syn_linear_timeouts),
                 _ if self.orphan => self.stack.orphan_retries,
                 _ => self.stack.retries,
             };

@@ -34,6 +34,10 @@ pub struct Stack {
     pub retries: u32,
     /// The same for a SYN.
     pub syn_retries: u32,
+    /// The same for a listener's SYN,ACK.
+    pub syn_ack_retries: u32,
+    /// Retransmissions of a SYN, on top of those, between which the time does not double.
+    pub syn_linear_timeouts: u32,
     /// The same once the socket is an orphan.
     pub orphan_retries: u32,
     /// A timestamp heard longer ago than this rejects nothing any more (RFC 7323 section 5.5).
@@ -62,6 +66,8 @@ impl Stack {
         retransmit_syn: linux::RETRANSMIT_SYN.value,
         retries: linux::RETRIES2.value,
         syn_retries: linux::SYN_RETRIES.value,
+        syn_ack_retries: linux::SYN_ACK_RETRIES.value,
+        syn_linear_timeouts: linux::SYN_LINEAR_TIMEOUTS.value,
         orphan_retries: linux::ORPHAN_RETRIES.value,
         paws_forgets: linux::PAWS_FORGETS.value,
         paws_spares_resets: linux::PAWS_SPARES_RESETS.value,
@@ -73,6 +79,7 @@ impl Stack {
     pub const LINUX_5_6: Self = Self {
         name: "Linux 5.6",
         quiet_about_unsent: true,
+        syn_linear_timeouts: 0,
         paws_forgets: linux::PAWS_FORGETS_BEFORE_6_7.value,
         ..Self::LINUX
     };
@@ -105,6 +112,7 @@ impl Stack {
         invalid_ratelimit: None,
         time_wait_reads_timestamps: false,
         quiet_about_unsent: false,
+        syn_linear_timeouts: 0,
         bad_ack_resends_syn: None,
         has_recycle: false,
         reuse_delay: None,
@@ -129,6 +137,7 @@ impl Stack {
         mini_fin_wait_2: false,
         invalid_ratelimit: None,
         quiet_about_unsent: false,
+        syn_linear_timeouts: 0,
         bad_ack_resends_syn: None,
         has_recycle: false,
         reuse_delay: None,

@@ -43,12 +43,16 @@ impl Endpoint {
     }
 
     pub(super) fn retransmit_after(&self) -> Nanos {
-        let first = match self.state {
-            State::SynSent | State::SynReceived => self.stack.retransmit_syn,
-            _ => self.stack.retransmit,
+        let (first, doublings) = match self.state {
+            State::SynSent => {
+                let linear = self.stack.syn_linear_timeouts;
+                (self.stack.retransmit_syn, self.retransmits.saturating_sub(linear))
+            }
+            State::SynReceived => (self.stack.retransmit_syn, self.retransmits),
+            _ => (self.stack.retransmit, self.retransmits),
         };
         // include/net/tcp.h TCP_RTO_MAX
-        nanos(first).saturating_mul(1 << self.retransmits.min(16)).min(120_000_000_000)
+        nanos(first).saturating_mul(1 << doublings.min(16)).min(120_000_000_000)
     }
 
     fn arm(&mut self, now: Nanos) {

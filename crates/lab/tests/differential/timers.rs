@@ -1,0 +1,61 @@
+//! Timers that are short: what is sent again and when, and how long an orphan's FIN-WAIT-2 lasts.
+
+use crate::namespace::in_namespace;
+use lab::differential::{Sequence, Settings, Step};
+
+/// What it is about, the way there, and how it goes on: waits in milliseconds, far from where a timer ends.
+type Case = (&'static str, &'static [&'static str], [u16; 2]);
+
+const OPEN: [&str; 3] = ["listen", "SYN seq=next+0", "ACK seq=next+0 ack=next+0"];
+
+const CASES: &[Case] = &[
+    ("SYN: after 1 s, then each second", &["connect"], [1_400, 2_200]),
+    ("SYN,ACK: after 1 s, then 2 s", &["listen", "SYN seq=next+0"], [1_400, 2_200]),
+    ("SYN,ACK of crossed SYNs", &["connect", "SYN seq=next+0"], [1_400, 2_200]),
+    ("FIN-WAIT-2 ends", &[OPEN[0], OPEN[1], OPEN[2], "close", "ACK seq=next+0 ack=next+0"], [600, 900]),
+    (
+        "FIN-WAIT-2 with an owner does not",
+        &[OPEN[0], OPEN[1], OPEN[2], "shutdown", "ACK seq=next+0 ack=next+0"],
+        [1_400, 2_200],
+    ),
+    ("data: after 200 ms, then 400 ms", &[OPEN[0], OPEN[1], OPEN[2], "send 10"], [300, 450]),
+    ("FIN-WAIT-1", &[OPEN[0], OPEN[1], OPEN[2], "close"], [300, 450]),
+    (
+        "FIN with data",
+        &[OPEN[0], OPEN[1], OPEN[2], "send 10", "ACK seq=next+0 ack=next+0", "shutdown"],
+        [300, 450],
+    ),
+    ("CLOSING", &[OPEN[0], OPEN[1], OPEN[2], "close", "FIN,ACK seq=next+0 ack=next-1"], [300, 450]),
+    ("LAST-ACK", &[OPEN[0], OPEN[1], OPEN[2], "FIN,ACK seq=next+0 ack=next+0", "close"], [300, 450]),
+    ("a SYN that met a bad ACK: 2 ticks", &["connect", "ACK seq=next+0 ack=una+0"], [60, 300]),
+];
+
+#[test]
+fn what_is_sent_again_and_when() {
+    in_namespace("timers::what_is_sent_again_and_when", |mut bench| {
+        let mut sequences: Vec<(&str, Sequence)> = Vec::new();
+        for (about, way, waits) in CASES {
+            let text = way.join("\n");
+            let mut sequence: Sequence = text.parse().expect("steps");
+            sequence.settings = Settings { timers: true, ..Settings::default() };
+            // Side by side all wait at the same step.
+            sequence.steps.splice(0..0, std::iter::repeat_n(Step::Wait(0), 6 - way.len()));
+            sequence.steps.extend(waits.map(Step::Wait));
+            sequences.push((about, sequence));
+        }
+        let mut wrong = 0;
+        let by_wait =
+            |(_, one): &(&str, Sequence), (_, other): &(&str, Sequence)| one.steps[6..] == other.steps[6..];
+        sequences.sort_by_key(|(_, sequence)| format!("{:?}", &sequence.steps[6..]));
+        for group in sequences.chunk_by(by_wait) {
+            let together: Vec<Sequence> = group.iter().map(|(_, sequence)| sequence.clone()).collect();
+            for ((about, _), outcome) in group.iter().zip(bench.run(&together).expect("the kernel answers")) {
+                if let Some(difference) = outcome.difference {
+                    wrong += 1;
+                    println!("{about}: {difference}");
+                }
+            }
+        }
+        assert_eq!(wrong, 0, "of {} timers", CASES.len());
+    });
+}

@@ -68,13 +68,11 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
             at[*side] += bytes.len();
             left = behind;
         }
-        // Out of order within a message, and some of them again. No more than four gaps at once: that many of a
-        // connection are kept apart.
-        for window in pieces[first..].chunks_mut(8) {
-            for place in 0..window.len() {
-                if dice.roll(4) == 0 {
-                    window.swap(place, dice.roll(window.len()));
-                }
+        // Out of order within a message, and some of them again.
+        for place in first..pieces.len() {
+            if dice.roll(4) == 0 {
+                let other = first + dice.roll(pieces.len() - first);
+                pieces.swap(place, other);
             }
         }
         if dice.roll(4) == 0 && first < pieces.len() {
@@ -89,6 +87,7 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
     };
     assert_eq!((http.requests, http.responses), (count, count + interim), "{found:?}");
     assert_eq!(http.close.client, asks_to_close, "{found:?}");
+    assert_eq!(found.notes, [], "nothing is missing");
 }
 
 /// Material of a header's value: no control characters.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod endless;
+mod holes;
 mod key;
 mod line;
 mod live;

@@ -202,6 +202,14 @@ impl Http {
         self.collect(side, messages);
     }
 
+    /// A side has sent its FIN, and nobody knows whether all bytes before it came: whether a body without a length is
+    /// complete cannot be told.
+    pub(crate) fn end_somewhere(&mut self, side: usize, messages: &mut Messages) {
+        if self.streams[side].lose_end() {
+            messages.bits |= Messages::UNSURE;
+        }
+    }
+
     /// True if what this side has sent shows that it read all that came: it answered each request, and none had a
     /// body; or it asked the next question after whole answers to all before, and got nothing since.
     ///

@@ -100,7 +100,7 @@ pub enum Note {
     HttpUnfinished,
     /// There may be HTTP in what was not captured.
     HttpHidden,
-    /// There were too many connections to follow this one closely.
+    /// There were too many connections to follow this one closely, or too many gaps in it at once.
     GivenUp,
     /// It was dropped from the table because there were too many.
     Evicted,
@@ -405,7 +405,7 @@ impl Connection {
             (record.http.asking_side().is_some() && record.http.is_unsure(), Note::HttpUnsure),
             (record.http.is_unfinished(), Note::HttpUnfinished),
             (record.http.asking_side().is_none() && record.http.is_hidden(), Note::HttpHidden),
-            (marks.has(Marks::GIVEN_UP), Note::GivenUp),
+            (marks.has(Marks::GIVEN_UP) || marks.has(Marks::GAPS_UNTOLD), Note::GivenUp),
         ];
         self.notes.extend(all.into_iter().filter(|(is, _)| *is).map(|(_, note)| note));
     }

@@ -1,5 +1,6 @@
 //! The running state of a connection: what is needed only as long as it lives.
 
+use super::holes::{Holes, Left};
 use super::key::Side;
 use super::record::{End, Marks, NONE, Record, Seen};
 use crate::Packet;
@@ -14,62 +15,8 @@ pub(crate) fn covers(ack: Seq, end: Seq) -> bool {
     (0..AHEAD).contains(&ack.since(end))
 }
 
-/// Ranges of sequence numbers that were skipped and may still come.
-#[derive(Clone, Copy, Debug, Default)]
-struct Holes {
-    ranges: [(Seq, Seq); 4],
-    used: u8,
-}
-
-impl Holes {
-    fn add(&mut self, from: Seq, to: Seq) {
-        if let Some(place) = self.ranges.get_mut(usize::from(self.used)) {
-            *place = (from, to);
-            self.used += 1;
-        } else if let Some(last) = self.ranges.last_mut() {
-            // More than that at once: the last two become one, with the data between them.
-            last.1 = to;
-        }
-    }
-
-    /// Fills a range; how much of it was missing.
-    fn fill(&mut self, from: Seq, to: Seq) -> u32 {
-        let mut filled = 0;
-        let mut at = 0;
-        while at < usize::from(self.used) {
-            let (start, end) = self.ranges[at];
-            let (first, last) = (start.max(from), if to.before(end) { to } else { end });
-            if !first.before(last) {
-                at += 1;
-                continue;
-            }
-            filled += last.since(first).unsigned_abs();
-            let (left, right) = (start.before(first), last.before(end));
-            match (left, right) {
-                (true, true) => {
-                    self.ranges[at] = (start, first);
-                    self.add(last, end);
-                }
-                (true, false) => self.ranges[at] = (start, first),
-                (false, true) => self.ranges[at] = (last, end),
-                (false, false) => {
-                    self.used -= 1;
-                    self.ranges[at] = self.ranges[usize::from(self.used)];
-                    continue;
-                }
-            }
-            at += 1;
-        }
-        filled
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.used == 0
-    }
-}
-
 /// One side, as long as the connection lives.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Flank {
     /// Behind everything it sent; none before its first segment.
     pub(crate) high: Option<Seq>,
@@ -117,7 +64,7 @@ pub(crate) struct Live {
 impl Live {
     /// For a record. If all that was seen are SYNs they are taken up; else nothing is known.
     pub(crate) fn new(index: u32, record: &Record) -> Self {
-        let mut flanks = [Flank::default(); 2];
+        let mut flanks = [Flank::default(), Flank::default()];
         let mut observer = Observer::new();
         if !record.marks.has(Marks::GIVEN_UP) && !record.is_over() {
             for (flank, end) in flanks.iter_mut().zip(&record.ends) {
@@ -174,7 +121,8 @@ impl Live {
         if segment.length > 0 {
             self.data(record, side, packet);
         }
-        if flags.has(Flags::FIN) && self.flanks[side].holes.is_empty() {
+        // Data may come later than the FIN behind it.
+        if record.ends[side].counts_fin() && segment.span() > 0 && self.flanks[side].holes.is_empty() {
             self.http.end(side, &mut record.http);
         }
         self.last_sender = Some(side);
@@ -353,6 +301,13 @@ impl Live {
 
     /// No more packets will come, or no more are looked at so closely.
     pub(crate) fn finish(&mut self, record: &mut Record) {
+        for side in 0..2 {
+            let left = self.flanks[side].holes.left();
+            record.marks.add_if(left == Left::Untold, Marks::GAPS_UNTOLD);
+            if left == Left::Untold && record.ends[side].counts_fin() {
+                self.http.end_somewhere(side, &mut record.http);
+            }
+        }
         self.http.finish(&mut record.http);
         for side in 0..2 {
             record.verdict.set_states(side, self.observer.states(tcp::Side::ALL[side]));
@@ -361,7 +316,7 @@ impl Live {
                 (Some(high), Some(_)) => peer.top_ack.since(high) > 0 && covers(peer.top_ack, high),
                 _ => false,
             };
-            if unseen || !flank.holes.is_empty() {
+            if unseen || flank.holes.left() == Left::Missing {
                 record.ends[side].seen.add(Seen::MISSING);
             }
         }

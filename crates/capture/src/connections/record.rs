@@ -117,6 +117,8 @@ impl Marks {
     pub(crate) const TIME_WAIT_KILLED: Self = Self(1 << 21);
     /// It belongs to no tuple any more: another connection has it.
     pub(crate) const SUPERSEDED: Self = Self(1 << 22);
+    /// So many gaps were open at once that it is not known whether all were filled.
+    pub(crate) const GAPS_UNTOLD: Self = Self(1 << 24);
     /// The two sides bear different contexts, or one changed.
     pub(crate) const SEVERAL_CONTEXTS: Self = Self(1 << 25);
     /// Its place is in the queue of ended connections.

@@ -225,6 +225,15 @@ impl Stream {
         }
     }
 
+    /// The side has closed, and part of what it sent may be missing. True if that leaves a body in doubt.
+    pub(super) fn lose_end(&mut self) -> bool {
+        let in_doubt = self.next == Next::UntilClose;
+        if in_doubt {
+            self.next = Next::Anywhere;
+        }
+        in_doubt
+    }
+
     /// A message is complete with its head.
     pub(super) fn finish(&mut self) {
         self.finished = true;

@@ -228,6 +228,36 @@ fn what_was_not_captured_is_said() {
     assert!(has(&acked_unseen, Note::MissingSegments));
 }
 
+/// The server's answer up to the close, with every other byte of its body late, and who closes then.
+fn late_by_halves(bytes: usize) -> Script {
+    let head = r#"< A "HTTP/1.0 200 OK\r\n\r\n""#;
+    let behind = 1 + "HTTP/1.0 200 OK\r\n\r\n".len();
+    let send = |script: Script, at: usize| script.say(&format!("< A seq={} \"x\"", behind + at));
+    let script = opened().say(REQUEST).say(head);
+    let script = (1..bytes).step_by(2).fold(script, send);
+    let script = script.say(&format!("< FA seq={}", behind + bytes));
+    let script = (0..bytes).rev().skip(1).step_by(2).fold(script, send);
+    script.say("> A\n> FA\n< A")
+}
+
+#[test]
+fn a_body_is_complete_when_the_last_gap_before_the_fin_is_filled() {
+    for bytes in [2, 8, 100, 500] {
+        let found = late_by_halves(bytes).only();
+        assert_eq!(found.http.unwrap().responses, 1, "{bytes}: {found:?}");
+        assert_eq!(found.bytes.server, 19 + bytes as u64);
+        assert_eq!(found.notes, [], "{bytes}");
+    }
+}
+
+#[test]
+fn more_gaps_than_are_kept_apart_are_neither_missing_nor_filled() {
+    let found = late_by_halves(1_000).only();
+    assert_eq!(found.http.unwrap().responses, 0);
+    assert_eq!(found.notes, [Note::HttpUnsure, Note::GivenUp]);
+    assert_eq!(found.ending, Ending::Graceful);
+}
+
 #[test]
 fn a_keep_alive_probe_is_no_retransmission() {
     let found = opened().say("> A \"x\"\n< A\n> A seq=1 len=1 at=60000\n< A\n> A seq=1\n< A").only();

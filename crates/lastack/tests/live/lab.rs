@@ -109,7 +109,9 @@ impl Run {
         // Others than its owner are to read it, too.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("its mode");
         let failing = SCENARIO.replace("[[variant]]", &format!("{WRONG}[[variant]]"));
-        for (file, text) in [("well.toml", SCENARIO), ("fails.toml", &failing)] {
+        // It would go on for longer than anybody waits for its end here.
+        let long = SCENARIO.replace("settle_ms = 300", "settle_ms = 120000");
+        for (file, text) in [("well.toml", SCENARIO), ("fails.toml", &failing), ("long.toml", &long)] {
             std::fs::write(folder.path().join(file), text).expect("is written");
         }
         std::fs::create_dir(folder.path().join("tmp")).expect("is made");
@@ -138,8 +140,8 @@ impl Run {
         command
     }
 
-    fn start(&self) -> Child {
-        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well.toml").spawn().expect("lastack runs")
+    fn start(&self, file: &str) -> Child {
+        self.command(Path::new(env!("CARGO_BIN_EXE_lastack")), file).spawn().expect("lastack runs")
     }
 
     /// The processes of this run.
@@ -210,7 +212,7 @@ fn said(output: &Output) -> (String, String) {
 fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
     in_namespace("lab::nothing_is_left_of_a_stage_that_ended_well_or_failed", || {
         let run = Run::new("ended");
-        let mut child = run.start();
+        let mut child = run.start("well.toml");
         until("a host of the stage runs", || run.process("lab host server").is_some());
         let namespaces = run.namespaces();
         assert!(namespaces.len() >= 6, "a stage and three hosts: {namespaces:?}");
@@ -228,10 +230,10 @@ fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
 #[test]
 fn nothing_is_left_of_a_stage_that_was_killed_at_any_moment() {
     in_namespace("lab::nothing_is_left_of_a_stage_that_was_killed_at_any_moment", || {
-        // From before its namespaces are made to where its captures are read.
-        for milliseconds in [0_u64, 2, 5, 10, 20, 40, 70, 110, 170, 260, 400, 700, 1_100, 1_600] {
+        // From before its namespaces are made to where all clients are done.
+        for milliseconds in [0_u64, 2, 5, 10, 20, 40, 70, 110, 170, 260, 400, 700, 1_100, 1_600, 2_200] {
             let run = Run::new(&format!("killed{milliseconds}"));
-            let mut child = run.start();
+            let mut child = run.start("long.toml");
             std::thread::sleep(Duration::from_millis(milliseconds));
             let namespaces = run.namespaces();
             kill("KILL", child.id());
@@ -252,7 +254,7 @@ fn nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted() {
             ("KILL", "tcpdump -i outside"),
         ] {
             let run = Run::new(&format!("{signal}-{}", words.replace([' ', '-'], "")));
-            let child = run.start();
+            let child = run.start(if words.starts_with("tcpdump") { "well.toml" } else { "long.toml" });
             until("the load runs", || run.process("tcpdump -i outside").is_some());
             std::thread::sleep(Duration::from_millis(300));
             let namespaces = run.namespaces();

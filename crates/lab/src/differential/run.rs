@@ -44,8 +44,6 @@ pub struct Difference {
 /// Where kernel and machine are known to differ; docs/exceptions.md says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Exception {
-    /// Data in order with an old acknowledgement, in ESTABLISHED: what the kernel does depends on its memory accounts.
-    HeaderPrediction,
     /// A SYN,ACK with the number of the SYN, and data or a FIN, makes a socket of a listener's request, which stays in
     /// SYN-RECEIVED.
     EarlySocket,
@@ -177,10 +175,7 @@ impl<'a> Run<'a> {
             self.outcome.exception = Some(Exception::Congestion);
             return Ok(());
         }
-        let is_said = |reply: &Segment| said.iter().any(|segment| segment.flags == reply.flags);
-        let again =
-            |reply: &Segment| is_resent(&before, reply) || is_again(&before, reply) && !is_said(reply);
-        let fresh: Vec<Segment> = replies.iter().filter(|reply| !again(reply)).copied().collect();
+        let fresh = without_repeats(&before, &replies, &said);
         let row = self.outcome.rows.last().copied().flatten();
         if row.is_some_and(|row| row.timer != TimerAction::Keep) {
             self.late_start = after - now;
@@ -246,15 +241,11 @@ impl<'a> Run<'a> {
         let Step::Segment(probe) = step else { return None };
         let (machine, segment) = (&self.machine, self.segment(probe));
         let kind = Kind::of(&segment);
-        let old_ack = segment.ack.before(machine.snd_una());
         let repeats_syn = segment.seq == machine.irs() && segment.span() > 1;
         if self.window == u16::MAX && machine.rcv_edge().before(segment.end()) {
             return Some(Exception::LargeWindow);
         }
         match machine.state() {
-            State::Established if kind == Kind::Data && segment.seq == machine.rcv_nxt() && old_ack => {
-                Some(Exception::HeaderPrediction)
-            }
             State::SynReceived if kind == Kind::SynAck && repeats_syn && self.socket.is_none() => {
                 Some(Exception::EarlySocket)
             }
@@ -284,7 +275,7 @@ impl<'a> Run<'a> {
         };
         let clock = if machine.ts_recent() == 0 { self.sequence.clock } else { machine.ts_recent() };
         let has_ack = probe.flags.has(Flags::ACK);
-        Segment {
+        let mut segment = Segment {
             flags: probe.flags,
             seq: seq.plus(probe.seq.cast_unsigned()),
             ack: if has_ack { ack.plus(probe.ack.cast_unsigned()) } else { Seq::new(0) },
@@ -294,7 +285,13 @@ impl<'a> Run<'a> {
                 value: clock.wrapping_add(ts.cast_unsigned()),
                 echo: if has_ack { self.echo } else { 0 },
             }),
+        };
+        // Another window than the last is not predicted (docs/exceptions.md).
+        let established = machine.state() == State::Established && Kind::of(&segment) == Kind::Data;
+        if established && segment.ack.before(machine.snd_una()) {
+            segment.window -= 1;
         }
+        segment
     }
 
     /// Does the step on the kernel's side. False if it cannot be done now: then neither side does it.
@@ -512,6 +509,19 @@ fn is_resent(machine: &Endpoint, segment: &Segment) -> bool {
         && !segment.flags.has(Flags::RST)
         && segment.span() > 0
         && segment.seq.before(machine.snd_nxt())
+}
+
+/// The replies without what was sent before, and without more of a SYN or SYN,ACK than the machine says.
+fn without_repeats(before: &Endpoint, replies: &[Segment], said: &[Segment]) -> Vec<Segment> {
+    let mut fresh: Vec<Segment> = Vec::new();
+    for reply in replies {
+        let like = |all: &[Segment]| all.iter().filter(|one| one.flags == reply.flags).count();
+        let repeats = is_resent(before, reply) || is_again(before, reply) && like(&fresh) >= like(said);
+        if !repeats {
+            fresh.push(*reply);
+        }
+    }
+    fresh
 }
 
 /// What a timer of the kernel sends again.

@@ -3,6 +3,7 @@
 use lab::differential::{Bench, DEVICE, LOCAL, PEERS, RETRANSMIT_MIN, TIMED_PEERS, set};
 use lab::tun::Tun;
 use std::env;
+use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -18,8 +19,8 @@ pub(crate) fn in_namespace(name: &str, body: impl FnOnce(Bench)) {
         skip(name, "no network namespace: neither root nor unprivileged user namespaces");
         return;
     };
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        skip(name, "no /dev/net/tun");
+    if let Err(error) = File::options().read(true).write(true).open("/dev/net/tun") {
+        skip(name, &format!("/dev/net/tun: {error}"));
         return;
     }
     let test = env::current_exe().expect("the test knows its own file");

@@ -50,6 +50,8 @@ fn random_sequences() {
             count as f64 / seconds
         );
         println!("{} of the {} rows of the table applied", applied.len(), TABLE.len());
+        // The others are of other systems, of long timers, of keepalive and of memory that ran out.
+        assert!(count < 10_000 || applied.len() >= 220, "the sequences go too few ways");
         println!("ended early: {exceptions:?}");
         for (seed, sequence, first) in wrong.iter().take(SHOWN) {
             let small = shrink(&mut bench, sequence).expect("the kernel answers");

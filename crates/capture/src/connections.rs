@@ -494,8 +494,7 @@ const fn spread(hash: u32) -> u64 {
 fn note_packet(record: &mut Record, side: Side, packet: &Packet<'_>) {
     // The last packet was not necessarily the latest, so this compares with the latest so far.
     record.marks.add_if(packet.time_ns < record.end_ns, Marks::TIME_BACK);
-    record.start_ns = record.start_ns.min(packet.time_ns);
-    record.end_ns = record.end_ns.max(packet.time_ns);
+    record.span(packet.time_ns);
     record.extend(packet.number);
     record.marks.add_if(packet.context != record.key.context(), Marks::SEVERAL_CONTEXTS);
     let end = &mut record.ends[side];
@@ -567,6 +566,7 @@ fn after_the_end(record: &mut Record, side: Side, packet: &Packet<'_>) {
     }
     if segment.flags.has(Flags::FIN) {
         let is_first = record.first_fin().is_none();
+        record.close_at(packet.time_ns);
         record.marks.add_if(is_first && side == 1, Marks::FIRST_FIN_IS_HIGH);
         let fins = &mut record.ends[side].fins;
         *fins = fins.saturating_add(1);

@@ -138,7 +138,8 @@ impl TrafficTally {
 }
 
 impl Running {
-    /// How many are open at once: those that began before this one and have not had their last packet.
+    /// How many are in use at once: those that began before this one and that nobody has closed. What a side that
+    /// forgets to close leaves behind is not used.
     fn open(&mut self, connection: &Connection) {
         if matches!(connection.ending, Ending::Refused | Ending::Unanswered) {
             return;
@@ -147,7 +148,7 @@ impl Running {
             self.open.pop();
         }
         if self.open.len() < MAX_OPEN {
-            self.open.push(Reverse(connection.end_ns));
+            self.open.push(Reverse(connection.closed_ns.unwrap_or(connection.end_ns)));
         }
         let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
         self.exchange.at_once = self.exchange.at_once.max(open);

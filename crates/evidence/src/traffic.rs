@@ -146,7 +146,7 @@ pub struct Exchange {
     pub server: Endpoint,
     /// Connections.
     pub connections: u64,
-    /// Most of them that were open at once.
+    /// Most of them that were in use at once: from the first SYN to the first FIN or reset.
     pub at_once: u32,
     /// Milliseconds from the first packet to the last of them all.
     pub length_ms: u64,

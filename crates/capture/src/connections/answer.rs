@@ -274,6 +274,8 @@ pub struct Connection {
     pub start_ns: i64,
     /// Time of its latest packet.
     pub end_ns: i64,
+    /// Time of the first FIN, or of the reset that ended it; none if there was neither, or 71 minutes after the start.
+    pub closed_ns: Option<i64>,
     /// Number of its first packet in the file.
     pub first_packet: u64,
     /// Number of its last packet in the file.
@@ -338,12 +340,13 @@ impl Connection {
             server: endpoint(tuple, server),
             start_ns: record.start_ns,
             end_ns: record.end_ns,
+            closed_ns: record.closed_ns(),
             first_packet: record.first_packet(),
             last_packet: record.last_packet(),
             handshake: shape.handshake,
             syns: record.syns,
             first_closer,
-            fins: PerSide { client: c.fins, server: s.fins },
+            fins: PerSide { client: c.fins.into(), server: s.fins.into() },
             resets: PerSide { client: c.resets, server: s.resets },
             ending: shape.ending,
             reset_cause: record.reset_cause().or((c.resets + s.resets > 0).then_some(ResetCause::Unknown)),

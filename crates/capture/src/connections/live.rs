@@ -231,6 +231,7 @@ impl Live {
         let end = segment.end();
         if record.ends[side].fins == 0 {
             self.flanks[side].fin_end = end;
+            record.close_at(packet.time_ns);
             if first.is_none() {
                 record.marks.add_if(side == 1, Marks::FIRST_FIN_IS_HIGH);
                 self.first_to_close(record, side, packet);

@@ -15,8 +15,10 @@ pub(crate) struct End {
     pub(crate) packets: u32,
     /// Segments with a SYN, data or a FIN that were sent before.
     pub(crate) retransmits: u32,
-    pub(crate) fins: u32,
     pub(crate) resets: u32,
+    pub(crate) fins: u16,
+    /// Half of the bits of [`Record::used_us`].
+    used: u16,
     /// Initial sequence number: its SYN's, or one before the first number seen of it.
     pub(crate) isn: u32,
     /// Window scale of its SYN; [`NO_SCALE`] without.
@@ -226,6 +228,11 @@ const fn split(number: u64) -> (u32, u8) {
     (number as u32, (number >> 32) as u8)
 }
 
+/// From one time to a later one; 0 if it is earlier.
+fn microseconds(from_ns: i64, to_ns: i64) -> u32 {
+    u32::try_from((to_ns.saturating_sub(from_ns) / 1_000).max(0)).unwrap_or(u32::MAX)
+}
+
 impl Record {
     pub(crate) fn new(key: Key, wide: bool, side: Side, packet: &crate::Packet<'_>, number: u32) -> Self {
         let mut marks = Marks::default();
@@ -261,6 +268,41 @@ impl Record {
     /// Number of the last packet.
     pub(crate) const fn last_packet(&self) -> u64 {
         (self.upper[1] as u64) << 32 | self.last as u64
+    }
+
+    /// Microseconds from its first packet to the first FIN, or to the reset that ended it: 0 if neither came, and no more
+    /// than [`u32::MAX`], 71 minutes.
+    fn used_us(&self) -> u32 {
+        let [low, high] = self.ends.map(|end| u32::from(end.used));
+        high << 16 | low
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "split in two on purpose")]
+    const fn set_used_us(&mut self, used: u32) {
+        (self.ends[0].used, self.ends[1].used) = (used as u16, (used >> 16) as u16);
+    }
+
+    /// When a side first closed it, or ended it with a reset; none if that is not known.
+    pub(crate) fn closed_ns(&self) -> Option<i64> {
+        let used = Some(self.used_us()).filter(|used| *used != 0 && *used != u32::MAX)?;
+        Some(self.start_ns.saturating_add(i64::from(used) * 1_000))
+    }
+
+    /// It has a packet of this time.
+    pub(crate) fn span(&mut self, time_ns: i64) {
+        let used = self.used_us();
+        if time_ns < self.start_ns && used != 0 {
+            self.set_used_us(used.saturating_add(microseconds(time_ns, self.start_ns)));
+        }
+        self.start_ns = self.start_ns.min(time_ns);
+        self.end_ns = self.end_ns.max(time_ns);
+    }
+
+    /// A side closes it, or ends it with a reset.
+    pub(crate) fn close_at(&mut self, time_ns: i64) {
+        if self.used_us() == 0 {
+            self.set_used_us(microseconds(self.start_ns, time_ns).max(1));
+        }
     }
 
     /// A packet with this number belongs to it.

@@ -199,6 +199,7 @@ pub(crate) fn take(record: &mut Record, live: &mut Live, side: Side, packet: &Pa
     } else if record.first_fin().is_none() && record.idle_ms == NONE {
         record.idle_ms = live.quiet_ms(&[0, 1], packet.time_ns);
     }
+    record.close_at(packet.time_ns);
     record.marks.add(Marks::RESET);
     record.marks.add_if(side == 1, Marks::RESET_BY_HIGH);
 }

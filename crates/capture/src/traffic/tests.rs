@@ -11,6 +11,7 @@ fn connection(client: &str, server: &str, start_s: i64, end_s: i64) -> Connectio
         server: server.parse().unwrap(),
         start_ns: start_s * SECOND,
         end_ns: end_s * SECOND,
+        closed_ns: Some(end_s * SECOND),
         first_packet: 10,
         last_packet: 19,
         handshake: Handshake::Complete,
@@ -87,6 +88,20 @@ fn one_after_the_other_is_one_at_once() {
     let connections: Vec<_> =
         (0..5).map(|second| connection("10.0.0.1:1000", "10.0.0.2:80", second, second + 1)).collect();
     assert_eq!(tally(&connections).exchanges[0].at_once, 1);
+}
+
+#[test]
+fn what_one_side_closed_is_in_use_no_more() {
+    let leaked = |closed_ns| {
+        let of = |second| Connection {
+            ending: Ending::HalfClosed,
+            closed_ns,
+            ..connection("10.0.0.1:1000", "10.0.0.2:80", second, 90)
+        };
+        tally(&[of(0), of(2), of(4)]).exchanges[0].at_once
+    };
+    assert_eq!(leaked(Some(SECOND)), 1, "CLOSE-WAIT at the server is no work of the client");
+    assert_eq!(leaked(None), 3);
 }
 
 #[test]

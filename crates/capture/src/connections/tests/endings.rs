@@ -36,6 +36,24 @@ fn fins_that_cross_leave_time_wait_at_both() {
 }
 
 #[test]
+fn the_first_fin_or_the_reset_that_ends_it_closes_it() {
+    for (said, at_ms) in [
+        ("> FA at=100\n< A at=101\n< FA at=900\n> A", Some(100)),
+        ("< FA at=100\n< FA at=300 seq=1", Some(100)),
+        ("> FA at=100\n< R at=200", Some(100)),
+        ("< R at=200 seq=1", Some(200)),
+        ("< R at=200 seq=4000000000\n> A", None),
+        ("> A at=100 \"x\"\n< A", None),
+        // A packet from before the first one moves the start, not the close.
+        ("> FA at=100\n< A at=0 ack=1", Some(100)),
+        ("> A at=5000000\n> FA", None),
+    ] {
+        let found = opened().say(said).only();
+        assert_eq!(found.closed_ns, at_ms.map(|at_ms| at_ms * MS), "{said}");
+    }
+}
+
+#[test]
 fn a_last_ack_that_is_missing_is_said() {
     let found = opened().say("> FA\n< FA\n< FA seq=1").only();
     assert_eq!((found.ending, found.time_wait_at), (Ending::Graceful, Some(Who::Client)));

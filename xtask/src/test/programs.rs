@@ -4,14 +4,13 @@ use super::step::Outcome;
 use crate::debian::{self, found};
 
 /// A program, the Debian package it is in, and what the tests do with it.
-const PROGRAMS: [(&str, &str, &str); 11] = [
+const PROGRAMS: [(&str, &str, &str); 10] = [
     ("ss", "iproute2", "counts are compared with its counts"),
     ("ip", "iproute2", "sets up network namespaces"),
     ("nft", "nftables", "turns connection tracking on, and drops segments"),
     ("unshare", "util-linux", "makes network namespaces"),
     ("nsenter", "util-linux", "enters network namespaces"),
     ("setpriv", "util-linux", "runs a stage as a user without privilege"),
-    ("lsns", "util-linux", "shows that no namespace of a stage is left"),
     ("sysctl", "procps", "settings are compared with what it prints"),
     ("tcpdump", "tcpdump", "captures the links of a stage"),
     ("nginx", "nginx", "is the proxy of scenarios that name it"),

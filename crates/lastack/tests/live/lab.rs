@@ -166,37 +166,35 @@ impl Run {
 
     /// The namespaces that its processes are in and this test is not.
     fn namespaces(&self) -> BTreeSet<PathBuf> {
-        let of = |process: &str| -> BTreeSet<PathBuf> {
-            ["net", "mnt", "pid", "user"]
-                .into_iter()
-                .filter_map(|kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok())
-                .collect()
-        };
-        let own = of("self");
-        self.processes()
-            .iter()
-            .flat_map(|pid| of(&pid.to_string()))
-            .filter(|one| !own.contains(one))
-            .collect()
+        let own = namespaces_of("self");
+        let all: BTreeSet<PathBuf> =
+            self.processes().iter().flat_map(|pid| namespaces_of(&pid.to_string())).collect();
+        all.difference(&own).cloned().collect()
     }
 
     /// Nothing of it is there any more.
     fn assert_nothing_is_left(&self, namespaces: &BTreeSet<PathBuf>) {
         until("the last process of the stage ends", || self.processes().is_empty());
         // A process loses its memory, and with it what it is known by, before its namespaces.
-        until("the last namespace of the stage goes", || {
-            let known = run("lsns", &["--noheadings", "--raw", "--output", "NS"]);
-            let known: BTreeSet<&str> = known.lines().collect();
-            !namespaces.iter().any(|namespace| {
-                let text = namespace.to_string_lossy();
-                known.contains(text.trim_end_matches(']').rsplit('[').next().unwrap_or_default())
-            })
-        });
+        until("the last namespace of the stage goes", || all_namespaces().is_disjoint(namespaces));
         assert_eq!(Traces::now(), self.before);
         let files: Vec<_> =
             std::fs::read_dir(self.path("tmp")).expect("is there").flatten().map(|one| one.path()).collect();
         assert!(files.is_empty(), "{files:?}");
     }
+}
+
+/// The namespaces that a process is in: `net:[4026532281]`.
+fn namespaces_of(process: &str) -> BTreeSet<PathBuf> {
+    let link = |kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
+    ["net", "mnt", "pid", "user"].into_iter().filter_map(link).collect()
+}
+
+/// All that any process is in. One that is only mounted would show among the mounts.
+fn all_namespaces() -> BTreeSet<PathBuf> {
+    let all = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    let names = all.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.parse::<u32>().is_ok()).flat_map(|pid| namespaces_of(&pid)).collect()
 }
 
 fn kill(signal: &str, pid: u32) {

@@ -82,7 +82,7 @@ pub enum Condition {
     TooManyOrphans,
     /// TCP_LINGER2 is negative.
     Linger2Negative,
-    /// This system says nothing to an acknowledgement of what was never sent (Linux, in ESTABLISHED).
+    /// This system says nothing to an acknowledgement of what was never sent (older Linux, in ESTABLISHED).
     QuietAboutUnsent,
 }
 

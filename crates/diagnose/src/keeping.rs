@@ -8,9 +8,11 @@
 //! 3. the same with one request each: [`Habit::Unpooled`] if the client is a proxy, else [`Habit::NoPool`];
 //! 4. no HTTP that could be read, and the client closes each within a second: [`Habit::NoPool`].
 //!
-//! A client is a proxy if its requests say so (`Via`, `Forwarded`, `X-Forwarded-For`), or if its address answers
-//! requests of others in the same captures, at least half as many as it sends (certain enough both), or if it has three connections or more open at once (a program that has no pool mostly
-//! works on one request after the other). A server that asks to close, or closes first, leaves its client no choice:
+//! A client is a proxy if its requests say so (`Via`, `Forwarded`, `X-Forwarded-For`), if its address answers
+//! requests of others in the same captures, at least half as many as it sends, or if its sockets are this host's and
+//! belong to a program that is known as one: certain enough, each of them. Where their owner is not known, three
+//! connections or more in use at once are taken for a proxy's (a program that has no pool mostly works on one request
+//! after the other). A server that asks to close, or closes first, leaves its client no choice:
 //! then this is about the server, and nobody's habit.
 
 use crate::packets::{self, Proxy, TrafficLook, both_directions, per_second};
@@ -85,7 +87,8 @@ fn with_http(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Option
         return (few && mean < ENOUGH && exchange.at_once >= 2).then_some(Habit::SmallPool);
     }
     let proxy = look.proxy(exchange, http);
-    if proxy.is_seen() || exchange.at_once >= AT_ONCE {
+    let may_be_one = exchange.at_once >= AT_ONCE && look.owner(exchange).is_none();
+    if proxy.is_seen() || may_be_one {
         Some(Habit::Unpooled(proxy))
     } else {
         Some(Habit::NoPool { http: true })

@@ -16,6 +16,7 @@ mod finding;
 mod keeping;
 mod look;
 mod myths;
+mod owner;
 mod packets;
 mod place;
 mod registry;

@@ -1,5 +1,6 @@
 //! What a rule looks at in captures: connections, added up by client and server.
 
+use crate::owner::{self, Owner};
 use crate::wording::{counted, share, shell_word};
 use crate::{Evidence, Finding, Subject, Verdict};
 use evidence::{Case, Clocks, Counted, Endpoint, Example, Exchange, Http, Traffic};
@@ -28,6 +29,8 @@ pub(crate) enum Proxy {
     Says,
     /// Its address answers so many requests of others in the same captures.
     Answers(u64),
+    /// Its sockets on this host belong to a program that is one.
+    Named(&'static str),
     /// Nothing: it may be one all the same.
     NotSeen,
 }
@@ -49,6 +52,9 @@ impl Proxy {
             Self::Answers(requests) => {
                 let others = counted(requests, "request", "requests");
                 Some(format!("{client} answered {others} elsewhere: it is a proxy"))
+            }
+            Self::Named(program) => {
+                Some(format!("the program that connects from {client} is {program}, a proxy"))
             }
             Self::NotSeen => None,
         }
@@ -86,8 +92,13 @@ impl<'a> TrafficLook<'a> {
         } else if answered > 0 && share(answered, http.requests) >= PROXY {
             Proxy::Answers(answered)
         } else {
-            Proxy::NotSeen
+            self.owner(exchange).and_then(Owner::proxy).map_or(Proxy::NotSeen, Proxy::Named)
         }
+    }
+
+    /// The program whose sockets on this host are the client's of an exchange, if the case has them.
+    pub(crate) fn owner(&self, exchange: &Exchange) -> Option<Owner<'a>> {
+        owner::of(self.case, exchange)
     }
 
     /// The clocks behind an address, if they are those of several hosts.

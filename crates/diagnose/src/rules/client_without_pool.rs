@@ -7,8 +7,9 @@
 //! - anything else (TLS, databases, caches): 100 or more that live for less than a second on average (possible:
 //!   what they carry cannot be read).
 //!
-//! It is a warning from 10 a second, else a note. A client that is a proxy, or seems to be one because it has
-//! three connections or more open at once, is told by `upstream-keepalive-unpooled`; one that asks to close, by
+//! It is a warning from 10 a second, else a note. A client that is a proxy is told by
+//! `upstream-keepalive-unpooled`, and so is one that has three connections or more in use at once, unless
+//! `lastack doctor --capture` saw the program that its sockets belong to; one that asks to close, by
 //! `upstream-keepalive-off`. Several hosts behind one address, as their timestamps tell, are no one client.
 //!
 //! ## Why it hurts
@@ -64,9 +65,13 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: bool) -> Finding {
     let mut evidence = look.shows(kept, "one request, and the client closes though nobody asks it to");
     evidence.extend(http.map(|http| requests(look, http)));
     evidence.push(endings(look, exchange));
+    let owner = look.owner(exchange);
+    evidence.extend(owner.map(|owner| owner.shown(exchange)));
     let lives = if http.is_some() { "" } else { ", each open for less than a second" };
     let mut remedies = vec![keeping::pool_in_the_program()];
-    remedies.extend(http.map(|_| keeping::pool_in_the_proxy(exchange)));
+    if http.is_some() && owner.is_none() {
+        remedies.push(keeping::pool_in_the_proxy(exchange));
+    }
     Finding {
         rule: "client-without-pool",
         severity: keeping::severity(exchange),

@@ -7,9 +7,10 @@
 //! from 10 a second, else a note.
 //!
 //! A proxy and a program without a pool look the same in packets. It is taken for a proxy if its address
-//! answers requests in the same capture, at least half as many as it sends (likely), or if it has three
-//! connections or more open at once (possible: it may be a program with several threads). What is neither is
-//! `client-without-pool`.
+//! answers requests in the same capture, at least half as many as it sends, or if `lastack doctor --capture`
+//! saw that its sockets belong to nginx, HAProxy, Envoy or another known one (likely, all three); or else, if their
+//! owner is not known, if it has three connections or more in use at once (possible: it may be a program with
+//! several threads). What is none of that is `client-without-pool`.
 //!
 //! ## Why it hurts
 //!
@@ -69,9 +70,12 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, proxy: Prox
         let most = counted(exchange.at_once, "connection", "connections");
         format!("{client} had up to {most} open at once: a proxy, or a program with several threads")
     });
-    evidence.push(look.sums(shown));
+    evidence.push(match (proxy, look.owner(exchange)) {
+        (Proxy::Named(_), Some(owner)) => owner.shown(exchange),
+        _ => look.sums(shown),
+    });
     let mut remedies = vec![keeping::pool_in_the_proxy(exchange)];
-    if proxy != Proxy::Says {
+    if !matches!(proxy, Proxy::Says | Proxy::Named(_)) {
         remedies.push(keeping::pool_in_the_program());
     }
     Finding {

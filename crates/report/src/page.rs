@@ -69,7 +69,7 @@ fn headline<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
             } else {
                 ""
             };
-            (Paint::Good, format!("Nothing wrong with how connections end in this capture{limit}."))
+            of_captures(report.traffic.as_ref(), limit)
         } else if report.host.namespaces.is_empty() {
             (Paint::Warning, "Nothing was seen: this case holds no network namespace.".to_owned())
         } else if summary.undecided > 0 || !report.coverage.is_empty() {
@@ -78,6 +78,29 @@ fn headline<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
             (Paint::Good, "Nothing wrong with how connections end here.".to_owned())
         };
     pen.flow(&[], 0, (paint, &format!("{said}{notes}")))
+}
+
+/// A capture without a problem. SYNs that nobody answers are no rule's business: what dropped them is not in the
+/// capture. All the same those connections did not end well.
+fn of_captures(traffic: Option<&crate::TrafficRow>, limit: &str) -> (Paint, String) {
+    let unanswered = traffic.and_then(|row| row.endings.get("unanswered")).copied().unwrap_or(0);
+    let connections = traffic.map_or(0, |row| row.connections);
+    let fine = "Nothing wrong with how connections end in this capture";
+    match unanswered {
+        0 => (Paint::Good, format!("{fine}{limit}.")),
+        1 if connections == 1 => {
+            (Paint::Warning, "The connection in this capture was not answered.".to_owned())
+        }
+        all if all >= connections => {
+            let connections = counted(all, "connection", "connections");
+            (Paint::Warning, format!("None of the {connections} in this capture was answered."))
+        }
+        some => {
+            let was = if some == 1 { "was" } else { "were" };
+            let some = counted(some, "connection", "connections");
+            (Paint::Good, format!("{fine}{limit}; {some} {was} not answered."))
+        }
+    }
 }
 
 /// So many problems are named in the headline.

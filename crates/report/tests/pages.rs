@@ -5,6 +5,8 @@
 mod cases;
 
 use cases::Found;
+use diagnose::Diagnosis;
+use evidence::{Case, Exchange, Traffic};
 use report::{Report, Style};
 use unicode_width::UnicodeWidthChar;
 
@@ -62,6 +64,24 @@ fn nothing_from_a_host_reaches_the_terminal_as_it_is() {
             assert!(!page.contains('\u{202e}') && !page.contains('\u{200b}'), "{width}");
         }
     }
+}
+
+#[test]
+fn a_capture_whose_syns_nobody_answered_is_not_just_fine() {
+    let first_line = |connections: u64, unanswered: u64| {
+        let endings =
+            [("unanswered".to_owned(), unanswered)].into_iter().filter(|(_, count)| *count > 0).collect();
+        let exchange = Exchange { connections, endings, ..Exchange::default() };
+        let traffic = Traffic { connections, exchanges: vec![exchange], ..Traffic::default() };
+        let case = Case { traffic: Some(traffic), ..Case::default() };
+        page(&(case, Diagnosis::default()), 120, false).lines().next().unwrap().to_owned()
+    };
+    let fine = "Nothing wrong with how connections end in this capture";
+    assert_eq!(first_line(900, 0), format!("{fine}."));
+    assert_eq!(first_line(900, 1), format!("{fine}; 1 connection was not answered."));
+    assert_eq!(first_line(9_000, 4_000), format!("{fine}; 4,000 connections were not answered."));
+    assert_eq!(first_line(9_000, 9_000), "None of the 9,000 connections in this capture was answered.");
+    assert_eq!(first_line(1, 1), "The connection in this capture was not answered.");
 }
 
 #[test]

@@ -98,12 +98,15 @@ impl Run {
             Some((life, began)) if packet.life < life && (begins || !began) => return,
             _ => {}
         }
-        // Nor does it see an acknowledgement of a connection of which it has not seen the beginning.
+        // Nor does it see an acknowledgement of a connection of which it has not seen the beginning, nor, once it has
+        // seen an acknowledgement of one, segments of that side that are older.
         let to = packet.from.other().index();
-        if let (true, Some((life, _))) = (packet.segment.flags.has(Flags::ACK) && !begins, self.shown[to]) {
+        if packet.segment.flags.has(Flags::ACK) && !begins {
             let acknowledged = self.lives[to].iter().rfind(|(_, iss)| !packet.segment.ack.before(*iss));
-            if acknowledged.is_some_and(|(of, _)| *of > life) {
-                return;
+            match (self.shown[to], acknowledged) {
+                (Some((life, _)), Some((of, _))) if *of > life => return,
+                (None, Some((of, _))) => self.shown[to] = Some((*of, false)),
+                _ => {}
             }
         }
         self.trace.push(format!("  shown: {:?} {:?}", packet.from, packet.segment));

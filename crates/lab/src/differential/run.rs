@@ -351,13 +351,16 @@ impl<'a> Run<'a> {
             Step::Close | Step::Abort => socket::drain(&socket),
             _ => {}
         }
-        let call = if *step == Step::Abort {
+        if *step == Step::Abort {
             socket::linger_zero(&socket)?;
-            // A mini-socket is another one than the application's.
-            if self.machine.is_mini() { Call::Close } else { Call::Abort }
-        } else if socket::has_unread(&socket) {
+        }
+        // What more than one FIN leaves behind cannot be read.
+        let call = if socket::has_unread(&socket) {
             Call::CloseUnread
+        } else if *step == Step::Abort && !self.machine.is_mini() {
+            Call::Abort
         } else {
+            // A mini-socket is another one than the application's.
             Call::Close
         };
         drop(socket);

@@ -111,11 +111,11 @@ pub(super) const ROWS: [Row; 99] = [
     on(&[SynReceived], FIN, &[If::PawsRejects]).reply(Reply::LimitedAck).source(RECEIVED),
     on(&[SynReceived], FIN, &[If::OutOfWindow]).reply(Reply::LimitedAck).source(RECEIVED),
     on(&[SynReceived], FIN, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
-    on(&[SynReceived], FIN, &[If::QueueFull, If::AbortOnOverflow])
+    on(&[SynReceived], FIN, &[If::Request, If::QueueFull, If::AbortOnOverflow])
         .to(Closed)
         .reply(Reply::Rst)
         .source(OVERFLOW),
-    on(&[SynReceived], FIN, &[If::QueueFull]).source(FULL),
+    on(&[SynReceived], FIN, &[If::Request, If::QueueFull]).source(FULL),
     on(&[SynReceived], FIN, &[If::ShutdownPending]).to(FinWait1).source(EARLY),
     on(&[SynReceived], FIN, &[If::InOrder]).to(CloseWait).reply(Reply::Ack).source(RECEIVED),
     on(&[SynReceived], FIN, &[]).to(Established).reply(Reply::Ack).source(RECEIVED),
@@ -127,16 +127,16 @@ pub(super) const ROWS: [Row; 99] = [
     on(&[SynReceived], DATA, &[If::OutOfWindow]).reply(Reply::LimitedAck).source(RECEIVED),
     on(&[SynReceived], ACK, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
     on(&[SynReceived], DATA, &[If::AckRefused]).reply(Reply::Rst).source(RECEIVED),
-    on(&[SynReceived], ACK, &[If::QueueFull, If::AbortOnOverflow])
+    on(&[SynReceived], ACK, &[If::Request, If::QueueFull, If::AbortOnOverflow])
         .to(Closed)
         .reply(Reply::Rst)
         .source(OVERFLOW),
-    on(&[SynReceived], DATA, &[If::QueueFull, If::AbortOnOverflow])
+    on(&[SynReceived], DATA, &[If::Request, If::QueueFull, If::AbortOnOverflow])
         .to(Closed)
         .reply(Reply::Rst)
         .source(OVERFLOW),
-    on(&[SynReceived], ACK, &[If::QueueFull]).source(FULL),
-    on(&[SynReceived], DATA, &[If::QueueFull]).source(FULL),
+    on(&[SynReceived], ACK, &[If::Request, If::QueueFull]).source(FULL),
+    on(&[SynReceived], DATA, &[If::Request, If::QueueFull]).source(FULL),
     on(&[SynReceived], ACK, &[If::ShutdownPending]).to(FinWait1).source(EARLY),
     on(&[SynReceived], DATA, &[If::ShutdownPending]).to(FinWait1).source(EARLY),
     on(&[SynReceived], ACK, &[]).to(Established).source(RECEIVED),

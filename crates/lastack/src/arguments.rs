@@ -111,11 +111,11 @@ impl FromStr for Wanted {
 }
 
 const READ_HELP: &str = "\
-A filter compares fields of --json with values: ending == reset, http.requests >= 2, client ~ \"10.0.0.\",
-first_closer == null; a field alone asks whether there is something: http. These are joined by && and ||,
+A filter compares fields of --json with values: ending == reset, http.requests >= 2, client ~ \"10.0.0.\", \
+first_closer == null; a field alone asks whether there is something: http. These are joined by && and ||, \
 turned by !, grouped by ( ). ~ asks whether a text contains another. docs/read.md has the fields.
 
-Exit status: 0 nothing is wrong, 1 a rule found something (a warning or an error; with --filter, among the connections
+Exit status: 0 nothing is wrong, 1 a rule found something (a warning or an error; with --filter, among the connections \
 taken; with --json, too), 2 nothing could be read. With --connection: 0 if there is such a connection, else 2.";
 
 /// Shows an incident and its cures on a real kernel, in namespaces of its own, and in virtual time

@@ -291,7 +291,7 @@ fn of_notes(notes: &BTreeMap<String, u64>) -> Vec<Gap> {
         ),
         (
             Note::GivenUp,
-            "were too many at once to be followed closely",
+            "could not be followed closely: too many at once, or too many gaps at once in one",
             "read a part of the capture, or less at once",
         ),
         (Note::Evicted, "were dropped from a full table", "read a part of the capture, or less at once"),

@@ -88,6 +88,20 @@ pub mod linux {
         source: "include/net/tcp.h TCP_RTO_MIN (HZ/5)",
     };
 
+    /// How long the acknowledgement of data or a FIN waits for something to go out with it.
+    pub const DELAYED_ACK_MIN: Constant<Duration> = Constant {
+        value: Duration::from_millis(40),
+        kernel: "2.6.32 to 7.3",
+        source: "include/net/tcp.h TCP_DELACK_MIN, TCP_ATO_MIN (HZ/25)",
+    };
+
+    /// So many acknowledgements go out at once when data begins to come, until the socket answers it.
+    pub const QUICK_ACKS: Constant<u8> = Constant {
+        value: 16,
+        kernel: "2.6.32 to 7.3",
+        source: "include/net/tcp.h TCP_MAX_QUICKACKS, net/ipv4/tcp_input.c tcp_event_data_recv()",
+    };
+
     /// First retransmission timeout of a SYN or SYN,ACK.
     pub const RETRANSMIT_SYN: Constant<Duration> = Constant {
         value: Duration::from_secs(1),

@@ -4,6 +4,7 @@
 //! Linux does. All chance comes from the world's seed, and everything has an order: the same world gives the same
 //! run, on any machine.
 
+mod acks;
 mod agenda;
 mod clients;
 mod counters;
@@ -283,6 +284,10 @@ impl<'w> Simulation<'w> {
         let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
         let (owner, talk) = (socket.owner, socket.talk);
         let world = self.world;
+        if waking == Waking::DelayedAck {
+            self.delayed_ack(at);
+            return;
+        }
         let close = match owner {
             Owner::Client(client) => world.clients[client].close,
             Owner::Server(server) => world.servers[server].close,

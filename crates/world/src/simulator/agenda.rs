@@ -50,6 +50,8 @@ pub(super) enum Waking {
     Abort,
     /// Keepalive.
     Keepalive,
+    /// An acknowledgement has waited for long.
+    DelayedAck,
 }
 
 struct Event {

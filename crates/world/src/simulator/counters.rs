@@ -41,6 +41,7 @@ counters! {
     ListenDrops "ListenDrops",
     SynRetrans "TCPSynRetrans",
     Timeouts "TCPTimeouts",
+    LossProbes "TCPLossProbes",
     KeepAlive "TCPKeepAlive",
 }
 

@@ -232,6 +232,6 @@ fn range(host: &Host, settings: &Settings) -> PortRange {
     written.unwrap_or(PortRange { first, last })
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
 //! Sockets with a process or a timer behind them, and where their host keeps them.
 
+use super::acks::Acks;
 use super::host::Tuple;
 use super::ports::{Address, FlowId};
 use tcp::Seq;
@@ -112,6 +113,9 @@ pub(super) struct Socket {
     pub(super) notes: Notes,
     /// Messages of the other side that came in full.
     pub(super) received: u32,
+    pub(super) acks: Acks,
+    /// Up to where it was acknowledged when a loss probe went out.
+    pub(super) probed: Option<Seq>,
 }
 
 /// What a message says besides itself.
@@ -140,6 +144,8 @@ impl Socket {
             ends: [Seq::default(); ENDS as usize],
             notes: Notes::default(),
             received: 0,
+            acks: Acks::NONE,
+            probed: None,
         }
     }
 

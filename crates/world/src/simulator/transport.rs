@@ -1,6 +1,7 @@
 //! Segments between endpoints: what a host's TCP does with calls, packets and timers.
 
 use super::Simulation;
+use super::acks::is_pure;
 use super::agenda::What;
 use super::counters::Counter;
 use super::host::{Entry, Host, Mini, Place, Tuple};
@@ -57,7 +58,7 @@ impl Simulation<'_> {
             let listener = host.listeners.get(&socket.tuple.local.port);
             socket.endpoint.set(Condition::QueueFull, listener.is_some_and(super::host::Listener::is_full));
         }
-        let before = socket.endpoint.state();
+        let (before, next) = (socket.endpoint.state(), socket.endpoint.rcv_nxt());
         let was_orphan = socket.endpoint.is_orphan() && before != State::TimeWait;
         let is_again = matches!(what, Drive::Timeout);
         match what {
@@ -88,6 +89,18 @@ impl Simulation<'_> {
                 notes: socket.notes,
             });
         }
+        if let Drive::Segment(packet) = what
+            && socket.endpoint.rcv_nxt() != next
+            && matches!(after, State::Established | State::CloseWait | State::FinWait1 | State::FinWait2)
+            && !matches!(before, State::SynSent)
+            && let Some(first) = out.first().map(|packet| packet.segment).filter(is_pure)
+            && (out.len() > 1 || socket.acks.holds(now, &packet.segment, &first))
+        {
+            out.remove(0);
+        }
+        for packet in &out {
+            socket.acks.left(now, &packet.segment);
+        }
         let heard = if let Drive::Segment(packet) = what {
             let end = packet.segment.seq.plus(packet.segment.length);
             let came = packet.messages > socket.received && !socket.endpoint.rcv_nxt().before(end);
@@ -106,6 +119,12 @@ impl Simulation<'_> {
         } else {
             false
         };
+        // net/ipv4/tcp_output.c tcp_schedule_loss_probe(): the first time is not a timeout.
+        let una = socket.endpoint.snd_una();
+        let probes = is_again && socket.probed != Some(una);
+        if probes {
+            socket.probed = Some(una);
+        }
         let row = socket.endpoint.take_row();
         let orphan = socket.endpoint.is_orphan() && after != State::TimeWait && after != State::Closed;
         let owner_holds = !socket.talk.closed;
@@ -117,15 +136,20 @@ impl Simulation<'_> {
         }
         if is_again && !out.is_empty() {
             host.count(Counter::RetransSegs);
-            host.count(Counter::Timeouts);
             if matches!(after, State::SynSent | State::SynReceived) {
                 host.count(Counter::SynRetrans);
+                host.count(Counter::Timeouts);
+            } else if probes {
+                host.count(Counter::LossProbes);
+            } else {
+                host.count(Counter::Timeouts);
             }
         }
         for packet in out.drain(..) {
             self.transmit(at.host, packet);
         }
         self.out = out;
+        self.watch_ack(at);
         self.settle(at, before, after);
         if !owner_holds {
             return;
@@ -575,6 +599,8 @@ fn account(
     match (before, after) {
         (State::Closed, State::SynSent) => host.count(Counter::ActiveOpens),
         (State::SynReceived, State::Established | State::CloseWait) => host.count(Counter::PassiveOpens),
+        // Not by close(): net/ipv4/tcp.c tcp_done() counts, tcp_close_state() does not.
+        (State::SynSent | State::SynReceived, State::Closed) if matches!(row.on, Event::Call(_)) => {}
         (State::SynSent | State::SynReceived, State::Closed) => host.count(Counter::AttemptFails),
         (State::Established | State::CloseWait, State::Closed) => host.count(Counter::EstabResets),
         _ => {}

@@ -58,8 +58,9 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
     let whole: Vec<&[u8]> = texts.iter().map(|(_, text)| &text[..]).collect();
     let mut at = [0, 0];
     let mut pieces = Vec::new();
+    let (mut first, mut most_of_one) = (0, 0);
     for ((side, _), text) in texts.iter().zip(whole) {
-        let first = pieces.len();
+        first = pieces.len();
         let mut left = text;
         while !left.is_empty() {
             let most = [1, 7, 100, 1_448][dice.roll(4)].max(text.len() / 40 + 1);
@@ -68,6 +69,7 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
             at[*side] += bytes.len();
             left = behind;
         }
+        most_of_one = most_of_one.max(pieces.len() - first);
         // Out of order within a message, and some of them again.
         for place in first..pieces.len() {
             if dice.roll(4) == 0 {
@@ -80,7 +82,12 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
             pieces.push(Piece { side, at, bytes, captured });
         }
     }
-    let found = read(&pieces, at);
+    // The last message is the server's: its FIN may overtake some of it.
+    let late = if dice.roll(4) == 0 { dice.roll(pieces.len() - first + 1) } else { 0 };
+    let found = read(&pieces, at, late);
+    if most_of_one > WAITING {
+        return;
+    }
     let Some(http) = found.http else {
         assert_eq!(count, 0, "{found:?}");
         return;
@@ -89,6 +96,9 @@ fn messages(mut dice: Dice, mut rest: &[u8]) {
     assert_eq!(http.close.client, asks_to_close, "{found:?}");
     assert_eq!(found.notes, [], "nothing is missing");
 }
+
+/// So many segments of a side wait for an earlier one; of more, those that come first are read without it.
+const WAITING: usize = 64;
 
 /// Material of a header's value: no control characters.
 fn value(bytes: &[u8]) -> Vec<u8> {
@@ -161,14 +171,14 @@ fn anything(mut dice: Dice, mut rest: &[u8]) {
         }
         at[side] += bytes.len();
     }
-    let once = read(&pieces, at);
+    let once = read(&pieces, at, 0);
     let again: Vec<Piece<'_>> = pieces
         .iter()
         .flat_map(|Piece { side, at, bytes, captured }| {
             [0, 1].map(|_| Piece { side: *side, at: *at, bytes, captured: *captured })
         })
         .collect();
-    assert_eq!(read(&again, at).http, once.http, "segments that are sent again change nothing");
+    assert_eq!(read(&again, at, 0).http, once.http, "segments that are sent again change nothing");
     if let Some(http) = once.http {
         let sent: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         let heads = u64::from(http.requests) + u64::from(http.responses);
@@ -177,8 +187,9 @@ fn anything(mut dice: Dice, mut rest: &[u8]) {
     }
 }
 
-/// A connection with a handshake, these pieces, and an orderly end.
-fn read(pieces: &[Piece<'_>], ends: [usize; 2]) -> Connection {
+/// A connection with a handshake, these pieces, and an orderly end. The server's FIN comes before the last of them that
+/// are `late`.
+fn read(pieces: &[Piece<'_>], ends: [usize; 2], late: usize) -> Connection {
     let mut connections = Connections::new(Options::default());
     let mut number = 0;
     let mut push = |side: usize, flags: Flags, at: usize, peer: usize, bytes: &[u8], captured: usize| {
@@ -217,15 +228,20 @@ fn read(pieces: &[Piece<'_>], ends: [usize; 2]) -> Connection {
     push(CLIENT, Flags::SYN, 0, 0, &[], 0);
     push(SERVER, syn_ack, 0, 1, &[], 0);
     push(CLIENT, Flags::ACK, 1, 1, &[], 0);
+    let fin_ack = Flags::from_bits(0x11);
+    let [client, server] = ends.map(|end| end + 1);
     let mut heard = [1, 1];
-    for piece in pieces {
+    for (left, piece) in (0..pieces.len()).rev().zip(pieces) {
+        if left + 1 == late {
+            push(SERVER, fin_ack, server, client, &[], 0);
+        }
         let (at, peer) = (1 + piece.at, 1 - piece.side);
         push(piece.side, Flags::ACK, at, heard[peer], piece.bytes, piece.captured);
         heard[piece.side] = heard[piece.side].max(at + piece.bytes.len());
     }
-    let fin_ack = Flags::from_bits(0x11);
-    let [client, server] = ends.map(|end| end + 1);
-    push(SERVER, fin_ack, server, client, &[], 0);
+    if late == 0 {
+        push(SERVER, fin_ack, server, client, &[], 0);
+    }
     push(CLIENT, fin_ack, client, server + 1, &[], 0);
     push(SERVER, Flags::ACK, server + 1, client + 1, &[], 0);
     connections.finish();

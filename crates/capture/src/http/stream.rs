@@ -254,8 +254,12 @@ impl Stream {
         matches!(self.next, Next::First | Next::Message) && !self.waiting.as_deref().is_some_and(waits)
     }
 
+    /// All that follows is the body, with the segments that came early.
     pub(super) fn until_close(&mut self) {
         self.next = Next::UntilClose;
+        let ends = self.waiting.take().into_iter().flat_map(|waiting| waiting.early);
+        let end = |early: Early| early.seq.wrapping_add(early.length);
+        self.seq = ends.map(end).fold(self.seq, |last, end| if distance(end, last) > 0 { end } else { last });
     }
 
     /// What follows a head: chunks, so many bytes, or all up to the end.
@@ -264,7 +268,7 @@ impl Stream {
             _ if chunked => (Next::ChunkSize, 0),
             Some(0) => (Next::Message, 0),
             Some(length) => (Next::Body, length),
-            None => (Next::UntilClose, 0),
+            None => return self.until_close(),
         };
         self.finished = self.next == Next::Message;
     }

@@ -137,6 +137,31 @@ fn a_body_without_a_length_is_complete_with_the_fin() {
 }
 
 #[test]
+fn what_came_early_of_a_body_up_to_the_close_begins_no_message() {
+    let mut http = Http::default();
+    let mut messages = Messages::default();
+    let head = "HTTP/1.0 200 OK\r\n\r\n";
+    let behind = u32::try_from(head.len()).unwrap();
+    let mut send = |seq: u32, text: &str| {
+        let length = u32::try_from(text.len()).unwrap();
+        let data = Data { side: SERVER, seq, bytes: text.as_bytes(), length, origin: Some(0) };
+        http.take(data, &mut messages);
+    };
+    for _ in 0..2 {
+        send(behind + 30, "POST /");
+        send(0, head);
+        send(behind, &"x".repeat(30));
+    }
+    http.end(SERVER, &mut messages);
+    http.take(
+        Data { side: SERVER, seq: behind + 30, bytes: b"POST /", length: 6, origin: Some(0) },
+        &mut messages,
+    );
+    http.finish(&mut messages);
+    assert_eq!((messages.counts(), messages.is_unsure()), ((0, 1), false));
+}
+
+#[test]
 fn who_closes_and_in_which_version_is_kept_by_side() {
     let messages = said(&[
         (CLIENT, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),

@@ -23,6 +23,9 @@ static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
 /// `rto_min` that the route to the peers must have: nothing is sent again while a sequence runs.
 pub const RETRANSMIT_MIN: Duration = Duration::from_secs(5);
 
+/// Less than the second after which a SYN is sent again; a connection of which the SYN was never acknowledged
+/// ends then.
+const SHORTEST_TIMER: Nanos = 900_000_000;
 /// What the kernel's timers may be off by: two ticks at 250 Hz.
 const TICKS_MS: u64 = 8;
 /// Of a listener; one more fits into its queue.
@@ -60,6 +63,8 @@ pub struct Outcome {
     pub rows: Vec<Option<&'static Row>>,
     /// Why it ended early, if the next step is one that docs/exceptions.md tells of.
     pub exception: Option<Exception>,
+    /// It took so long that the timer of a SYN may have come in between.
+    pub slow: bool,
     /// What was different, if something was; no further step was taken then.
     pub difference: Option<Difference>,
 }
@@ -84,6 +89,8 @@ pub(super) struct Run<'a> {
     /// The kernel's last TSval.
     echo: u32,
     exists: bool,
+    /// When its first step was taken.
+    began: Option<Nanos>,
     /// The window that the kernel announced last.
     window: u16,
     /// By how much the kernel may have started its timer later than the machine.
@@ -116,6 +123,7 @@ impl<'a> Run<'a> {
             life: 0,
             echo: 0,
             exists: false,
+            began: None,
             window: 0,
             late_start: 0,
             resent: false,
@@ -151,6 +159,8 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let now = bench.ticks()?;
+        let began = *self.began.get_or_insert(now);
+        self.outcome.slow |= now - began > SHORTEST_TIMER;
         self.outcome.rows.push(None);
         let done = self.act(bench, now, step)?;
         let replies = bench.answers(self.tuple)?;

@@ -54,6 +54,18 @@ pub mod linux {
         source: "net/ipv4/af_inet.c inet_init_net()",
     };
 
+    /// The same before Linux 4.4.
+    pub const LOCAL_PORT_RANGE_BEFORE_4_4: Constant<(u16, u16)> =
+        Constant { value: (32_768, 61_000), kernel: "3.10", source: "net/ipv4/af_inet.c inet_init_net()" };
+
+    /// Default of `net.ipv4.tcp_max_tw_buckets` and of `net.ipv4.tcp_max_orphans` on a machine with 262,144 entries
+    /// in its table of connections (see [`HASH_ENTRIES_PER_TIME_WAIT`]).
+    pub const MAX_TIME_WAIT: Constant<u64> = Constant {
+        value: 131_072,
+        kernel: "6.18",
+        source: "measured; net/ipv4/tcp_ipv4.c tcp_set_hashinfo()",
+    };
+
     /// How old a TIME-WAIT socket must be before connect() may take its port again with `tcp_tw_reuse`;
     /// `net.ipv4.tcp_tw_reuse_delay`, where it exists, replaces it.
     pub const TW_REUSE_DELAY: Constant<Duration> = Constant {
@@ -230,6 +242,61 @@ pub mod linux {
         value: Duration::from_secs(120),
         kernel: "2.6.32 to 7.3",
         source: "net/netfilter/nf_conntrack_proto_tcp.c tcp_timeouts[]",
+    };
+
+    /// How long conntrack keeps a connection in its other states, in seconds
+    /// (`net.netfilter.nf_conntrack_tcp_timeout_*`).
+    pub const CONNTRACK_TIMEOUTS_S: Constant<&[(&str, u64)]> = Constant {
+        value: &[
+            ("syn_sent", 120),
+            ("established", 432_000),
+            ("fin_wait", 120),
+            ("close_wait", 60),
+            ("last_ack", 30),
+            ("time_wait", CONNTRACK_TIME_WAIT.value.as_secs()),
+            ("close", 10),
+        ],
+        kernel: "2.6.32 to 7.3",
+        source: "net/netfilter/nf_conntrack_proto_tcp.c tcp_timeouts[]",
+    };
+
+    /// Entries of conntrack's table on a machine with some memory (`net.netfilter.nf_conntrack_max`).
+    pub const CONNTRACK_MAX: Constant<u64> = Constant {
+        value: 262_144,
+        kernel: "5.15 to 7.3, with more than 4 GB",
+        source: "net/netfilter/nf_conntrack_core.c nf_conntrack_init_start()",
+    };
+
+    /// How many ports SNAT looks at for a free one at first, and how few remain when it gives up.
+    pub const NAT_ATTEMPTS: Constant<(u32, u32)> = Constant {
+        value: (128, 16),
+        kernel: "5.0 to 7.3",
+        source: "net/netfilter/nf_nat_core.c NF_NAT_MAX_ATTEMPTS, nf_nat_l4proto_unique_tuple()",
+    };
+
+    /// Ports that one connect() walks in vain where [`CONNECT_PAST_KNEE_US`] was measured: half of the range.
+    pub const PORTS_PAST_KNEE: Constant<u64> =
+        Constant { value: 14_116, kernel: "6.18", source: "half of the 28,232 ports of the default range" };
+
+    /// How long `tcp_tw_recycle` remembers what an address showed.
+    pub const RECYCLE_REMEMBERS: Constant<Duration> = Constant {
+        value: Duration::from_secs(60),
+        kernel: "2.6.32 to 4.11",
+        source: "net/ipv4/tcp_metrics.c TCP_PAWS_MSL",
+    };
+
+    /// Length of TIME-WAIT under `tcp_tw_recycle`: 3.5 times the retransmission timeout, here the shortest.
+    pub const RECYCLED_TIME_WAIT: Constant<Duration> = Constant {
+        value: Duration::from_millis(700),
+        kernel: "2.6.32 to 4.11",
+        source: "net/ipv4/tcp_minisocks.c tcp_time_wait() (rto * 3.5)",
+    };
+
+    /// A mini-socket whose time is shorter counts as TWKilled, not TW: what the fast timer of old held.
+    pub const TW_KILLED_WITHIN: Constant<Duration> = Constant {
+        value: Duration::from_secs(4),
+        kernel: "2.6.32 to 7.3",
+        source: "net/ipv4/inet_timewait_sock.c __inet_twsk_schedule()",
     };
 
     /// What the settings of closing are where nobody changed them, as the kernel prints them: every default

@@ -5,6 +5,7 @@
 //! the way, and what is expected of it. The same description runs in the simulator and on a real kernel, and
 //! both give the same [measures](measure::Measures), so that each checks the other.
 
+mod case;
 pub mod collection;
 pub mod measure;
 pub mod scenario;

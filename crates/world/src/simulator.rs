@@ -18,6 +18,7 @@ mod ports;
 mod probes;
 mod proxies;
 mod random;
+pub(crate) mod seen;
 mod servers;
 pub(crate) mod settings;
 mod socket;
@@ -28,7 +29,7 @@ use crate::scenario::{Bind, Step, World};
 use agenda::{Agenda, Waking, What};
 use clients::Running;
 use counters::Counter;
-use evidence::Settings;
+use evidence::{Case, Settings};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use host::{Host, Listener, Place, Tuple};
@@ -56,9 +57,13 @@ const LOOK_EVERY_NS: Nanos = 100_000_000;
 pub struct Run {
     /// The numbers, under the names of [`crate::measure`].
     pub measures: Measures,
+    /// What `doctor` would have seen at its end, by host: those that run Linux.
+    pub cases: BTreeMap<String, Case>,
     /// When it ended, milliseconds from its start.
     pub end_ms: u64,
-    /// A hash over every packet and its time: equal runs have equal ones.
+    /// Lives that were played from a template.
+    pub played: u64,
+    /// A hash over every packet, and every life that was played, with their times: equal runs have equal ones.
     pub trace: u64,
 }
 
@@ -105,6 +110,7 @@ struct Simulation<'w> {
     /// When something is done to the world next.
     next_step: Option<Nanos>,
     out: Vec<Packet>,
+    played: u64,
     trace: u64,
     /// Nothing may begin any more; the run ends then.
     ends: Option<Nanos>,
@@ -160,6 +166,7 @@ impl<'w> Simulation<'w> {
             fixed_ports: world.clients.iter().any(|client| client.bind == Bind::Port),
             next_step: world.steps.iter().map(|step| ms(step.at_ms)).min(),
             out: Vec::new(),
+            played: 0,
             trace: 0,
             ends: None,
         };
@@ -318,7 +325,7 @@ impl<'w> Simulation<'w> {
             (Waking::Answer, Owner::Server(server)) => self.server_answers(at, server),
             (Waking::Close, Owner::Client(client)) => {
                 self.close(at, close, false);
-                self.finish_if_closed(at, client);
+                self.finish_if_closed(at, client, talk.done);
             }
             (Waking::Close, Owner::Server(server)) => {
                 self.close(at, close, world.servers[server].answer.unread);
@@ -328,7 +335,7 @@ impl<'w> Simulation<'w> {
                     self.pool_idle(at, client, idle);
                 } else {
                     self.idle(at, close);
-                    self.finish_if_closed(at, client);
+                    self.finish_if_closed(at, client, talk.done);
                 }
             }
             (Waking::Idle, _) => self.idle(at, close),
@@ -336,7 +343,7 @@ impl<'w> Simulation<'w> {
             (Waking::Abort, _) if !talk.closed => {
                 self.shut(at, crate::scenario::How::Reset);
                 if let Owner::Client(client) = owner {
-                    self.finish_if_closed(at, client);
+                    self.finish_if_closed(at, client, talk.done);
                 }
             }
             (Waking::Keepalive, Owner::Server(server)) => {
@@ -473,6 +480,7 @@ impl<'w> Simulation<'w> {
     /// Adds a life to the hash of everything.
     fn trace_life(&mut self, syn: Nanos, tuple: Tuple, first: Seq) {
         let ports = u64::from(tuple.local.port) << 16 | u64::from(tuple.remote.port);
+        self.played += 1;
         self.trace = mix(self.trace ^ syn ^ mix(ports << 32 | u64::from(first.number())));
     }
 

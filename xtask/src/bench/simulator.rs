@@ -48,11 +48,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn world(connections: u32, load: &str) -> anyhow::Result<World> {
     let text = format!(
         "name = \"busy\"\ntitle = \"t\"\nlimit_ms = 600000000\n\
-         [[host]]\nname = \"client\"\naddresses = 40\n\
-         settings = {{ \"net.ipv4.tcp_tw_reuse\" = 1, \"net.ipv4.tcp_max_tw_buckets\" = 4000000 }}\n\
+         [[host]]\nname = \"client\"\naddresses = 100\n\
+         settings = {{ \"net.ipv4.tcp_max_tw_buckets\" = 4000000 }}\n\
          [[host]]\nname = \"server\"\n\
          [[server]]\nname = \"app\"\nhost = \"server\"\nport = 8080\nclose = {{ when = \"peer\" }}\n\
-         [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\nbind = \"address-no-port\"\nsources = 40\n\
+         [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\nbind = \"address-no-port\"\nsources = 100\n\
          {load}\nclose = {{ when = \"requests\" }}\n"
     );
     let scenario =

@@ -199,6 +199,11 @@ impl Endpoint {
         self.applied.take()
     }
 
+    /// How often what is in flight was sent again.
+    pub const fn retransmits(&self) -> u32 {
+        self.retransmits
+    }
+
     /// From now on it is a system of this kind: settings of the host have changed.
     pub const fn set_stack(&mut self, stack: &Stack) {
         self.stack = *stack;

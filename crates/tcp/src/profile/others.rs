@@ -18,6 +18,13 @@ pub mod windows {
         kernel: "Windows Vista, Server 2008 and later",
         source: "netsh int ipv4 show dynamicport tcp; tcp-ip-port-exhaustion-troubleshooting",
     };
+
+    /// The same before Vista; `MaxUserPort` moves the last.
+    pub const DYNAMIC_PORTS_BEFORE_VISTA: Constant<(u16, u16)> = Constant {
+        value: (1_025, 5_000),
+        kernel: "Windows XP, Server 2003",
+        source: "tcp-ip-port-exhaustion-troubleshooting; MaxUserPort",
+    };
 }
 
 /// macOS.
@@ -31,6 +38,13 @@ pub mod macos {
         kernel: "xnu-11417",
         source: "bsd/netinet/tcp_timer.h TCPTV_MSL (15*TCP_RETRANSHZ)",
     };
+
+    /// First and last port that connect() uses.
+    pub const PORTS: Constant<(u16, u16)> = Constant {
+        value: (49_152, 65_535),
+        kernel: "xnu-11417",
+        source: "net.inet.ip.portrange.first, .last",
+    };
 }
 
 /// FreeBSD.
@@ -43,6 +57,13 @@ pub mod freebsd {
         value: Duration::from_secs(60),
         kernel: "not checked",
         source: "net.inet.tcp.msl, from memory",
+    };
+
+    /// First and last port that connect() uses: `net.inet.ip.portrange.first` and `.last`.
+    pub const PORTS: Constant<(u16, u16)> = Constant {
+        value: (10_000, 65_535),
+        kernel: "not checked",
+        source: "net.inet.ip.portrange.first, .last, from memory",
     };
 
     /// `net.inet.tcp.finwait2_timeout`.

@@ -16,13 +16,11 @@ use tcp::State;
 use tcp::machine::{Call, Endpoint, Nanos, Residue};
 use tcp::profile::linux;
 
-/// Ports that one connect() walks in vain in a default range whose first half is taken.
-const WALKED_PAST_KNEE: u64 = 14_116;
-
 /// What one connect() costs in processor time.
 pub(super) fn cost_of(walked: u32) -> Nanos {
     let more = linux::CONNECT_PAST_KNEE_US.value - linux::CONNECT_BEFORE_KNEE_US.value;
-    linux::CONNECT_BEFORE_KNEE_US.value * 1_000 + u64::from(walked) * more * 1_000 / WALKED_PAST_KNEE
+    linux::CONNECT_BEFORE_KNEE_US.value * 1_000
+        + u64::from(walked) * more * 1_000 / linux::PORTS_PAST_KNEE.value
 }
 
 /// How far a client has come.
@@ -155,13 +153,13 @@ impl Simulation<'_> {
         );
         let place = |port| Tuple { local: Place { address: source, port }, remote: destination };
         let running = &mut self.clients[client];
-        let (port, walked, bound) = match config.bind {
+        let (port, walked, bound, taken) = match config.bind {
             Bind::None | Bind::AddressNoPort => {
                 running.calls += 1;
                 match host.ports.search(flow, source, &mut self.random) {
                     Ok(found) => {
                         running.cost += cost_of(found.walked);
-                        (found.port, found.walked, false)
+                        (found.port, found.walked, false, found.again)
                     }
                     Err(walked) => {
                         running.cost += cost_of(walked);
@@ -173,7 +171,7 @@ impl Simulation<'_> {
                 Some(port) => {
                     running.calls += 1;
                     running.cost += before;
-                    (port, 0, true)
+                    (port, 0, true, false)
                 }
                 None => return Err(("bind", "EADDRINUSE", before)),
             },
@@ -184,11 +182,15 @@ impl Simulation<'_> {
                 }
                 running.calls += 1;
                 running.cost += before;
-                (port, 0, true)
+                (port, 0, true, true)
             }
         };
         let tuple = place(port);
-        let again = self.take_over(from, tuple).map_err(|error| ("connect", error, before))?;
+        let again = if taken {
+            self.take_over(from, tuple).map_err(|error| ("connect", error, before))?
+        } else {
+            None
+        };
         let host = &mut self.hosts[from];
         host.ports.take(flow, source, port, bound);
         let hold = Hold { flow: Some(flow), source, port, bound };
@@ -335,11 +337,17 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         if socket.talk.eof || socket.talk.goodbye {
             let pooled = config.pool.is_some();
-            if pooled && config.close.when != ClosesWhen::Peer {
+            if pooled {
+                // A request that waits will find out; what is idle is closed by who looks at it.
+                if config.close.when == ClosesWhen::Peer && self.clients[client].pool.contains(&at) {
+                    self.clients[client].pool.retain(|idle| *idle != at);
+                    self.shut(at, How::Fin);
+                }
                 return;
             }
+            let was_done = socket.talk.done;
             self.peer_closed(at, config.close);
-            self.finish_if_closed(at, client);
+            self.finish_if_closed(at, client, was_done);
         }
     }
 
@@ -366,8 +374,9 @@ impl Simulation<'_> {
         if config.close.when == ClosesWhen::Requests && answered >= config.requests {
             let after = if config.close.how == How::Goodbye { 0 } else { config.close.after_ms };
             if after == 0 {
+                let was_done = talk.done;
                 self.close(at, config.close, false);
-                self.finish_if_closed(at, client);
+                self.finish_if_closed(at, client, was_done);
             } else {
                 self.later(at, ms(after), Waking::Close);
             }
@@ -415,17 +424,18 @@ impl Simulation<'_> {
             }
             socket.talk.done = true;
         }
-        self.clients[client].active -= 1;
+        debug_assert!(self.clients[client].active > 0, "each connection is done once");
+        self.clients[client].active = self.clients[client].active.saturating_sub(1);
         self.plan(client, self.now);
     }
 
-    /// The same after a close that may have taken the socket away.
-    pub(super) fn finish_if_closed(&mut self, at: SocketRef, client: usize) {
+    /// The same after a close that may have taken the socket away, and with it whether it was done before.
+    pub(super) fn finish_if_closed(&mut self, at: SocketRef, client: usize, was_done: bool) {
         // Who has shut down its side waits for the other without holding up the next connection.
         let open = self.hosts[at.host]
             .socket(at.slot)
             .is_some_and(|socket| !socket.talk.closed && !has_shut_down(socket.endpoint.state()));
-        if !open {
+        if !open && !was_done {
             self.finish(at, client);
         }
     }

@@ -113,6 +113,9 @@ impl Host {
 
     /// Adds a mini-socket to the table. Its state is counted by the caller.
     pub(super) fn insert_mini(&mut self, tuple: Tuple, hold: Option<Hold>, residue: Residue) -> u32 {
+        if let Some(record) = &mut self.record {
+            record.made_mini();
+        }
         let slot = if let Some(slot) = self.free_minis.pop() {
             let mini = &mut self.minis[slot as usize];
             *mini = Mini { tuple, hold, residue, turn: mini.turn.wrapping_add(1), alive: true };

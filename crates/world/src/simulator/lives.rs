@@ -29,11 +29,17 @@ const LONGEST_NS: Nanos = 600_000_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
     pub(super) now: Nanos,
+    /// When the first mini-socket was made.
+    mini: Option<Nanos>,
     counted: Vec<(Nanos, Counter)>,
     moved: Vec<(Nanos, State, State)>,
 }
 
 impl Record {
+    pub(super) fn made_mini(&mut self) {
+        self.mini.get_or_insert(self.now);
+    }
+
     pub(super) fn count(&mut self, counter: Counter) {
         self.counted.push((self.now, counter));
     }
@@ -51,7 +57,9 @@ struct Side {
     total: Counts,
     /// The state from each time on.
     states: Vec<(Nanos, State)>,
-    /// From then on it is gone, or a mini-socket.
+    /// From then on it takes a place in the table of mini-sockets; for ever not: `Nanos::MAX`.
+    is_mini: Nanos,
+    /// From then on it is gone, or a mini-socket that only time ends.
     resolved: Nanos,
     mini: Option<Shape>,
 }
@@ -157,11 +165,12 @@ impl Simulation<'_> {
         let (latency, finished) = (template.latency, template.finished);
         let active: u64 = self.classes.iter().map(|class| class.active.len() as u64).sum();
         let step = self.next_step.is_some_and(|step| step <= ends);
-        // Twice what can go on at once: what goes on now may all become mini-sockets, and as many others meanwhile.
+        // What goes on may all become mini-sockets, and as many as can begin meanwhile.
         let most: u64 = self.world.clients.iter().map(|client| u64::from(client.concurrency)).sum();
         let room = |host: &Host| {
-            host.mini_count + 2 * most < host.tuned.max_time_wait
-                && host.orphans + 2 * most < host.tuned.max_orphans
+            let sockets = active + host.sockets.len() + most + 1;
+            host.mini_count + sockets < host.tuned.max_time_wait
+                && host.orphans + sockets < host.tuned.max_orphans
         };
         let listener = self.hosts[to].listeners.get(&tuple.remote.port);
         let queue = listener
@@ -314,6 +323,26 @@ impl Simulation<'_> {
         let slot = at.insert_mini(tuple, Some(hold), residue);
         at.moved(State::Closed, shape.state);
         self.enqueue(host, slot);
+    }
+
+    /// Mini-sockets of lives that go on, which are in the table only when their life is over: counted where the
+    /// table may be full.
+    pub(super) fn minis_of_lives(&self, host: usize) -> u64 {
+        let at = &self.hosts[host];
+        let active: u64 = self.classes.iter().map(|class| class.active.len() as u64).sum();
+        if at.mini_count >= at.tuned.max_time_wait || at.mini_count + active < at.tuned.max_time_wait {
+            return 0;
+        }
+        let mut minis = 0;
+        for class in &self.classes {
+            let Known::Template(template) = &class.template else { continue };
+            for (side, what) in template.sides.iter().enumerate().filter(|(_, side)| side.host == host) {
+                let first = if side == 0 { class.resolved } else { 0 };
+                let is_mini = |life: &&Life| life.syn.saturating_add(what.is_mini) <= self.now;
+                minis += class.active.iter().skip(first).filter(is_mini).count() as u64;
+            }
+        }
+        minis
     }
 
     /// Sockets of lives that go on, by host.
@@ -521,6 +550,7 @@ impl Host {
             host,
             counted: record.counted.iter().map(|(at, counter)| (at - syn, *counter)).collect(),
             total,
+            is_mini: record.mini.map_or(Nanos::MAX, |at| at - syn),
             resolved: record.moved.last()?.0 - syn,
             states: moved.collect(),
             mini,

@@ -5,6 +5,7 @@ use super::host::counts;
 use super::socket::Hold;
 use super::{Run, Simulation, probes};
 use crate::Measures;
+use crate::case::{self, Owners};
 use tcp::State;
 use tcp::profile::linux;
 
@@ -93,6 +94,20 @@ impl Simulation<'_> {
             measures.set(name.clone(), *count as f64);
         }
         probes::run(self.world, &mut measures);
-        Run { measures, end_ms: self.now / 1_000_000, trace: self.trace }
+        let owners = Owners {
+            clients: &self.world.clients,
+            servers: &self.world.servers,
+            proxies: &self.world.proxies,
+        };
+        let cases = (0..self.hosts.len()).filter_map(|number| {
+            Some((self.world.hosts[number].name.clone(), case::of_host(self.seen(number), &owners)?))
+        });
+        Run {
+            cases: cases.collect(),
+            measures,
+            end_ms: self.now / 1_000_000,
+            played: self.played,
+            trace: self.trace,
+        }
     }
 }

@@ -7,12 +7,10 @@ use super::settings::Conntrack;
 use crate::scenario::{Nat, NatKind};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use tcp::machine::Nanos;
+use tcp::profile::linux;
 use tcp::{Flags, Segment};
-
-/// How often net/netfilter/nf_nat_core.c looks for a free port at most (NF_NAT_MAX_ATTEMPTS), and how few remain
-/// when it gives up.
-const ATTEMPTS: (u32, u32) = (128, 16);
 
 /// Source and destination of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +81,25 @@ impl Tracker {
     pub(super) fn alive(&self, now: Nanos) -> u64 {
         let alive = |entry: &&Entry| entry.until > now && entry.direct.is_none();
         self.entries.iter().flatten().filter(alive).count() as u64
+    }
+
+    /// Entries of conntrack that are alive, by the names conntrack has for their states.
+    pub(super) fn by_state(&self, now: Nanos) -> BTreeMap<&'static str, u64> {
+        let mut by_state = BTreeMap::new();
+        for entry in self.entries.iter().flatten().filter(|entry| entry.until > now && entry.direct.is_none())
+        {
+            let name = match entry.state {
+                Tracked::SynSent => "SYN_SENT",
+                Tracked::Established => "ESTABLISHED",
+                Tracked::FinWait(_) => "FIN_WAIT",
+                Tracked::CloseWait(_) => "CLOSE_WAIT",
+                Tracked::LastAck => "LAST_ACK",
+                Tracked::TimeWait => "TIME_WAIT",
+                Tracked::Close => "CLOSE",
+            };
+            *by_state.entry(name).or_insert(0) += 1;
+        }
+        by_state
     }
 
     /// Lets go what is over.
@@ -271,7 +288,7 @@ impl Simulation<'_> {
         // net/netfilter/nf_nat_core.c nf_nat_l4proto_unique_tuple(): without a range, above the reserved ports.
         let (first, last) = range.unwrap_or((1_024, u16::MAX));
         let size = u32::from(last - first) + 1;
-        let mut attempts = size.min(ATTEMPTS.0);
+        let mut attempts = size.min(linux::NAT_ATTEMPTS.value.0);
         let mut closing = None;
         loop {
             let start = self.random.below(size);
@@ -288,7 +305,7 @@ impl Simulation<'_> {
                     }
                 }
             }
-            if attempts >= size || attempts < ATTEMPTS.1 {
+            if attempts >= size || attempts < linux::NAT_ATTEMPTS.value.1 {
                 break;
             }
             attempts /= 2;

@@ -45,6 +45,8 @@ pub(super) struct Found {
     pub(super) port: u16,
     /// Ports looked at in vain.
     pub(super) walked: u32,
+    /// A TIME-WAIT has it, which must be taken over.
+    pub(super) again: bool,
 }
 
 /// How a system chooses.
@@ -79,6 +81,10 @@ fn set(bits: &mut Bits, port: u16, on: bool) {
     } else {
         bits[word] &= !bit;
     }
+}
+
+fn has(bits: &Bits, port: u16) -> bool {
+    bits[usize::from(port >> 6)] >> (port & 63) & 1 == 1
 }
 
 impl Ports {
@@ -147,6 +153,8 @@ impl Ports {
             let step = if self.choice == Choice::Parity { walked.max(random.below(8) * 2) + 2 } else { 1 };
             let flow = &mut self.flows[flow as usize];
             flow.perturb = flow.perturb.wrapping_add(step);
+            let again = has(&flow.taken, found.port);
+            return Ok(Found { again, ..found });
         }
         found
     }
@@ -173,7 +181,7 @@ impl Ports {
         let port = next(first + start, first + length, free);
         let port = port.or_else(|| next(first + (start & 1), first + start, free));
         let walked = |port: u16| (u32::from(port) + length - first - start) % length / 2;
-        port.map(|port| Found { port, walked: walked(port) }).ok_or(length / 2)
+        port.map(|port| Found { port, walked: walked(port), again: false }).ok_or(length / 2)
     }
 
     fn every(&self, length: u32, start: u32, free: impl Fn(&Self, usize) -> u64) -> Result<Found, u32> {
@@ -181,7 +189,7 @@ impl Ports {
         let port = next(first + start, first + length, |word| free(self, word));
         let port = port.or_else(|| next(first, first + start, |word| free(self, word)));
         let walked = |port: u16| (u32::from(port) + length - first - start) % length;
-        port.map(|port| Found { port, walked: walked(port) }).ok_or(length)
+        port.map(|port| Found { port, walked: walked(port), again: false }).ok_or(length)
     }
 
     /// The port that bind() with port 0 takes: one that no socket has at that address; the other half first.

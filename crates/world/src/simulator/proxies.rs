@@ -69,6 +69,7 @@ impl Simulation<'_> {
         let config = &self.world.proxies[proxy];
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         let waits = socket.talk.answered < socket.talk.asked;
+        let says_close = socket.talk.says_close;
         let back = socket.talk.partner.take();
         self.shut(at, How::Fin);
         let Some(back) = back else { return };
@@ -79,17 +80,19 @@ impl Simulation<'_> {
             // proxy_ignore_client_abort off
             Program::Nginx => self.shut(back, How::Fin),
             Program::Haproxy if waits => self.shut(back, How::Reset),
-            Program::Haproxy => self.leave(back, proxy),
+            Program::Haproxy => self.leave(back, proxy, says_close),
         }
     }
 
-    /// HAProxy: a connection whose client is gone. It is kept where others may use it, else reset.
-    fn leave(&mut self, back: SocketRef, proxy: usize) {
+    /// HAProxy: a connection whose client is gone. It is kept where others may use it, else reset, as it is where
+    /// the client asked for the close.
+    fn leave(&mut self, back: SocketRef, proxy: usize, says_close: bool) {
         let config = &self.world.proxies[proxy];
         let Some(socket) = self.hosts[back.host].socket_mut(back.slot) else { return };
         let keeps = match config.reuse {
-            Reuse::Never | Reuse::Safe => false,
-            Reuse::Aggressive => socket.talk.asked > 1,
+            Reuse::Never => false,
+            Reuse::Safe => !says_close,
+            Reuse::Aggressive => !says_close || socket.talk.asked > 1,
             Reuse::Always => true,
         };
         if keeps && config.mode == HaproxyClose::KeepAlive && !socket.talk.eof {
@@ -106,6 +109,19 @@ impl Simulation<'_> {
     fn relay(&mut self, front: SocketRef, proxy: usize, bytes: u32, may_reuse: bool) {
         let Some(socket) = self.hosts[front.host].socket_mut(front.slot) else { return };
         let (worker, own) = (socket.talk.worker as usize, socket.talk.partner);
+        let config = &self.world.proxies[proxy];
+        // The first request of a client has nobody else's connection, unless that has proved itself.
+        let may_share = |used: u32| {
+            let first = socket.talk.asked <= 1;
+            config.program == Program::Nginx
+                || match config.reuse {
+                    Reuse::Never => false,
+                    Reuse::Safe => !first,
+                    Reuse::Aggressive => !first || used > 1,
+                    Reuse::Always => true,
+                }
+        };
+        let may_share = [may_share(1), may_share(2)];
         let alive = |simulation: &Self, at: SocketRef| {
             let socket = simulation.hosts[at.host].socket(at.slot);
             socket.is_some_and(|socket| socket.in_table && !socket.talk.eof && !socket.talk.closed)
@@ -114,7 +130,15 @@ impl Simulation<'_> {
             self.pass_on(front, back, bytes);
             return;
         }
-        while let Some(back) = self.proxies[proxy].pools[worker].pop_back().filter(|_| may_reuse) {
+        let used = |simulation: &Self, at: SocketRef| {
+            simulation.hosts[at.host].socket(at.slot).map_or(0, |socket| socket.talk.asked)
+        };
+        while may_reuse && let Some(back) = self.proxies[proxy].pools[worker].back().copied() {
+            let fits = may_share[usize::from(used(self, back) > 1)];
+            if alive(self, back) && !fits {
+                break;
+            }
+            self.proxies[proxy].pools[worker].pop_back();
             if alive(self, back) {
                 self.pass_on(front, back, bytes);
                 return;

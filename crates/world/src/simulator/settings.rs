@@ -4,7 +4,10 @@ use super::ports::Choice;
 use crate::scenario::{Host, Kernel, World};
 use evidence::{PortRange, PortSet, Settings};
 use std::time::Duration;
-use tcp::profile::{Stack, linux, windows};
+use tcp::profile::{Stack, freebsd, linux, macos, windows};
+
+/// The longest timeout of connection tracking that is taken, in seconds.
+const LONGEST_TIMEOUT_S: u64 = 10_000_000;
 
 /// What a host's settings come to.
 #[derive(Clone, Debug)]
@@ -116,9 +119,10 @@ impl Tuned {
         settings.values.extend(changed.values.clone());
         let number = |name: &str, default: u64| settings.number(name).unwrap_or(default);
         let ipv4 = |name: &str, default: u64| number(&format!("net.ipv4.{name}"), default);
-        let track = |name: &str, default: u64| {
-            let name = format!("net.netfilter.nf_conntrack_tcp_timeout_{name}");
-            number(&name, default).min(10_000_000) * 1_000_000_000
+        let track = |state: &str| {
+            let default = linux::CONNTRACK_TIMEOUTS_S.value.iter().find(|(name, _)| *name == state);
+            let name = format!("net.netfilter.nf_conntrack_tcp_timeout_{state}");
+            number(&name, default.map_or(0, |(_, seconds)| *seconds)).min(LONGEST_TIMEOUT_S) * 1_000_000_000
         };
         let stack = stack(host, &settings);
         let is_linux = stack.mini_fin_wait_2;
@@ -149,21 +153,25 @@ impl Tuned {
                 (_, Kernel::Linux4_12 | Kernel::Linux5_6) => Timestamps::ByAddresses,
                 _ => Timestamps::ByTuple,
             },
-            max_time_wait: if is_linux { ipv4("tcp_max_tw_buckets", 131_072) } else { u64::MAX },
-            max_orphans: ipv4("tcp_max_orphans", 131_072),
+            max_time_wait: if is_linux {
+                ipv4("tcp_max_tw_buckets", linux::MAX_TIME_WAIT.value)
+            } else {
+                u64::MAX
+            },
+            max_orphans: ipv4("tcp_max_orphans", linux::MAX_TIME_WAIT.value),
             rfc1337: ipv4("tcp_rfc1337", 0) == 1,
             recycle: stack.has_recycle && ipv4("tcp_tw_recycle", 0) == 1,
             abort_on_overflow: ipv4("tcp_abort_on_overflow", 0) == 1,
             somaxconn: number("net.core.somaxconn", linux::SOMAXCONN.value),
             conntrack: Conntrack {
-                max: number("net.netfilter.nf_conntrack_max", 262_144),
-                syn_sent_ns: track("syn_sent", 120),
-                established_ns: track("established", 432_000),
-                fin_wait_ns: track("fin_wait", 120),
-                close_wait_ns: track("close_wait", 60),
-                last_ack_ns: track("last_ack", 30),
-                time_wait_ns: track("time_wait", linux::CONNTRACK_TIME_WAIT.value.as_secs()),
-                close_ns: track("close", 10),
+                max: number("net.netfilter.nf_conntrack_max", linux::CONNTRACK_MAX.value),
+                syn_sent_ns: track("syn_sent"),
+                established_ns: track("established"),
+                fin_wait_ns: track("fin_wait"),
+                close_wait_ns: track("close_wait"),
+                last_ack_ns: track("last_ack"),
+                time_wait_ns: track("time_wait"),
+                close_ns: track("close"),
             },
             stack,
         }
@@ -220,13 +228,15 @@ fn range(host: &Host, settings: &Settings) -> PortRange {
         Kernel::Linux | Kernel::Linux5_6 | Kernel::Linux4_12 | Kernel::Linux4_4 => {
             linux::LOCAL_PORT_RANGE.value
         }
-        Kernel::Linux3_10 | Kernel::Linux2_6_32 => (linux::LOCAL_PORT_RANGE.value.0, 61_000),
-        Kernel::Windows | Kernel::Macos => windows::DYNAMIC_PORTS.value,
+        Kernel::Linux3_10 | Kernel::Linux2_6_32 => linux::LOCAL_PORT_RANGE_BEFORE_4_4.value,
+        Kernel::Windows => windows::DYNAMIC_PORTS.value,
+        Kernel::Macos => macos::PORTS.value,
         Kernel::WindowsXp => {
             let last = settings.number("MaxUserPort").and_then(|port| u16::try_from(port).ok());
-            (1_025, last.unwrap_or(5_000).max(1_025))
+            let (first, usual) = windows::DYNAMIC_PORTS_BEFORE_VISTA.value;
+            (first, last.unwrap_or(usual).max(first))
         }
-        Kernel::Freebsd => (10_000, 65_535),
+        Kernel::Freebsd => freebsd::PORTS.value,
     };
     let written = settings.text("net.ipv4.ip_local_port_range").and_then(PortRange::parse);
     written.unwrap_or(PortRange { first, last })

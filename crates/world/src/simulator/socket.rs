@@ -202,6 +202,11 @@ impl Sockets {
         Some(socket)
     }
 
+    /// How many there are.
+    pub(super) const fn len(&self) -> u64 {
+        (self.places.len() - self.free.len()) as u64
+    }
+
     pub(super) fn get(&self, slot: Slot) -> Option<&Socket> {
         self.places.get(slot.at as usize).filter(|place| place.0 == slot.turn)?.1.as_ref()
     }

@@ -11,12 +11,12 @@ use super::random::mix;
 use super::settings::{Reuse, Timestamps};
 use super::socket::{Hold, Notes, Socket, SocketRef};
 use tcp::machine::{Call, Condition, Endpoint, Event, Nanos, Reply, Row, Timer};
+use tcp::profile::linux;
 use tcp::{Flags, Segment, Seq, State};
 
-/// How long `tcp_tw_recycle` remembers an address (net/ipv4/tcp_metrics.c TCP_PAWS_MSL).
-const PROVEN_NS: Nanos = 60_000_000_000;
-/// TIME-WAIT under `tcp_tw_recycle`: 3.5 times a retransmission timeout of 200 ms.
-const RECYCLED_NS: Nanos = 700_000_000;
+const PROVEN_NS: Nanos = linux::RECYCLE_REMEMBERS.value.as_secs() * 1_000_000_000;
+const RECYCLED_NS: u32 = linux::RECYCLED_TIME_WAIT.value.subsec_nanos();
+const KILLED_NS: Nanos = linux::TW_KILLED_WITHIN.value.as_secs() * 1_000_000_000;
 
 /// The most hosts on a way: a packet that is still going is lost, as by its time to live.
 const MOST_HOPS: usize = 64;
@@ -50,8 +50,9 @@ impl Simulation<'_> {
     #[expect(clippy::too_many_lines, reason = "one thing after the other, each once")]
     pub(super) fn drive(&mut self, at: SocketRef, what: Drive<'_>) {
         let now = self.now;
+        let minis = self.minis_of_lives(at.host);
         let host = &mut self.hosts[at.host];
-        let surroundings = Surroundings::of(host, now, None);
+        let surroundings = Surroundings::of(host, now, minis, None);
         let Some(socket) = host.sockets.get_mut(at.slot) else { return };
         surroundings.set(&mut socket.endpoint);
         if socket.talk.queued || socket.endpoint.state() == State::SynReceived {
@@ -198,13 +199,13 @@ impl Simulation<'_> {
                     && let Some((value, _)) = residue.heard
                 {
                     host.proven.insert(socket.tuple.remote.address, (value, self.now));
-                    residue.ends = self.now + RECYCLED_NS;
+                    residue.ends = self.now + Nanos::from(RECYCLED_NS);
                 }
                 socket.in_table = false;
                 let (tuple, hold) = (socket.tuple, socket.hold.take());
                 let was_orphan = socket.endpoint.is_orphan() && after == State::FinWait2;
                 host.orphans -= u64::from(was_orphan);
-                if residue.ends - self.now <= 4_000_000_000 {
+                if residue.ends - self.now <= KILLED_NS {
                     host.count(Counter::TimeWaitKilled);
                 } else {
                     host.count(Counter::TimeWait);
@@ -412,12 +413,13 @@ impl Simulation<'_> {
     /// A segment meets what is no full socket: what follows is sent, the state is not counted.
     fn meet(&mut self, number: usize, endpoint: &mut Endpoint, packet: &Packet) {
         let now = self.now;
+        let minis = self.minis_of_lives(number);
         let host = &mut self.hosts[number];
         let port = packet.destination.port;
         let listener = host.listeners.get(&port);
         endpoint.set(Condition::Listener, listener.is_some());
         endpoint.set(Condition::QueueFull, listener.is_some_and(super::host::Listener::is_full));
-        Surroundings::of(host, now, Some(packet)).set(endpoint);
+        Surroundings::of(host, now, minis, Some(packet)).set(endpoint);
         let before = endpoint.state();
         endpoint.handle_segment(now, &packet.segment);
         let mut out = std::mem::take(&mut self.out);
@@ -513,10 +515,10 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn of(host: &Host, now: Nanos, packet: Option<&Packet>) -> Self {
+    fn of(host: &Host, now: Nanos, minis: u64, packet: Option<&Packet>) -> Self {
         Self {
             rfc1337: host.tuned.rfc1337,
-            table_full: host.mini_count >= host.tuned.max_time_wait,
+            table_full: host.mini_count + minis >= host.tuned.max_time_wait,
             too_many_orphans: host.orphans > host.tuned.max_orphans,
             abort_on_overflow: host.tuned.abort_on_overflow,
             recycle_refuses: packet.is_some_and(|packet| host.tuned.recycle && host.refuses(now, packet)),

@@ -1,0 +1,74 @@
+//! Rules judge simulated hosts as they judge real ones.
+
+use std::collections::BTreeSet;
+use world::scenario::{Stage, World};
+use world::{collection, simulate};
+
+/// The rules that fire at each host of a world, by `HOST RULE`.
+fn fired(world: &World) -> BTreeSet<String> {
+    let run = simulate(world);
+    let findings = run.cases.iter().flat_map(|(host, case)| {
+        let findings = diagnose::diagnose(case).findings;
+        findings.into_iter().map(move |finding| format!("{host} {}", finding.rule))
+    });
+    findings.collect()
+}
+
+fn variant(scenario: &str, name: &str) -> World {
+    let scenario = collection::scenario(scenario).expect("it comes with lastack").expect("it is read");
+    scenario.variant(name).expect("it has the variant").world.clone()
+}
+
+#[test]
+fn nothing_fires_that_is_not_expected() {
+    // Without packets, a reset in answer to late data looks like any other.
+    let needs_packets = ["idle-timeout-race server-shorter: server abort-instead-of-close"];
+    let mut wrong = Vec::new();
+    for name in collection::names() {
+        for variant in collection::scenario(name).unwrap().unwrap().variants {
+            if !variant.on.contains(&Stage::Simulator) {
+                continue;
+            }
+            let allowed = variant.expect.findings.iter().chain(&variant.expect.possible);
+            let allowed: BTreeSet<String> = allowed
+                .flat_map(|(host, rules)| rules.iter().map(move |rule| format!("{host} {rule}")))
+                .collect();
+            for alarm in fired(&variant.world).difference(&allowed) {
+                wrong.push(format!("{name} {}: {alarm}", variant.name));
+            }
+        }
+    }
+    wrong.retain(|alarm| !needs_packets.contains(&alarm.as_str()));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_sockets_settings_and_counters_show_fires() {
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("port-exhaustion", "default", &["client ephemeral-ports-exhausted", "client time-wait-at-client"]),
+        ("port-exhaustion", "poisoned", &["client ephemeral-ports-exhausted", "client time-wait-at-client"]),
+        ("time-wait-overflow", "peer-closes-at-once", &["server time-wait-table-full"]),
+        ("linger-zero", "client-resets", &["client abort-instead-of-close"]),
+        ("snat-exhaustion", "ten-ports", &["router conntrack-full"]),
+        ("recycle-behind-nat", "recycle", &["server time-wait-recycle"]),
+    ];
+    for (scenario, name, expected) in cases {
+        let fired = fired(&variant(scenario, name));
+        for rule in expected {
+            assert!(fired.contains(*rule), "{scenario} {name}: {rule} is not in {fired:?}");
+        }
+    }
+}
+
+#[test]
+fn a_simulated_host_is_a_case_like_any_other() {
+    let run = simulate(&variant("upstream-keepalive", "http-1-1"));
+    let case = &run.cases["proxy"];
+    assert_eq!(evidence::Case::from_bytes(&case.to_bytes()).as_ref(), Ok(case));
+    let namespace = &case.namespaces[0];
+    assert_eq!(namespace.processes[0].name, "nginx");
+    let measured = run.measures.get("proxy.sockets.TIME-WAIT").unwrap();
+    assert!((f64::from(namespace.sockets.by_state.of(tcp::State::TimeWait)) - measured).abs() < 0.5);
+    // What is not Linux has no doctor.
+    assert!(!simulate(&variant("windows-ports", "vista")).cases.contains_key("client"));
+}

@@ -1,0 +1,140 @@
+//! A life that is played from a template gives what it gives in full, and the same world the same run.
+
+use proptest::prelude::*;
+use world::scenario::World;
+use world::{Scenario, collection, simulate, simulate_in_full};
+
+/// Connections of a client: enough for a rehearsal to be worth it, few enough for a test.
+const MOST: u32 = 1_500;
+
+/// Both ways, number by number; and each of them twice.
+fn agree(name: &str, world: &World) {
+    let (played, full) = (simulate(world), simulate_in_full(world));
+    for measure in played.measures.0.keys().chain(full.measures.0.keys()) {
+        let (one, other) = (played.measures.get(measure), full.measures.get(measure));
+        assert_eq!(one, other, "{name}: {measure}, played and in full");
+    }
+    assert_eq!(played.end_ms, full.end_ms, "{name}");
+    assert_eq!(simulate(world), played, "{name}: once more");
+}
+
+#[test]
+fn every_scenario_is_the_same_played_and_in_full() {
+    for name in collection::names() {
+        for mut variant in collection::scenario(name).unwrap().unwrap().variants {
+            for client in &mut variant.world.clients {
+                client.connections = client.connections.min(MOST);
+                client.request_bytes = client.request_bytes.min(1_000_000);
+            }
+            agree(&format!("{name} {}", variant.name), &variant.world);
+        }
+    }
+}
+
+/// How a side closes.
+fn close() -> impl Strategy<Value = String> {
+    let when = prop_oneof![
+        4 => Just("when = \"requests\""),
+        4 => Just("when = \"peer\""),
+        1 => Just("when = \"idle\""),
+        1 => Just("when = \"never\""),
+    ];
+    let how = prop_oneof![6 => Just("fin"), 1 => Just("reset"), 1 => Just("shutdown"), 1 => Just("goodbye"), 1 => Just("unread")];
+    let after = prop_oneof![3 => Just(0_u64), 1 => 1_u64..50];
+    (when, how, after).prop_map(|(when, how, after)| {
+        let after = if when.contains("idle") { after + 1 } else { after };
+        format!("close = {{ {when}, how = \"{how}\", after_ms = {after} }}")
+    })
+}
+
+fn setting(name: &'static str, values: &'static [u32]) -> impl Strategy<Value = String> {
+    prop::option::of(prop::sample::select(values)).prop_map(move |value| {
+        value.map_or_else(String::new, |value| format!("\"net.ipv4.{name}\" = {value}, "))
+    })
+}
+
+fn settings() -> impl Strategy<Value = String> {
+    (
+        setting("tcp_tw_reuse", &[0, 1, 2]),
+        setting("tcp_timestamps", &[0, 1, 2]),
+        setting("tcp_max_tw_buckets", &[0, 20, 200, 1_000]),
+        setting("tcp_fin_timeout", &[1, 5, 61]),
+        setting("tcp_rfc1337", &[0, 1]),
+    )
+        .prop_map(|(reuse, timestamps, table, fin, rfc1337)| {
+            format!("{reuse}{timestamps}{table}{fin}{rfc1337}")
+        })
+}
+
+/// Things that disturb.
+fn trouble() -> impl Strategy<Value = String> {
+    let drops = prop::sample::select(&["pure-acks", "fins", "resets", "syns", "data", "everything"][..]);
+    let fault = (any::<bool>(), any::<bool>(), drops, 0_u64..200, 1_u64..100).prop_map(
+        |(server, incoming, drops, from, length)| {
+            let host = if server { "server" } else { "client" };
+            format!(
+                "[[fault]]\nhost = \"{host}\"\nincoming = {incoming}\ndrop = \"{drops}\"\nfrom_ms = {from}\nfor_ms = {length}\n"
+            )
+        },
+    );
+    let step = (
+        0_u64..300,
+        prop::sample::select(
+            &[
+                "host = \"client\"\nset = { \"net.ipv4.tcp_tw_reuse\" = 1 }",
+                "host = \"client\"\nset = { \"net.ipv4.ip_local_port_range\" = \"50000 50019\" }",
+                "host = \"server\"\nset = { \"net.ipv4.tcp_timestamps\" = 0 }",
+                "host = \"client\"\ndestroy = \"TIME-WAIT\"",
+                "restart = \"app\"",
+                "end = \"load\"",
+            ][..],
+        ),
+    )
+        .prop_map(|(at, what)| format!("[[step]]\nat_ms = {at}\n{what}\n"));
+    prop_oneof![4 => Just(String::new()), 1 => fault, 1 => step]
+}
+
+fn worlds() -> impl Strategy<Value = String> {
+    let load = (
+        16_u32..300,
+        1_u32..20,
+        prop::option::of(50_u32..3_000),
+        1_u32..4,
+        prop::sample::select(&["none", "address", "address-no-port"][..]),
+        prop::option::of(1_u32..6),
+        prop_oneof![4 => Just(0_u32), 1 => 1_u32..20_000],
+    );
+    let server = (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(0_u64), 1 => 1_u64..20], 2_u32..200);
+    let hosts = (settings(), settings(), 10_u32..400, any::<u32>());
+    (load, server, hosts, close(), close(), trouble()).prop_map(
+        |(load, server, hosts, client_closes, server_closes, trouble)| {
+            let (connections, concurrency, rate, requests, bind, pool, bytes) = load;
+            let (length, with_fin, after, backlog) = server;
+            let (client_settings, server_settings, ports, seed) = hosts;
+            let rate = rate.map_or_else(String::new, |rate| format!("per_second = {rate}.0\n"));
+            let pool = pool.map_or_else(String::new, |pool| format!("pool = {pool}\n"));
+            let last = 40_000 + ports;
+            format!(
+                "name = \"any\"\ntitle = \"t\"\nseed = {seed}\nlimit_ms = 90000\n\
+                 [[host]]\nname = \"client\"\n\
+                 settings = {{ {client_settings}\"net.ipv4.ip_local_port_range\" = \"40000 {last}\" }}\n\
+                 [[host]]\nname = \"server\"\nsettings = {{ {server_settings}\"net.core.somaxconn\" = 4096 }}\n\
+                 [[server]]\nname = \"app\"\nhost = \"server\"\nport = 80\nbacklog = {backlog}\n\
+                 answer = {{ length = {length}, with_fin = {with_fin}, after_ms = {after} }}\n{server_closes}\n\
+                 [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\ntimeout_ms = 3000\n\
+                 connections = {connections}\nconcurrency = {concurrency}\n{rate}{pool}requests = {requests}\n\
+                 bind = \"{bind}\"\nrequest_bytes = {bytes}\n{client_closes}\n{trouble}"
+            )
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_world_is_the_same_played_and_in_full(text in worlds()) {
+        let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        agree(&text, &scenario.variants[0].world);
+    }
+}

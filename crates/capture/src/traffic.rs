@@ -204,6 +204,8 @@ fn add_ending(
     }
     if connection.notes.contains(&Note::LastFinUnacknowledged) {
         exchange.last_fin_unacknowledged.add(example);
+    } else if connection.fins.client > 1 || connection.fins.server > 1 {
+        exchange.fin_again.add(example);
     }
     if connection.ending == Ending::HalfClosed
         && capture_end_ns.is_some_and(|end| end.saturating_sub(connection.end_ns) >= NOT_CLOSED_NS)

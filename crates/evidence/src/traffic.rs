@@ -191,6 +191,10 @@ pub struct Exchange {
     /// Connections whose last FIN was not acknowledged.
     #[serde(skip_serializing_if = "Counted::is_zero")]
     pub last_fin_unacknowledged: Counted,
+    /// Connections on which a FIN was sent again though it was not lost on its way to the capture: no ACK of it came
+    /// in time.
+    #[serde(skip_serializing_if = "Counted::is_zero")]
+    pub fin_again: Counted,
     /// Connections that one side closed and the other had not, after at least 5 s more of the capture: by the side
     /// that did not close.
     #[serde(skip_serializing_if = "Ends::is_zero")]

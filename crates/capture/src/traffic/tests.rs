@@ -105,6 +105,18 @@ fn what_one_side_closed_is_in_use_no_more() {
 }
 
 #[test]
+fn a_fin_that_was_sent_again_is_told_from_one_that_nobody_acknowledged() {
+    let mut again = connection("10.0.0.7:40001", "10.0.2.2:80", 0, 1);
+    again.fins.server = 3;
+    let mut never = again.clone();
+    never.notes.push(Note::LastFinUnacknowledged);
+    let once = connection("10.0.0.7:40002", "10.0.2.2:80", 0, 1);
+    let traffic = tally(&[again, never, once]);
+    let exchange = &traffic.exchanges[0];
+    assert_eq!((exchange.fin_again.count, exchange.last_fin_unacknowledged.count), (1, 1));
+}
+
+#[test]
 fn who_does_not_close_needs_the_rest_of_the_capture() {
     let half = |end_s| Connection {
         ending: Ending::HalfClosed,

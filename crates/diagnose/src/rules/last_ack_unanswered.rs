@@ -11,8 +11,9 @@
 //! first, and our FIN, or data before it, is not acknowledged; or the peer reads nothing and keeps its
 //! window shut. CLOSING: both at once.
 //!
-//! In a capture: connections that both sides closed and whose last FIN nobody acknowledged, from 5 that are 10 % of
-//! those between two hosts (possible: the ACK may have missed the capture only).
+//! In a capture: connections that both sides closed and whose last FIN nobody acknowledged, or whose FIN was sent
+//! again, from 5 that are 10 % of those between two hosts (possible: the ACK may have missed the capture only, or
+//! the FIN was lost behind it).
 //!
 //! ## Why it hurts
 //!
@@ -251,7 +252,7 @@ fn advice(conntrack: &str) -> Vec<Remedy> {
 
 pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
     let unanswered = look.traffic.exchanges.iter().filter_map(|exchange| {
-        let fins = exchange.last_fin_unacknowledged.count;
+        let fins = exchange.last_fin_unacknowledged.count.saturating_add(exchange.fin_again.count);
         let fires =
             fins >= CAPTURED && share(fins, exchange.connections) >= SHARE && both_directions(exchange);
         fires.then(|| (fins, captured(look, exchange)))
@@ -260,21 +261,30 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 }
 
 fn captured(look: &TrafficLook<'_>, exchange: &Exchange) -> Finding {
-    let fins = &exchange.last_fin_unacknowledged;
+    let (never, again) = (&exchange.last_fin_unacknowledged, &exchange.fin_again);
+    let total = never.count.saturating_add(again.count);
+    let fins = if never.count > 0 { never } else { again };
+    let mut evidence = Vec::new();
+    if never.count > 0 {
+        evidence.extend(look.shows(never, "both sides closed, and no ACK of the last FIN follows"));
+    }
+    if again.count > 0 {
+        evidence.extend(look.shows(again, "the FIN was sent again before its ACK came through"));
+    }
     Finding {
         rule: "last-ack-unanswered",
         severity: Severity::Warning,
         confidence: Confidence::Possible,
         claim: format!(
-            "The last FIN was not acknowledged on {} of {} from {} to {} ({})",
-            count(fins.count),
+            "The last FIN was not acknowledged, or not in time, on {} of {} from {} to {} ({})",
+            count(total),
             counted(exchange.connections, "connection", "connections"),
             packets::client(exchange),
             packets::server(exchange.server),
-            percent(fins.count, exchange.connections)
+            percent(total, exchange.connections)
         ),
         subject: TrafficLook::subject(exchange),
-        evidence: look.shows(fins, "both sides closed, and no ACK of the last FIN follows"),
+        evidence,
         remedies: advice(""),
         avoid: avoid(),
         next: look.next(exchange, fins),

@@ -2,7 +2,8 @@
 //!
 //! One exchange has one habit at most, so that one rule speaks of it. In this order:
 //!
-//! 1. HTTP, and the client asks to close (HTTP/1.0, or `Connection: close`): [`Habit::AsksToClose`];
+//! 1. HTTP, and the client asks to close (HTTP/1.0, or `Connection: close`): [`Habit::AsksToClose`], or
+//!    [`Habit::NoPool`] if it is known to be no proxy;
 //! 2. HTTP that both sides would keep, and the client closes all the same, without having waited, although
 //!    other connections of it carry many requests: [`Habit::SmallPool`];
 //! 3. the same with one request each: [`Habit::Unpooled`] if the client is a proxy, else [`Habit::NoPool`];
@@ -52,7 +53,7 @@ pub(crate) enum Habit {
     /// It keeps fewer than it uses.
     SmallPool,
     /// It opens one for each request; `http` if requests could be counted.
-    NoPool { http: bool },
+    NoPool { http: bool, asks: bool },
 }
 
 /// What an exchange shows of its client; none if nothing is wrong with it, or too little was seen.
@@ -73,8 +74,11 @@ pub(crate) fn habit(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<Habit
 }
 
 fn with_http(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Option<Habit> {
+    let proxy = look.proxy(exchange, http);
+    // The sockets of this host say more than packets do.
+    let no_proxy = !proxy.is_seen() && (look.owner(exchange).is_some() || look.listens_nowhere(exchange));
     if share(http.client_asks_to_close.count, http.connections) >= NEARLY_ALL {
-        return Some(Habit::AsksToClose);
+        return Some(if no_proxy { Habit::NoPool { http: true, asks: true } } else { Habit::AsksToClose });
     }
     let kept = share(http.kept.count, http.connections) >= NEARLY_ALL;
     // Several hosts behind one address each have their own connections.
@@ -86,12 +90,11 @@ fn with_http(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Option
         let few = share(few(http), http.connections) >= HALF;
         return (few && mean < ENOUGH && exchange.at_once >= 2).then_some(Habit::SmallPool);
     }
-    let proxy = look.proxy(exchange, http);
-    let may_be_one = exchange.at_once >= AT_ONCE && look.owner(exchange).is_none();
+    let may_be_one = exchange.at_once >= AT_ONCE && !no_proxy;
     if proxy.is_seen() || may_be_one {
         Some(Habit::Unpooled(proxy))
     } else {
-        Some(Habit::NoPool { http: true })
+        Some(Habit::NoPool { http: true, asks: false })
     }
 }
 
@@ -101,7 +104,7 @@ fn without_http(look: &TrafficLook<'_>, exchange: &Exchange) -> Option<Habit> {
     let short = exchange.connections >= MANY && lives_s <= SHORT_S;
     let alone = look.several_hosts(exchange.client).is_none();
     (short && alone && share(closed_by_client(exchange), exchange.connections) >= NEARLY_ALL)
-        .then_some(Habit::NoPool { http: false })
+        .then_some(Habit::NoPool { http: false, asks: false })
 }
 
 /// Connections that the client ended, with FIN or reset.

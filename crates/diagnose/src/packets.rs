@@ -101,6 +101,28 @@ impl<'a> TrafficLook<'a> {
         owner::of(self.case, exchange)
     }
 
+    /// True if the client of an exchange is a host whose sockets are known, and nobody listens there: a proxy does.
+    pub(crate) fn listens_nowhere(&self, exchange: &Exchange) -> bool {
+        let mut here = self.case.namespaces.iter().map(|namespace| &namespace.sockets).filter(|sockets| {
+            sockets
+                .groups
+                .iter()
+                .any(|group| group.local.address.is_some() && group.local.address == exchange.client.address)
+        });
+        here.next().is_some_and(|sockets| sockets.listeners.is_empty())
+            && here.all(|sockets| sockets.listeners.is_empty())
+    }
+
+    /// True if conntrack of this host dropped what it could not enter while it was looked at: SYNs that nobody
+    /// answered may never have left.
+    pub(crate) fn conntrack_drops(&self) -> bool {
+        let all = self.case.namespaces.iter().filter_map(|namespace| namespace.conntrack.as_ref());
+        all.into_iter().any(|conntrack| {
+            conntrack.rise("insert_failed").is_some_and(|rise| rise > 0)
+                || conntrack.rise("drop").is_some_and(|rise| rise > 0)
+        })
+    }
+
     /// The clocks behind an address, if they are those of several hosts.
     pub(crate) fn several_hosts(&self, address: Endpoint) -> Option<&'a Clocks> {
         self.traffic

@@ -168,8 +168,7 @@ pub fn compare(variant: &Variant, predicted: &Measures, measured: &Measures) -> 
     };
     let is_memory = |name: &str| name.split('.').nth(1) == Some("bytes");
     let foretold = predicted.0.keys().filter(|name| !is_memory(name) || measured.get(name).is_some());
-    let names: BTreeSet<&String> =
-        foretold.chain(measured.0.keys().filter(|name| both_ways(name))).collect();
+    let names: BTreeSet<&String> = foretold.chain(measured.0.keys().filter(|name| both_ways(name))).collect();
     let compared = names.into_iter().map(|name| {
         let value = |measures: &Measures| measures.get(name).unwrap_or(0.0);
         let (predicted, measured) = (value(predicted), value(measured));

@@ -123,6 +123,14 @@ fn unread(look: &Look<'_>, endings: u64) -> Option<Finding> {
     fires(look, ON_CLOSE, endings).then(finding)
 }
 
+/// Resets that captures beside the sockets explain as requests that met a closing connection: data after close(),
+/// which the same counter counts. `idle-timeout-race` speaks of those.
+fn raced(look: &Look<'_>) -> u64 {
+    let exchanges = look.case.traffic.iter().flat_map(|traffic| &traffic.exchanges);
+    let races = exchanges.filter_map(|exchange| exchange.resets.get("idle-timeout-race"));
+    races.fold(0, |sum, race| sum.saturating_add(race.count))
+}
+
 fn unread_remedies(expected: String) -> Vec<Remedy> {
     vec![
         Remedy::advice(
@@ -141,7 +149,7 @@ fn unread_remedies(expected: String) -> Vec<Remedy> {
 }
 
 fn linger(look: &Look<'_>, endings: u64) -> Option<Finding> {
-    if !fires(look, ON_DATA, endings) {
+    if !fires(look, ON_DATA, endings) || raced(look) >= look.rise(ON_DATA) {
         return None;
     }
     let proxy = look.namespace.processes.iter().find(|process| process.name == "haproxy");

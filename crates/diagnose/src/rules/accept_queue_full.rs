@@ -379,6 +379,10 @@ const AGAIN: u64 = 5;
 const AGAIN_SHARE: f64 = 0.05;
 
 pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
+    if look.conntrack_drops() {
+        // `conntrack-full` tells why they went unanswered.
+        return Verdict::Quiet;
+    }
     let mut servers = BTreeMap::<Endpoint, Vec<&Exchange>>::new();
     for exchange in look.traffic.exchanges.iter().filter(|exchange| exchange.server.address.is_some()) {
         servers.entry(exchange.server).or_default().push(exchange);

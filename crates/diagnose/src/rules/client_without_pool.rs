@@ -3,7 +3,8 @@
 //! ## What it sees
 //!
 //! In a capture, from one address to one server, 1.5 connections a second or more which the client closes first:
-//! - HTTP: 20 or more with one request each, though neither side asks to close (likely);
+//! - HTTP: 20 or more with one request each, though neither side asks to close (likely); or which it asks the server
+//!   to close, if the sockets of its host show that it is no proxy: nobody listens there, or the program is another;
 //! - anything else (TLS, databases, caches): 100 or more that live for less than a second on average (possible:
 //!   what they carry cannot be read).
 //!
@@ -51,18 +52,26 @@ use evidence::{Counted, Exchange};
 pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
     let without =
         look.traffic.exchanges.iter().filter_map(|exchange| match keeping::habit(look, exchange)? {
-            Habit::NoPool { http } => Some((exchange.connections, finding(look, exchange, http))),
+            Habit::NoPool { http, asks } => {
+                Some((exchange.connections, finding(look, exchange, http, asks)))
+            }
             _ => None,
         });
     look.most(without.collect())
 }
 
-fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: bool) -> Finding {
+fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: bool, asks: bool) -> Finding {
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let none = Counted::default();
     let http = exchange.http.as_ref().filter(|_| http);
-    let kept = http.map_or(&none, |http| &http.kept);
-    let mut evidence = look.shows(kept, "one request, and the client closes though nobody asks it to");
+    let shown =
+        http.map_or(&none, |http| if asks { &http.client_asks_to_close } else { &http.kept });
+    let says = if asks {
+        "the client asks to close after its request"
+    } else {
+        "one request, and the client closes though nobody asks it to"
+    };
+    let mut evidence = look.shows(shown, says);
     evidence.extend(http.map(|http| requests(look, http)));
     evidence.push(endings(look, exchange));
     let owner = look.owner(exchange);
@@ -77,8 +86,12 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: bool) -> Finding {
         severity: keeping::severity(exchange),
         confidence: if http.is_some() { Confidence::Likely } else { Confidence::Possible },
         claim: format!(
-            "{client} opens a new connection to {server} again and again, and closes {} of them first: {}{lives}; {}",
-            count(keeping::closed_by_client(exchange)),
+            "{client} opens a new connection to {server} again and again, and {}: {}{lives}; {}",
+            if asks {
+                "asks the server to close each".to_owned()
+            } else {
+                format!("closes {} of them first", count(keeping::closed_by_client(exchange)))
+            },
             pace(exchange, http),
             left(exchange)
         ),
@@ -86,6 +99,6 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: bool) -> Finding {
         evidence,
         remedies,
         avoid: keeping::avoid(),
-        next: look.next(exchange, kept),
+        next: look.next(exchange, shown),
     }
 }

@@ -10,7 +10,6 @@ use report::{ExperimentPage, ScenarioSum, StageRow, VariantPart};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 use world::Measures;
 use world::scenario::{Scenario, Stage, Variant, World};
@@ -116,9 +115,7 @@ fn scenario(options: &LabRun, found: &Found, progress: &Progress) -> anyhow::Res
     let mut tried = Vec::new();
     for variant in wanted(options, scenario) {
         progress.at(&scenario.name, &variant.name);
-        let keep = options.keep.as_deref();
-        let keep = keep.map(|folder| folder.join(&scenario.name).join(&variant.name));
-        tried.push((variant, try_variant(options, found, variant, keep.as_deref())?));
+        tried.push((variant, try_variant(options, found, variant)?));
         progress.done();
     }
     hold_to_relations(scenario, &mut tried);
@@ -171,12 +168,7 @@ fn hold_to_relations(scenario: &Scenario, tried: &mut [(&Variant, Tried)]) {
     }
 }
 
-fn try_variant(
-    options: &LabRun,
-    found: &Found,
-    variant: &Variant,
-    keep: Option<&Path>,
-) -> anyhow::Result<Tried> {
+fn try_variant(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Result<Tried> {
     let mut part =
         VariantPart { name: variant.name.clone(), about: variant.about.clone(), ..VariantPart::default() };
     let mut sum = ScenarioSum::default();
@@ -188,7 +180,7 @@ fn try_variant(
     }
     for stage in stages {
         let ran = match stage {
-            Stage::Kernel => kernel::run(found, variant, keep)?,
+            Stage::Kernel => kernel::run(found, variant, options.keep.as_deref())?,
             Stage::Simulator => simulator::run(variant),
         };
         match ran {

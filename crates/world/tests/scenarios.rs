@@ -123,3 +123,17 @@ fn a_file_that_is_too_large_is_refused_before_it_is_read() {
     let error = Scenario::parse(&" ".repeat(world::scenario::MAX_BYTES + 1)).unwrap_err();
     assert_eq!(error, ScenarioError::TooLarge(world::scenario::MAX_BYTES + 1));
 }
+
+#[test]
+fn the_example_of_the_documentation_is_a_scenario() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scenarios.md");
+    let page = fs::read_to_string(page).unwrap();
+    let example: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("    "))
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(str::trim)
+        .collect();
+    let scenario = Scenario::parse(&example.join("\n")).unwrap();
+    assert_eq!(scenario.variants.len(), 2);
+}

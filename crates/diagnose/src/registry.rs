@@ -72,6 +72,11 @@ impl Rule {
         self.check.is_none()
     }
 
+    /// True if packets decide, or help to.
+    pub fn reads_packets(&self) -> bool {
+        self.check_traffic.is_some()
+    }
+
     /// What every rule that only packets decide says if none were read: the same words, so that a report can say
     /// them once.
     pub fn without_packets() -> Verdict {

@@ -17,9 +17,20 @@ pub struct Expect {
     /// Bounds of measures, both included. A measure that is absent counts as 0.
     #[serde(default)]
     pub measures: BTreeMap<String, Bounds>,
-    /// Measures that the simulator does not foretell, and why.
+    /// Measures that the simulator does not foretell, and why; `*` at the end of a name stands for any rest.
     #[serde(default)]
     pub unpredicted: BTreeMap<String, String>,
+}
+
+impl Expect {
+    /// Why the simulator does not foretell a measure; none if it does.
+    pub fn excuse(&self, name: &str) -> Option<&str> {
+        let fits = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern,
+        };
+        self.unpredicted.iter().find(|(pattern, _)| fits(pattern)).map(|(_, why)| why.as_str())
+    }
 }
 
 /// From and to.

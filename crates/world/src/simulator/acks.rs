@@ -12,6 +12,9 @@ use tcp::{Flags, Segment, Seq};
 /// `TCP_MSS_DEFAULT`: what a socket takes for a full segment before it has seen a larger one.
 const FIRST_FULL_SEGMENT: u32 = 536;
 
+/// The most data in one segment of Ethernet.
+const FULL_SEGMENT: u32 = 1_460;
+
 /// What the kernel keeps in `icsk_ack`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acks {
@@ -45,6 +48,11 @@ impl Acks {
         timer: None,
     };
 
+    /// `TCP_QUICKACK`, turned off.
+    pub(super) const fn set_answers(&mut self, answers: bool) {
+        self.answers = answers;
+    }
+
     /// In-order data or a FIN has come, and this would acknowledge it. True: it waits
     /// (net/ipv4/tcp_input.c tcp_event_data_recv(), tcp_fin(), __tcp_ack_snd_check()).
     pub(super) fn holds(&mut self, now: Nanos, came: &Segment, answer: &Segment) -> bool {
@@ -55,7 +63,7 @@ impl Acks {
             }
             self.begun = true;
             self.heard = now;
-            self.full = self.full.max(came.length);
+            self.full = self.full.max(came.length.min(FULL_SEGMENT));
         }
         // The peer has said all it will: only a FIN is to come from here, and it acknowledges.
         self.answers |= came.flags.has(Flags::FIN);
@@ -116,6 +124,8 @@ impl Simulation<'_> {
             source: socket.tuple.local,
             destination: socket.tuple.remote,
             segment,
+            count: 1,
+            again: false,
             messages: 0,
             notes: socket.notes,
         };

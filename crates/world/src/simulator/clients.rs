@@ -336,13 +336,8 @@ impl Simulation<'_> {
         let config = &self.world.clients[client];
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         if socket.talk.eof || socket.talk.goodbye {
-            let pooled = config.pool.is_some();
-            if pooled {
-                // A request that waits will find out; what is idle is closed by who looks at it.
-                if config.close.when == ClosesWhen::Peer && self.clients[client].pool.contains(&at) {
-                    self.clients[client].pool.retain(|idle| *idle != at);
-                    self.shut(at, How::Fin);
-                }
+            // What is idle in a pool is looked at when it is taken out.
+            if config.pool.is_some() && !socket.talk.says_close {
                 return;
             }
             let was_done = socket.talk.done;
@@ -362,6 +357,14 @@ impl Simulation<'_> {
         if !talk.ok && (answered >= config.requests || config.pool.is_some()) {
             talk.ok = true;
             running.ok += 1;
+        }
+        if config.pool.is_some() && talk.says_close {
+            if config.close.when != ClosesWhen::Peer {
+                let was_done = talk.done;
+                self.close(at, config.close, false);
+                self.finish_if_closed(at, client, was_done);
+            }
+            return;
         }
         if config.pool.is_some() {
             if config.think_ms > 0 && running.begun < config.connections {
@@ -402,10 +405,11 @@ impl Simulation<'_> {
     /// A connection goes back to the pool, if there is room.
     pub(super) fn keep(&mut self, at: SocketRef, client: usize) {
         let config = &self.world.clients[client];
-        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
-        let eof = socket.talk.eof;
+        if self.hosts[at.host].socket(at.slot).is_none() {
+            return;
+        }
         let room = self.clients[client].pool.len() < config.pool.unwrap_or(0) as usize;
-        if room && !eof {
+        if room {
             self.clients[client].pool.push_back(at);
             if let Some(idle) = config.pool_idle_ms {
                 self.later(at, ms(idle), Waking::Idle);
@@ -454,6 +458,19 @@ impl Simulation<'_> {
     /// The connection is gone without a close.
     pub(super) fn client_broken(&mut self, at: SocketRef, client: usize, error: &'static str) {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let talk = &mut socket.talk;
+        if talk.answered < talk.asked && talk.unread > 0 && !talk.until_eof {
+            // What came before the reset is still read (net/ipv4/tcp.c tcp_recvmsg_locked()).
+            talk.unread = 0;
+            talk.answered += 1;
+            let config = &self.world.clients[client];
+            let running = &mut self.clients[client];
+            running.requests += 1;
+            if !talk.ok && talk.answered >= config.requests {
+                talk.ok = true;
+                running.ok += 1;
+            }
+        }
         let talk = socket.talk;
         if socket.endpoint.life() == 1 && self.clients[client].pool.contains(&at) {
             self.clients[client].pool.retain(|pooled| *pooled != at);

@@ -23,6 +23,10 @@ pub(super) struct Packet {
     pub(super) source: Place,
     pub(super) destination: Place,
     pub(super) segment: Segment,
+    /// So many segments on the wire: the hosts hand on what was written as one.
+    pub(super) count: u16,
+    /// It was sent before.
+    pub(super) again: bool,
     /// How many messages of its sender are complete when it has come.
     pub(super) messages: u32,
     pub(super) notes: Notes,

@@ -25,6 +25,12 @@ pub(super) fn run(world: &World, measures: &mut Measures) {
         if let Some(expected) = probe.restarts {
             measures.set(format!("{name}.timer"), f64::from(restarts == expected));
         }
+        // What is left of it is there at the end.
+        if matches!(after, State::TimeWait | State::FinWait2) {
+            let sockets = format!("{}.sockets.{after}", server.host);
+            let others = measures.get(&sockets).unwrap_or(0.0);
+            measures.set(sockets, others + 1.0);
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use tcp::machine::{Call, Nanos, Timer};
 pub(super) const WAKE_NS: Nanos = 10_000;
 /// The same for a proxy, which reads and writes two connections.
 const PROXY_WAKE_NS: Nanos = 30_000;
-/// How long it takes from one call to the next.
-pub(super) const CALL_NS: Nanos = 3_000;
+/// How long it takes from one call to the next. Over veth a segment and its acknowledgement pass within send().
+pub(super) const CALL_NS: Nanos = 7_000;
 /// Bytes of the head of a request or an answer.
 pub(super) const HEAD_BYTES: u32 = 100;
 /// Bytes of GOODBYE.
@@ -146,13 +146,14 @@ impl Simulation<'_> {
             self.drive(at, Drive::SendAndClose(bytes));
             return;
         }
+        socket.notes.goodbye |= last && close.how == How::Goodbye;
+        socket.notes.close |= last;
+        socket.talk.closing |= last;
         self.drive(at, Drive::Send(bytes));
-        if last {
-            if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
-                socket.talk.closing = true;
-            }
-            let after = if close.how == How::Goodbye { 0 } else { ms(close.after_ms) };
-            self.later(at, after.max(CALL_NS), Waking::Close);
+        if last && close.how == How::Goodbye {
+            self.later(at, ms(close.after_ms), Waking::Abort);
+        } else if last {
+            self.later(at, ms(close.after_ms).max(CALL_NS), Waking::Close);
         }
     }
 

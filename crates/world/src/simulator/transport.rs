@@ -9,7 +9,8 @@ use super::nat::Verdict;
 use super::network::{LINK_NS, LOOPBACK, LOOPBACK_NS, Packet};
 use super::random::mix;
 use super::settings::{Reuse, Timestamps};
-use super::socket::{Hold, Notes, Socket, SocketRef};
+use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
+use crate::scenario::Program;
 use tcp::machine::{Call, Condition, Endpoint, Event, Nanos, Reply, Row, Timer};
 use tcp::profile::linux;
 use tcp::{Flags, Segment, Seq, State};
@@ -17,6 +18,9 @@ use tcp::{Flags, Segment, Seq, State};
 const PROVEN_NS: Nanos = linux::RECYCLE_REMEMBERS.value.as_secs() * 1_000_000_000;
 const RECYCLED_NS: u32 = linux::RECYCLED_TIME_WAIT.value.subsec_nanos();
 const KILLED_NS: Nanos = linux::TW_KILLED_WITHIN.value.as_secs() * 1_000_000_000;
+
+/// The most data that hosts hand on as one segment (include/net/sock.h GSO_LEGACY_MAX_SIZE, without the headers).
+const LARGEST: u32 = 65_200;
 
 /// The most hosts on a way: a packet that is still going is lost, as by its time to live.
 const MOST_HOPS: usize = 64;
@@ -82,13 +86,23 @@ impl Simulation<'_> {
         while let Some(segment) = socket.endpoint.poll_transmit(now) {
             let end = Seq::new(segment.seq.number().wrapping_add(segment.length));
             let messages = if segment.length > 0 { socket.complete_at(end) } else { 0 };
-            out.push(Packet {
-                source: socket.tuple.local,
-                destination: socket.tuple.remote,
-                segment,
-                messages,
-                notes: socket.notes,
-            });
+            match out.last_mut() {
+                Some(last) if goes_along(&last.segment, &segment) => {
+                    last.segment.length += segment.length;
+                    last.segment.flags = last.segment.flags.with(segment.flags);
+                    last.count += 1;
+                    last.messages = messages;
+                }
+                _ => out.push(Packet {
+                    source: socket.tuple.local,
+                    destination: socket.tuple.remote,
+                    segment,
+                    count: 1,
+                    again: is_again && !matches!(after, State::SynReceived),
+                    messages,
+                    notes: socket.notes,
+                }),
+            }
         }
         if let Drive::Segment(packet) = what
             && socket.endpoint.rcv_nxt() != next
@@ -312,7 +326,10 @@ impl Simulation<'_> {
     /// Sends a packet on its way.
     pub(super) fn transmit(&mut self, from: usize, packet: Packet) {
         let host = &mut self.hosts[from];
-        host.count(Counter::OutSegs);
+        // net/ipv4/tcp_output.c __tcp_transmit_skb(): what goes again is in RetransSegs alone.
+        for _ in 0..if packet.again { 0 } else { packet.count } {
+            host.count(Counter::OutSegs);
+        }
         if packet.segment.flags.has(Flags::RST) {
             host.count(Counter::OutRsts);
         }
@@ -429,6 +446,8 @@ impl Simulation<'_> {
                 source: local,
                 destination: packet.source,
                 segment,
+                count: 1,
+                again: false,
                 messages: 0,
                 notes: Notes::default(),
             });
@@ -455,6 +474,10 @@ impl Simulation<'_> {
         if let Some(socket) = host.sockets.get_mut(slot) {
             // The listener's bind bucket is shared: the port itself is not taken once more.
             socket.hold = Some(track);
+            if let Owner::Front(proxy) = owner {
+                // HAProxy's tcp-smart-accept, on by default for HTTP: TCP_QUICKACK off at its listener.
+                socket.acks.set_answers(self.world.proxies[proxy].program == Program::Haproxy);
+            }
             host.ports.hold(track.source, track.port, false);
             if let Some(due) = socket.endpoint.poll_timeout() {
                 socket.timeout = Some(due);
@@ -542,6 +565,15 @@ impl Host {
         let older = |value: u32| shown.wrapping_sub(value).cast_signed() > 1;
         is_fresh && packet.segment.timestamps.is_none_or(|timestamps| older(timestamps.value))
     }
+}
+
+/// True if a segment goes out with the one before: segmentation offload, which the receiver's host sees as one.
+fn goes_along(last: &Segment, next: &Segment) -> bool {
+    last.length > 0
+        && next.length > 0
+        && !last.flags.has(Flags::FIN)
+        && last.seq.plus(last.length) == next.seq
+        && last.length + next.length <= LARGEST
 }
 
 /// Moves the counters that the kernel moves when this row applies.

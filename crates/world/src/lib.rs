@@ -10,8 +10,9 @@ pub mod collection;
 pub mod measure;
 pub mod scenario;
 mod simulator;
+mod traffic;
 pub mod verdict;
 
 pub use measure::Measures;
 pub use scenario::Scenario;
-pub use simulator::{Run, simulate, simulate_in_full};
+pub use simulator::{Run, simulate, simulate_in_full, simulate_watched};

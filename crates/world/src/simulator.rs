@@ -22,6 +22,7 @@ pub(crate) mod seen;
 mod servers;
 pub(crate) mod settings;
 mod socket;
+mod tap;
 mod transport;
 
 use crate::Measures;
@@ -42,6 +43,8 @@ use servers::ms;
 use settings::Tuned;
 use socket::{Owner, SocketRef, Sockets};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use tap::Tap;
 use tcp::machine::{Call, Nanos};
 use tcp::{Seq, State};
 use transport::{Drive, Notice};
@@ -59,6 +62,10 @@ pub struct Run {
     pub measures: Measures,
     /// What `doctor` would have seen at its end, by host: those that run Linux.
     pub cases: BTreeMap<String, Case>,
+    /// The addresses of each host.
+    pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// Captures (pcap) at each host, if it was watched.
+    pub captures: BTreeMap<String, Vec<u8>>,
     /// When it ended, milliseconds from its start.
     pub end_ms: u64,
     /// Lives that were played from a template.
@@ -80,6 +87,17 @@ pub fn simulate(world: &World) -> Run {
 pub fn simulate_in_full(world: &World) -> Run {
     let mut simulation = Simulation::new(world);
     simulation.rehearses = true;
+    simulation.run();
+    simulation.result()
+}
+
+/// The same with captures at each host, read into its case: rules that need packets can judge it.
+///
+/// Connections run segment by segment for as long as packets are kept; a gap in the cases says where that ended.
+pub fn simulate_watched(world: &World) -> Run {
+    let mut simulation = Simulation::new(world);
+    simulation.rehearses = true;
+    simulation.tap = Some(Tap::new(world.hosts.len()));
     simulation.run();
     simulation.result()
 }
@@ -109,6 +127,7 @@ struct Simulation<'w> {
     fixed_ports: bool,
     /// When something is done to the world next.
     next_step: Option<Nanos>,
+    tap: Option<Tap>,
     out: Vec<Packet>,
     played: u64,
     trace: u64,
@@ -165,6 +184,7 @@ impl<'w> Simulation<'w> {
             rehearses: false,
             fixed_ports: world.clients.iter().any(|client| client.bind == Bind::Port),
             next_step: world.steps.iter().map(|step| ms(step.at_ms)).min(),
+            tap: None,
             out: Vec::new(),
             played: 0,
             trace: 0,

@@ -1,8 +1,9 @@
 //! Rules judge simulated hosts as they judge real ones.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use world::scenario::{Stage, World};
-use world::{collection, simulate};
+use world::{collection, simulate, simulate_watched};
 
 /// The rules that fire at each host of a world, by `HOST RULE`.
 fn fired(world: &World) -> BTreeSet<String> {
@@ -40,6 +41,70 @@ fn nothing_fires_that_is_not_expected() {
     }
     wrong.retain(|alarm| !needs_packets.contains(&alarm.as_str()));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rules about one end, which packets show at both: they count where that end is.
+fn is_elsewhere(finding: &diagnose::Finding, own: &[Ipv4Addr]) -> bool {
+    let end = match finding.rule {
+        "time-wait-at-server" => &finding.subject.destination,
+        "client-without-pool"
+        | "time-wait-at-client"
+        | "upstream-keepalive-off"
+        | "upstream-keepalive-small"
+        | "upstream-keepalive-unpooled" => &finding.subject.source,
+        _ => return false,
+    };
+    let end = end.as_deref().and_then(|end| end.parse::<evidence::Endpoint>().ok());
+    let own = |address| own.iter().any(|own| IpAddr::V4(*own) == address);
+    finding.subject.netns.is_empty() && end.and_then(|end| end.address).is_some_and(|address| !own(address))
+}
+
+#[test]
+fn with_packets_exactly_what_is_expected_fires() {
+    let mut wrong = Vec::new();
+    for name in collection::names() {
+        for variant in collection::scenario(name).unwrap().unwrap().variants {
+            let world = &variant.world;
+            let large = world
+                .clients
+                .iter()
+                .any(|client| client.connections > 2_500 || client.request_bytes > 1_000_000);
+            // Probes send no packets here: each meets an endpoint of its own.
+            if large || !world.probes.is_empty() || !variant.on.contains(&Stage::Simulator) {
+                continue;
+            }
+            let run = simulate_watched(world);
+            for (host, case) in &run.cases {
+                let findings = diagnose::diagnose(case).findings;
+                let here = findings.iter().filter(|finding| !is_elsewhere(finding, &run.addresses[host]));
+                let fired: BTreeSet<String> = here.map(|finding| finding.rule.to_owned()).collect();
+                let expected = variant.expect.findings.get(host).cloned().unwrap_or_default();
+                let possible = variant.expect.possible.get(host).cloned().unwrap_or_default();
+                let place = format!("{name} {}: {host}", variant.name);
+                wrong.extend(expected.difference(&fired).map(|rule| format!("{place} misses {rule}")));
+                let allowed: BTreeSet<String> = expected.union(&possible).cloned().collect();
+                wrong.extend(fired.difference(&allowed).map(|rule| format!("{place} has {rule}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_capture_shows_what_was_measured() {
+    let run = simulate_watched(&variant("port-exhaustion", "peer-closes-first"));
+    let traffic = run.cases["client"].traffic.as_ref().unwrap();
+    assert_eq!(traffic.files, ["client.pcap"]);
+    let segments =
+        ["InSegs", "OutSegs"].map(|name| run.measures.get(&format!("client.counters.{name}")).unwrap());
+    assert!(
+        (traffic.segments as f64 - segments[0] - segments[1]).abs() < 0.5,
+        "{} segments",
+        traffic.segments
+    );
+    assert_eq!(run.captures.len(), 2);
+    // Packets that are looked at change nothing.
+    assert_eq!(run.measures, simulate(&variant("port-exhaustion", "peer-closes-first")).measures);
 }
 
 #[test]

@@ -128,6 +128,7 @@ impl Simulation<'_> {
             again: false,
             messages: 0,
             notes: socket.notes,
+            content: super::tap::Content::default(),
         };
         self.transmit(at.host, packet);
     }

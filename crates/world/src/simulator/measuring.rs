@@ -3,9 +3,13 @@
 use super::counters::Counter;
 use super::host::counts;
 use super::socket::Hold;
+use super::tap::Tap;
 use super::{Run, Simulation, probes};
-use crate::Measures;
 use crate::case::{self, Owners};
+use crate::{Measures, traffic};
+use evidence::Case;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use tcp::State;
 use tcp::profile::linux;
 
@@ -57,6 +61,49 @@ impl Simulation<'_> {
                 measures.set(format!("{name}.conntrack"), tracked as f64);
             }
         }
+        self.of_clients(&mut measures);
+        for (name, count) in &self.server_failures {
+            measures.set(name.clone(), *count as f64);
+        }
+        probes::run(self.world, &mut measures);
+        let owners = Owners {
+            clients: &self.world.clients,
+            servers: &self.world.servers,
+            proxies: &self.world.proxies,
+        };
+        let tap = self.tap.take();
+        let cut = tap.as_ref().and_then(|tap| tap.cut_at);
+        let files = tap.map_or_else(Vec::new, Tap::into_files);
+        let cases = (0..self.hosts.len()).filter_map(|number| {
+            Some((self.world.hosts[number].name.clone(), case::of_host(self.seen(number), &owners)?))
+        });
+        let mut cases: BTreeMap<String, Case> = cases.collect();
+        let mut captures = BTreeMap::new();
+        for (config, file) in self.world.hosts.iter().zip(files) {
+            if let Some(case) = cases.get_mut(&config.name) {
+                traffic::add(case, &config.name, &file, self.world.seed);
+                case.gaps.extend(cut.map(|at| traffic::cut(at / 1_000_000)));
+            }
+            captures.insert(config.name.clone(), file);
+        }
+        let addresses = self.world.hosts.iter().zip(&self.hosts).map(|(config, host)| {
+            let all =
+                host.addresses.iter().flat_map(|(_, first)| *first..*first + u32::from(config.addresses));
+            (config.name.clone(), all.map(Ipv4Addr::from).collect())
+        });
+        Run {
+            addresses: addresses.collect(),
+            cases,
+            captures,
+            measures,
+            end_ms: self.now / 1_000_000,
+            played: self.played,
+            trace: self.trace,
+        }
+    }
+
+    /// What clients and proxies counted.
+    fn of_clients(&self, measures: &mut Measures) {
         for (config, client) in self.world.clients.iter().zip(&self.clients) {
             let name = &config.name;
             measures.set(format!("{name}.ok"), client.ok as f64);
@@ -89,25 +136,6 @@ impl Simulation<'_> {
             for ((call, error), count) in &proxy.failed {
                 measures.set(format!("{name}.failed.{call}.{error}"), *count as f64);
             }
-        }
-        for (name, count) in &self.server_failures {
-            measures.set(name.clone(), *count as f64);
-        }
-        probes::run(self.world, &mut measures);
-        let owners = Owners {
-            clients: &self.world.clients,
-            servers: &self.world.servers,
-            proxies: &self.world.proxies,
-        };
-        let cases = (0..self.hosts.len()).filter_map(|number| {
-            Some((self.world.hosts[number].name.clone(), case::of_host(self.seen(number), &owners)?))
-        });
-        Run {
-            cases: cases.collect(),
-            measures,
-            end_ms: self.now / 1_000_000,
-            played: self.played,
-            trace: self.trace,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::host::Place;
 use super::ports::Address;
 use super::socket::Notes;
+use super::tap::Content;
 use crate::scenario::{Drops, World};
 use std::collections::{BTreeMap, VecDeque};
 use tcp::machine::Nanos;
@@ -30,6 +31,7 @@ pub(super) struct Packet {
     /// How many messages of its sender are complete when it has come.
     pub(super) messages: u32,
     pub(super) notes: Notes,
+    pub(super) content: Content,
 }
 
 /// A way from a host to an address.

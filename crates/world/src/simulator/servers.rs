@@ -137,6 +137,8 @@ impl Simulation<'_> {
         let (answer, close) = (config.answer, config.close);
         socket.talk.answered += 1;
         socket.notes.until_eof = !answer.length;
+        socket.notes.close |= !answer.length
+            || close.when == ClosesWhen::Requests && socket.talk.answered == close.requests.max(1);
         let last = !answer.length
             || close.when == ClosesWhen::Requests && socket.talk.answered == close.requests.max(1);
         let bytes = HEAD_BYTES.saturating_add(answer.bytes);
@@ -147,7 +149,6 @@ impl Simulation<'_> {
             return;
         }
         socket.notes.goodbye |= last && close.how == How::Goodbye;
-        socket.notes.close |= last;
         socket.talk.closing |= last;
         self.drive(at, Drive::Send(bytes));
         if last && close.how == How::Goodbye {

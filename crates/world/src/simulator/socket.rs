@@ -3,6 +3,7 @@
 use super::acks::Acks;
 use super::host::Tuple;
 use super::ports::{Address, FlowId};
+use super::tap::Content;
 use tcp::Seq;
 use tcp::machine::{Endpoint, Nanos};
 
@@ -109,6 +110,8 @@ pub(super) struct Socket {
     /// Messages written, and where the last of them end.
     pub(super) messages: u32,
     ends: [Seq; ENDS as usize],
+    /// Where these begin, and what they say.
+    starts: [(Seq, u16); ENDS as usize],
     /// What its segments say about its messages.
     pub(super) notes: Notes,
     /// Messages of the other side that came in full.
@@ -142,6 +145,7 @@ impl Socket {
             written: 0,
             messages: 0,
             ends: [Seq::default(); ENDS as usize],
+            starts: [(Seq::default(), 0); ENDS as usize],
             notes: Notes::default(),
             received: 0,
             acks: Acks::NONE,
@@ -150,7 +154,9 @@ impl Socket {
     }
 
     /// A message of so many bytes is written.
-    pub(super) fn wrote(&mut self, bytes: u32) {
+    pub(super) fn wrote(&mut self, bytes: u32, head: u16) {
+        let first = self.endpoint.iss().plus(1).plus(self.written);
+        self.starts[(self.messages % ENDS) as usize] = (first, head);
         self.written = self.written.wrapping_add(bytes);
         self.ends[(self.messages % ENDS) as usize] = self.endpoint.iss().plus(1).plus(self.written);
         self.messages += 1;
@@ -163,6 +169,15 @@ impl Socket {
         let bytes = next.since(self.talk.read_to) - eof;
         self.talk.read_to = next;
         u32::try_from(bytes).unwrap_or(0)
+    }
+
+    /// What a segment that begins there has in it.
+    pub(super) fn content_at(&self, seq: Seq) -> Content {
+        let oldest = self.messages.saturating_sub(ENDS);
+        let covers = |number: &u32| seq.before(self.ends[(number % ENDS) as usize]);
+        let Some(number) = (oldest..self.messages).find(covers) else { return Content::default() };
+        let (start, head) = self.starts[(number % ENDS) as usize];
+        Content { head, offset: u32::try_from(seq.since(start)).unwrap_or(0) }
     }
 
     /// How many messages are complete when everything before this number has come.

@@ -10,6 +10,7 @@ use super::network::{LINK_NS, LOOPBACK, LOOPBACK_NS, Packet};
 use super::random::mix;
 use super::settings::{Reuse, Timestamps};
 use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
+use super::tap::Content;
 use crate::scenario::Program;
 use tcp::machine::{Call, Condition, Endpoint, Event, Nanos, Reply, Row, Timer};
 use tcp::profile::linux;
@@ -55,6 +56,13 @@ impl Simulation<'_> {
     pub(super) fn drive(&mut self, at: SocketRef, what: Drive<'_>) {
         let now = self.now;
         let minis = self.minis_of_lives(at.host);
+        let text = match what {
+            Drive::Send(bytes) | Drive::SendAndClose(bytes) if self.tap.is_some() => {
+                let Some(socket) = self.hosts[at.host].socket(at.slot).cloned() else { return };
+                self.head_of(&socket, bytes)
+            }
+            _ => 0,
+        };
         let host = &mut self.hosts[at.host];
         let surroundings = Surroundings::of(host, now, minis, None);
         let Some(socket) = host.sockets.get_mut(at.slot) else { return };
@@ -69,11 +77,11 @@ impl Simulation<'_> {
         match what {
             Drive::Call(call) => socket.endpoint.handle_call(now, call),
             Drive::Send(bytes) => {
-                socket.wrote(bytes);
+                socket.wrote(bytes, text);
                 socket.endpoint.handle_send(now, bytes);
             }
             Drive::SendAndClose(bytes) => {
-                socket.wrote(bytes);
+                socket.wrote(bytes, text);
                 socket.endpoint.handle_send(now, bytes);
                 socket.endpoint.handle_call(now, Call::Close);
             }
@@ -101,6 +109,11 @@ impl Simulation<'_> {
                     again: is_again && !matches!(after, State::SynReceived),
                     messages,
                     notes: socket.notes,
+                    content: if segment.length > 0 {
+                        socket.content_at(segment.seq)
+                    } else {
+                        Content::default()
+                    },
                 }),
             }
         }
@@ -337,6 +350,9 @@ impl Simulation<'_> {
         if self.network.loses(self.now, from, false, &packet) {
             return;
         }
+        if packet.destination.address != LOOPBACK {
+            self.see(from, &packet);
+        }
         if packet.destination.address == LOOPBACK {
             self.agenda.send(self.now + LOOPBACK_NS, from, packet);
             return;
@@ -354,7 +370,10 @@ impl Simulation<'_> {
             let next = path.through.first().copied().unwrap_or(path.to);
             took += if next == at { LOOPBACK_NS } else { LINK_NS };
             let mut direct = None;
-            if next != at && !self.world.hosts[next].nat.is_empty() {
+            let has_rules = next != at && !self.world.hosts[next].nat.is_empty();
+            if has_rules {
+                let here = self.network.owner(packet.destination.address) == Some(next);
+                self.see(next, &packet);
                 match self.translate(next, packet) {
                     Verdict::Pass(translated) => packet = translated,
                     Verdict::Direct(same, host) => {
@@ -362,6 +381,10 @@ impl Simulation<'_> {
                         direct = Some(host);
                     }
                     Verdict::Drop => return None,
+                }
+                let stays = self.network.owner(packet.destination.address) == Some(next);
+                if !(here && stays) || direct.is_some() {
+                    self.see(next, &packet);
                 }
             }
             if let Some(host) = direct {
@@ -381,6 +404,7 @@ impl Simulation<'_> {
 
     /// A packet reaches the host it is for.
     pub(super) fn arrive(&mut self, number: usize, packet: &Packet) {
+        self.see(number, packet);
         if self.network.loses(self.now, number, true, packet) {
             return;
         }
@@ -450,6 +474,7 @@ impl Simulation<'_> {
                 again: false,
                 messages: 0,
                 notes: Notes::default(),
+                content: Content::default(),
             });
         }
         if let Some(row) = endpoint.take_row() {

@@ -148,7 +148,8 @@ impl Ports {
             }),
         };
         if let Ok(found) = found {
-            let walked = found.walked * 2;
+            // The walk through the other half in vain does not count.
+            let walked = found.walked % (length / 2).max(1) * 2;
             // net/ipv4/inet_hashtables.c __inet_hash_connect(): i = max(i, (prandom_u32() & 7) * 2)
             let step = if self.choice == Choice::Parity { walked.max(random.below(8) * 2) + 2 } else { 1 };
             let flow = &mut self.flows[flow as usize];

@@ -48,6 +48,11 @@ impl Acks {
         timer: None,
     };
 
+    /// The SYN,ACK acknowledged up to here.
+    pub(super) const fn begins(&mut self, sent: Seq) {
+        self.sent = sent;
+    }
+
     /// `TCP_QUICKACK`, turned off.
     pub(super) const fn set_answers(&mut self, answers: bool) {
         self.answers = answers;

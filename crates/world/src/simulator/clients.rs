@@ -254,6 +254,7 @@ impl Simulation<'_> {
         socket.talk.begun = self.now;
         let config = &self.world.clients[client];
         let timeout = ms(config.timeout_ms);
+        let timeout = timeout.saturating_add(timeout / linux::WAIT_SLACK_PART.value);
         socket.notes.close = config.http != Http::V1_1;
         socket.talk.deadline = self.now.saturating_add(timeout);
         let slot = self.hosts[from].sockets.insert(socket);

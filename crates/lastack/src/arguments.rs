@@ -201,7 +201,7 @@ pub(crate) enum On {
 const LAB_HELP: &str = "\
 With --json one line for each scenario and variant. docs/scenarios.md has the language of scenarios.
 
-Exit status: 0 all was as expected, 1 something was not, 2 it could not be run. A variant that lacks a program or a
+Exit status: 0 all was as expected, 1 something was not, 2 it could not be run. A variant that lacks a program or a \
 privilege is skipped, with its reason.";
 
 /// Explains a rule, or lists the rules

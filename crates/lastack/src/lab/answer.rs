@@ -209,8 +209,15 @@ fn try_variant(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Re
                 compared.name, compared.predicted, compared.measured
             )
         }));
-        let held = compared.iter().filter(|compared| compared.within).count();
-        part.compared = Some(format!("{held} of {} predictions hold", compared.len()));
+        let held = |timing: bool| {
+            let of_kind = || compared.iter().filter(|one| Measures::is_timing(&one.name) == timing);
+            format!("{} of {}", of_kind().filter(|one| one.within).count(), of_kind().count())
+        };
+        part.compared = Some(format!(
+            "foretold: {} counts within 5 %, {} rates and latencies within 20 %",
+            held(false),
+            held(true)
+        ));
     }
     let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
     if let Some(outcome) = shown {

@@ -1,7 +1,9 @@
 //! What rules say: findings, their evidence, and what to do.
 
+use evidence::Endpoint;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// How bad it is. The exit code is 1 from [`Severity::Warning`] on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -49,6 +51,35 @@ pub struct Finding {
     /// The command to run next, to see it with one's own eyes or to prove it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Rules that blame the client where packets show it, and say so wherever these were captured.
+const OF_CLIENTS: [&str; 5] = [
+    "client-without-pool",
+    "time-wait-at-client",
+    "upstream-keepalive-off",
+    "upstream-keepalive-small",
+    "upstream-keepalive-unpooled",
+];
+
+/// The same for the server.
+const OF_SERVERS: [&str; 1] = ["time-wait-at-server"];
+
+impl Finding {
+    /// True if it counts for a host with these addresses, at which it was found. A capture shows both ends, so that
+    /// what only one of them can do is found at both; it counts where it can be done.
+    pub fn concerns(&self, addresses: &[IpAddr]) -> bool {
+        if !self.subject.netns.is_empty() {
+            return true;
+        }
+        let end = match self.rule {
+            rule if OF_CLIENTS.contains(&rule) => &self.subject.source,
+            rule if OF_SERVERS.contains(&rule) => &self.subject.destination,
+            _ => return true,
+        };
+        let end = end.as_deref().and_then(|end| end.parse::<Endpoint>().ok());
+        end.and_then(|end| end.address).is_none_or(|address| addresses.contains(&address))
+    }
 }
 
 /// What a finding is about; what does not apply is left out.

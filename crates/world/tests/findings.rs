@@ -1,7 +1,7 @@
 //! Rules judge simulated hosts as they judge real ones.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use world::scenario::{Stage, World};
 use world::{collection, simulate, simulate_watched};
 
@@ -43,22 +43,6 @@ fn nothing_fires_that_is_not_expected() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Rules about one end, which packets show at both: they count where that end is.
-fn is_elsewhere(finding: &diagnose::Finding, own: &[Ipv4Addr]) -> bool {
-    let end = match finding.rule {
-        "time-wait-at-server" => &finding.subject.destination,
-        "client-without-pool"
-        | "time-wait-at-client"
-        | "upstream-keepalive-off"
-        | "upstream-keepalive-small"
-        | "upstream-keepalive-unpooled" => &finding.subject.source,
-        _ => return false,
-    };
-    let end = end.as_deref().and_then(|end| end.parse::<evidence::Endpoint>().ok());
-    let own = |address| own.iter().any(|own| IpAddr::V4(*own) == address);
-    finding.subject.netns.is_empty() && end.and_then(|end| end.address).is_some_and(|address| !own(address))
-}
-
 #[test]
 fn with_packets_exactly_what_is_expected_fires() {
     let mut wrong = Vec::new();
@@ -76,7 +60,8 @@ fn with_packets_exactly_what_is_expected_fires() {
             let run = simulate_watched(world);
             for (host, case) in &run.cases {
                 let findings = diagnose::diagnose(case).findings;
-                let here = findings.iter().filter(|finding| !is_elsewhere(finding, &run.addresses[host]));
+                let own: Vec<IpAddr> = run.addresses[host].iter().copied().map(IpAddr::V4).collect();
+                let here = findings.iter().filter(|finding| finding.concerns(&own));
                 let fired: BTreeSet<String> = here.map(|finding| finding.rule.to_owned()).collect();
                 let expected = variant.expect.findings.get(host).cloned().unwrap_or_default();
                 let possible = variant.expect.possible.get(host).cloned().unwrap_or_default();

@@ -3,12 +3,10 @@
 use super::tap;
 use crate::host::Host;
 use crate::peer::LoadResult;
-use diagnose::Finding;
-use evidence::{Case, Endpoint, Gap, Namespace, StateCounts};
+use evidence::{Case, Gap, Namespace, StateCounts};
 use kernel::sock_diag::{Query, SockDiag, States as Wanted};
 use kernel::{Root, Selection, netns};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -163,33 +161,6 @@ pub(super) fn of_hosts(
             measures.set(format!("{}.upstream", proxy.name), connections as f64);
         }
     }
-}
-
-/// Rules that blame the client where packets show it, and say so wherever these were captured.
-const OF_CLIENTS: [&str; 5] = [
-    "client-without-pool",
-    "time-wait-at-client",
-    "upstream-keepalive-off",
-    "upstream-keepalive-small",
-    "upstream-keepalive-unpooled",
-];
-
-/// The same for the server.
-const OF_SERVERS: [&str; 1] = ["time-wait-at-server"];
-
-/// True if a finding counts for the host at which it was found. A capture shows both ends, so that what only one of them
-/// can do is found at both; it counts where it can be done.
-pub(super) fn is_here(finding: &Finding, addresses: &[IpAddr]) -> bool {
-    if !finding.subject.netns.is_empty() {
-        return true;
-    }
-    let end = match finding.rule {
-        rule if OF_CLIENTS.contains(&rule) => &finding.subject.source,
-        rule if OF_SERVERS.contains(&rule) => &finding.subject.destination,
-        _ => return true,
-    };
-    let end = end.as_deref().and_then(|end| end.parse::<Endpoint>().ok());
-    end.and_then(|end| end.address).is_none_or(|address| addresses.contains(&address))
 }
 
 /// The case of each host: its namespace, and what its captures show.

@@ -469,7 +469,7 @@ impl<'a> Running<'a> {
             let addresses: Vec<IpAddr> =
                 known.networks.iter().flat_map(|network| self.network.addresses(known, network)).collect();
             let findings = diagnose::diagnose(case).findings;
-            let here = findings.iter().filter(|finding| measures::is_here(finding, &addresses));
+            let here = findings.iter().filter(|finding| finding.concerns(&addresses));
             let rules = here.map(|finding| finding.rule.to_owned()).collect();
             ran.findings.insert(host.clone(), rules);
             if let Some(keep) = keep {

@@ -70,7 +70,7 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
     }
     tally.asked_for_named_ports();
     let mut idle = Vec::new();
-    for one in &seen.sockets {
+    for one in seen.sockets {
         let place = place_of(one.owner).map_or(0, |place| place + 1);
         let socket = SocketSeen {
             state: one.state,

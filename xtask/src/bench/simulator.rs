@@ -29,18 +29,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return again_as_release();
     }
     super::introduce();
-    let short = |connections| world(connections, &format!("connections = {connections}"));
-    let lives = options.lives;
-    report("client closes first, as fast as it goes", &short(lives)?, world::simulate);
-    report("the same, every segment", &short(options.in_full)?, world::simulate_in_full);
-    let connections = RATE * 60 * options.minutes;
-    let load = format!("connections = {connections}\nper_second = {RATE}.0\nconcurrency = 64");
     let minutes = options.minutes;
-    report(
-        &format!("{minutes} minutes of {RATE} connections a second"),
-        &world(connections, &load)?,
-        world::simulate,
-    );
+    let connections = RATE * 60 * minutes;
+    let load = format!("connections = {connections}\nper_second = {RATE}.0\nconcurrency = 64");
+    let what = format!("{minutes} minutes of {RATE} connections a second");
+    report(&what, &world(connections, &load)?, world::simulate);
+    let short = |connections| world(connections, &format!("connections = {connections}"));
+    report("as fast as one client goes", &short(options.lives)?, world::simulate);
+    report("the same, every segment", &short(options.in_full)?, world::simulate_in_full);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct HostSeen<'a> {
     pub(crate) max_orphans: u64,
     /// Port, connections that wait, backlog, whose.
     pub(crate) listeners: Vec<(u16, u32, u32, Owned)>,
-    pub(crate) sockets: Vec<Seen>,
+    pub(crate) sockets: Box<dyn Iterator<Item = Seen> + 'a>,
     pub(crate) minis: u64,
     pub(crate) orphans: u64,
     /// Names as `nstat` has them, and by how much they rose.
@@ -86,7 +86,7 @@ impl Simulation<'_> {
                 idle_ms: Seen::waits(state).then(|| u32::try_from(idle).unwrap_or(u32::MAX)),
             }
         });
-        let minis = host.minis().map(|(_, mini)| Seen {
+        let minis = host.minis().map(move |(_, mini)| Seen {
             state: mini.residue.state,
             mini: true,
             tuple: places(mini.tuple),
@@ -107,7 +107,7 @@ impl Simulation<'_> {
             max_time_wait: host.tuned.max_time_wait,
             max_orphans: host.tuned.max_orphans,
             listeners: listeners.collect(),
-            sockets: full.chain(minis).collect(),
+            sockets: Box::new(full.chain(minis)),
             minis: host.mini_count,
             orphans: host.orphans,
             counters: counters

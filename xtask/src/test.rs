@@ -4,6 +4,7 @@ mod count;
 mod leftovers;
 mod programs;
 mod purity;
+mod scenarios;
 mod skips;
 mod step;
 
@@ -67,6 +68,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             scratch.prepare(cargo(["test", "--workspace", "--doc", "--no-fail-fast"])),
             Count::of_libtest,
         )
+    });
+    report.step("scenarios", || {
+        let lastack = crate::target_dir().join("debug").join("lastack");
+        scenarios::run(scratch.prepare(Command::new(lastack)), &scratch.skip_log)
     });
     report.skips.extend_from_log(&scratch.skip_log);
     report.step("purity", purity::check);

@@ -4,6 +4,7 @@
 //! Linux does. All chance comes from the world's seed, and everything has an order: the same world gives the same
 //! run, on any machine.
 
+mod accounting;
 mod acks;
 mod agenda;
 mod clients;

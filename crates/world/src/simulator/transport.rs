@@ -1,6 +1,7 @@
 //! Segments between endpoints: what a host's TCP does with calls, packets and timers.
 
 use super::Simulation;
+use super::accounting::account;
 use super::acks::is_pure;
 use super::agenda::What;
 use super::counters::Counter;
@@ -12,7 +13,7 @@ use super::settings::{Reuse, Timestamps};
 use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
 use super::tap::Content;
 use crate::scenario::Program;
-use tcp::machine::{Call, Condition, Endpoint, Event, Nanos, Reply, Row, Timer};
+use tcp::machine::{Call, Condition, Endpoint, Nanos, Timer};
 use tcp::profile::linux;
 use tcp::{Flags, Segment, Seq, State};
 
@@ -600,69 +601,4 @@ fn goes_along(last: &Segment, next: &Segment) -> bool {
         && !last.flags.has(Flags::FIN)
         && last.seq.plus(last.length) == next.seq
         && last.length + next.length <= LARGEST
-}
-
-/// Moves the counters that the kernel moves when this row applies.
-fn account(
-    host: &mut Host,
-    row: &Row,
-    before: State,
-    after: State,
-    segment: Option<&Segment>,
-    answered: bool,
-) {
-    let mini = matches!(before, State::TimeWait);
-    for condition in row.when {
-        match condition {
-            Condition::PawsRejects if mini => host.count(Counter::PawsTimeWait),
-            Condition::PawsRejects if !row.when.contains(&Condition::Mini) => host.count(Counter::PawsEstab),
-            Condition::QueueFull => {
-                host.count(Counter::ListenOverflows);
-                host.count(Counter::ListenDrops);
-            }
-            Condition::RecycleRefuses => {
-                host.count(Counter::PawsPassive);
-                host.count(Counter::ListenDrops);
-            }
-            Condition::TableFull => host.count(Counter::TimeWaitOverflow),
-            Condition::TooManyOrphans => host.count(Counter::AbortOnMemory),
-            Condition::NewData if row.when.contains(&Condition::Orphan) => host.count(Counter::AbortOnData),
-            _ => {}
-        }
-    }
-    if matches!(row.reply, Reply::LimitedAck | Reply::ChallengeAck) {
-        let is_syn = segment.is_some_and(|segment| segment.flags.has(Flags::SYN));
-        let is_reset = segment.is_some_and(|segment| segment.flags.has(Flags::RST));
-        match before {
-            State::TimeWait if !answered => host.count(Counter::SkippedTimeWait),
-            State::FinWait2 if !answered && row.when.contains(&Condition::Mini) => {
-                host.count(Counter::SkippedFinWait2);
-            }
-            State::TimeWait => {}
-            _ if is_syn => {
-                host.count(Counter::SynChallenge);
-                host.count(Counter::ChallengeAck);
-            }
-            _ if is_reset => host.count(Counter::ChallengeAck),
-            _ => {}
-        }
-    }
-    match row.on {
-        Event::Call(Call::Abort) if row.reply == Reply::Abort => host.count(Counter::AbortOnData),
-        Event::Call(Call::CloseUnread) if row.reply == Reply::Abort => host.count(Counter::AbortOnClose),
-        Event::Timer(Timer::RetransmissionGivenUp | Timer::KeepaliveGivenUp) => {
-            host.count(Counter::AbortOnTimeout);
-        }
-        Event::Timer(Timer::KeepaliveDue) if answered => host.count(Counter::KeepAlive),
-        _ => {}
-    }
-    match (before, after) {
-        (State::Closed, State::SynSent) => host.count(Counter::ActiveOpens),
-        (State::SynReceived, State::Established | State::CloseWait) => host.count(Counter::PassiveOpens),
-        // Not by close(): net/ipv4/tcp.c tcp_done() counts, tcp_close_state() does not.
-        (State::SynSent | State::SynReceived, State::Closed) if matches!(row.on, Event::Call(_)) => {}
-        (State::SynSent | State::SynReceived, State::Closed) => host.count(Counter::AttemptFails),
-        (State::Established | State::CloseWait, State::Closed) => host.count(Counter::EstabResets),
-        _ => {}
-    }
 }

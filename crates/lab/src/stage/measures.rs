@@ -127,7 +127,9 @@ pub(super) fn of_hosts(
             set(format!("sockets.{}", state.name()), f64::from(count));
         }
         for (state, count) in peaks {
-            set(format!("peak.{}", state.name()), f64::from(*count));
+            // The last look is one of them.
+            let last = namespace.sockets.by_state.of(*state);
+            set(format!("peak.{}", state.name()), f64::from((*count).max(last)));
         }
         for counter in namespace.counters.end.keys() {
             if let Some(rise @ 1..) = namespace.counters.rise(counter) {

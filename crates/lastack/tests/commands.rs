@@ -60,11 +60,12 @@ fn assert_refused(output: &Output, thing: &str) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["", "doctor", "read", "explain", "completions", "man"] {
-        let arguments = [command, "--help"];
-        let output = run(arguments.iter().filter(|word| !word.is_empty()));
+    for command in
+        ["", "doctor", "read", "lab", "lab list", "lab show", "lab run", "explain", "completions", "man"]
+    {
+        let output = run(command.split_whitespace().chain(["--help"]));
         assert_eq!(output.status.code(), Some(0), "{command}");
-        let name = if command.is_empty() { "lastack" } else { command };
+        let name = if command.is_empty() { "lastack".to_owned() } else { command.replace(' ', "-") };
         insta::assert_snapshot!(format!("help-{name}"), text(&output.stdout));
     }
 }

@@ -125,6 +125,15 @@ pub enum ScenarioError {
     },
 }
 
+/// One line that names the place.
+fn in_line(text: &str, error: &toml::de::Error) -> ScenarioError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place =
+        before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    ScenarioError::Toml(format!("{place}{message}"))
+}
+
 impl Scenario {
     /// Reads a scenario.
     ///
@@ -135,9 +144,8 @@ impl Scenario {
         if text.len() > MAX_BYTES {
             return Err(ScenarioError::TooLarge(text.len()));
         }
-        let written: Written =
-            toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
-        let document = toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
+        let written: Written = toml::from_str(text).map_err(|error| in_line(text, &error))?;
+        let document = toml::from_str(text).map_err(|error| in_line(text, &error))?;
         let scenario = written.scenario(&document)?;
         check::scenario(&scenario)?;
         Ok(scenario)

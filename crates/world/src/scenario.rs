@@ -1,6 +1,6 @@
 //! How a world is described: `scenarios/*.toml`, documented in `docs/scenarios.md`.
 //!
-//! [`Scenario::parse`] reads one file and checks it as a whole; [`Scenario::worlds`] gives the world of each variant.
+//! [`Scenario::parse`] reads one file, checks it as a whole, and makes the [`World`] of each variant.
 //! A file is input from outside: each error names the place and what to write instead.
 
 mod change;

@@ -433,7 +433,7 @@ impl Connections {
     }
 
     /// All connections, in the order of their first packets. Call [`Self::finish`] before. For shards see
-    /// [`Self::in_order`].
+    /// [`InOrder`](crate::InOrder).
     pub fn iter(&self) -> impl Iterator<Item = Connection> + '_ {
         (0..u32::try_from(self.records.places()).unwrap_or(u32::MAX))
             .filter_map(|index| self.records.get(index))

@@ -97,8 +97,9 @@ impl<'a> Network<'a> {
         Ipv4Addr::new(a, b, PLAYED, place)
     }
 
-    /// Where a client or proxy on a host finds what a scenario names: address and port for each port it listens on.
-    pub(super) fn destinations(&self, from: &Host, name: &str) -> Vec<SocketAddr> {
+    /// Where a client or proxy on a host finds what a scenario names: so many of its addresses, and each port it
+    /// listens on.
+    pub(super) fn destinations(&self, from: &Host, name: &str, addresses: u16) -> Vec<SocketAddr> {
         let Some((host, port)) = self.world.destination(name) else { return Vec::new() };
         let Some(host) = self.world.host(host) else { return Vec::new() };
         let ports =
@@ -109,10 +110,11 @@ impl<'a> Network<'a> {
             .nat
             .iter()
             .any(|nat| nat.name.as_deref() == Some(name) && nat.kind == NatKind::DirectRouting);
-        let address =
-            if direct { Some(self.shared_address(host, network)) } else { self.address(host, network) };
-        let Some(address) = address else { return Vec::new() };
-        (0..ports).filter_map(|next| Some(SocketAddr::new(address, port.checked_add(next)?))).collect()
+        let mut own =
+            if direct { vec![self.shared_address(host, network)] } else { self.addresses(host, network) };
+        own.truncate(addresses.into());
+        let ports = (0..ports).filter_map(|next| port.checked_add(next));
+        ports.flat_map(|port| own.iter().map(move |address| SocketAddr::new(*address, port))).collect()
     }
 
     /// The addresses that a client on `from` may bind to, to reach a destination.
@@ -242,7 +244,7 @@ impl<'a> Network<'a> {
                 let servers: Vec<String> = nat
                     .to
                     .iter()
-                    .filter_map(|to| self.destinations(host, to).first().copied())
+                    .filter_map(|to| self.destinations(host, to, 1).first().copied())
                     .enumerate()
                     .map(|(place, to)| format!("{place} : {} . {}", to.ip(), to.port()))
                     .collect();
@@ -341,12 +343,12 @@ mod tests {
         let network = Network::new(&world);
         let from = world.host("client").unwrap();
         let shown = |name: &str| -> Vec<String> {
-            network.destinations(from, name).iter().map(ToString::to_string).collect()
+            network.destinations(from, name, 1).iter().map(ToString::to_string).collect()
         };
         assert_eq!(shown("app-server"), ["10.2.3.1:8080", "10.2.3.1:8081"]);
         assert_eq!(shown("vip"), ["10.1.2.1:80"]);
         assert_eq!(shown("nobody"), [""; 0]);
-        let sources = network.sources(from, &network.destinations(from, "vip"));
+        let sources = network.sources(from, &network.destinations(from, "vip", 1));
         assert_eq!(sources.len(), 2);
     }
 }

@@ -200,7 +200,7 @@ impl<'a> Running<'a> {
         let place = self.place(&proxy.host);
         let host = &self.world.hosts[place];
         let upstream: Vec<SocketAddr> =
-            proxy.upstream.iter().flat_map(|name| self.network.destinations(host, name)).collect();
+            proxy.upstream.iter().flat_map(|name| self.network.destinations(host, name, 1)).collect();
         // `nginx -v` speaks on standard error.
         let version = run(proxy::program(proxy), &["-v"], "").map(|(_, errors)| errors).unwrap_or_default();
         let configured = proxy::configure(proxy, &upstream, &self.folder, &version);
@@ -348,8 +348,8 @@ impl<'a> Running<'a> {
     }
 
     fn load(&self, client: &Client, host: &world::scenario::Host) -> peer::Load {
-        let to: Vec<SocketAddr> =
-            client.to.iter().flat_map(|name| self.network.destinations(host, name)).collect();
+        let destinations = |name: &String| self.network.destinations(host, name, client.destinations);
+        let to: Vec<SocketAddr> = client.to.iter().flat_map(destinations).collect();
         let bind = (client.bind != Bind::None).then(|| {
             let mut addresses = self.network.sources(host, &to);
             addresses.truncate(client.sources.into());

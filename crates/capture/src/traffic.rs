@@ -1,7 +1,8 @@
 //! From connections to what a case keeps of them: added up by who talked to whom.
 
-use crate::connections::{Connection, Ending, HttpSummary, Note, Who};
-use evidence::{Endpoint, Ends, Example, Exchange, Http, MAX_EXCHANGES, Traffic};
+use crate::connections::{Connection, Connections, Ending, HttpSummary, Note, Options, Who};
+use crate::{Merge, Reader};
+use evidence::{Clocks, Endpoint, Ends, Example, Exchange, Http, MAX_EXCHANGES, Traffic};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
@@ -31,6 +32,7 @@ pub struct TrafficTally {
     connections: u64,
     folded: u64,
     time_wait: Vec<Ends>,
+    notes: BTreeMap<&'static str, u64>,
     start_ns: Option<i64>,
     end_ns: Option<i64>,
 }
@@ -53,6 +55,7 @@ impl TrafficTally {
             connections: 0,
             folded: 0,
             time_wait: Vec::new(),
+            notes: BTreeMap::new(),
             start_ns,
             end_ns,
         }
@@ -69,6 +72,9 @@ impl TrafficTally {
                 self.time_wait.resize(second + 1, Ends::default());
             }
             count(&mut self.time_wait[second], who);
+        }
+        for note in &connection.notes {
+            *self.notes.entry(note.name()).or_default() += 1;
         }
         let capture_end = self.end_ns;
         let running = self.running(connection);
@@ -113,9 +119,40 @@ impl TrafficTally {
         &mut self.exchanges[place]
     }
 
-    /// The result: exchanges with the most connections first. What the files are called, how many frames they have, and
-    /// the clocks are for the caller to add.
-    pub fn finish(self) -> Traffic {
+    /// Reads captures to their ends on this thread and adds up all their connections. What the files are called is for
+    /// the caller to add; how each of them ended is in their readers.
+    pub fn of(readers: Vec<Reader<'_>>, seed: u64) -> (Traffic, Merge<'_>) {
+        let mut merge = Merge::new(readers);
+        let mut connections = Connections::new(Options { seed, ..Options::default() });
+        while merge.advance_into(u64::MAX, &mut connections) {}
+        connections.finish();
+        let span_ns = connections.span_ns();
+        let (start, end) = span_ns.unzip();
+        let mut tally = Self::new(seed ^ 1, start, end);
+        for connection in connections.iter() {
+            tally.add(&connection);
+        }
+        let clocks = connections.clocks(start.unwrap_or(0));
+        (tally.finish(&merge, span_ns, clocks), merge)
+    }
+
+    /// The result, with the times of the first and the last packet, the clocks, and what the readers counted. What the
+    /// files are called is for the caller to add.
+    pub fn finish(self, read: &Merge<'_>, span_ns: Option<(i64, i64)>, clocks: Vec<Clocks>) -> Traffic {
+        let mut traffic = Traffic { clocks, ..self.sums() };
+        if let Some((start, end)) = span_ns {
+            traffic.start = moment(start);
+            traffic.length_ms = milliseconds(end.saturating_sub(start));
+        }
+        for statistics in read.readers().iter().map(Reader::statistics) {
+            traffic.frames += statistics.frames;
+            traffic.segments += statistics.segments;
+        }
+        traffic
+    }
+
+    /// What was added: exchanges with the most connections first.
+    fn sums(self) -> Traffic {
         let mut exchanges: Vec<Exchange> = self
             .exchanges
             .into_iter()
@@ -132,6 +169,7 @@ impl TrafficTally {
             exchanges,
             folded: self.folded,
             time_wait_by_second: seconds.collect(),
+            notes: self.notes.into_iter().map(|(note, count)| (note.to_owned(), count)).collect(),
             ..Traffic::default()
         }
     }
@@ -254,6 +292,12 @@ fn count(ends: &mut Ends, who: Who) {
         Who::Both => &mut ends.both,
     };
     *end += 1;
+}
+
+/// RFC 3339 with nanoseconds.
+fn moment(time_ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(time_ns.into())
+        .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
 }
 
 fn milliseconds(nanoseconds: i64) -> u64 {

@@ -8,9 +8,7 @@ use crate::read_lines::{Lines, Output};
 use crate::read_progress::Progress;
 use crate::{Outcome, screen};
 use anyhow::Context as _;
-use capture::{
-    Connection, Connections, Endless, FileEnding, InOrder, Merge, Note, Options, Reader, TrafficTally,
-};
+use capture::{Connections, Endless, FileEnding, InOrder, Merge, Note, Options, Reader, TrafficTally};
 use evidence::{Case, Clocks, Gap, Traffic, Unseen};
 use report::Report;
 use std::collections::BTreeMap;
@@ -107,7 +105,7 @@ fn read(
 struct Added<'a> {
     /// Readers at their ends.
     merge: Merge<'a>,
-    sums: Sums,
+    tally: TrafficTally,
     /// Times of the first and the last packet.
     span_ns: Option<(i64, i64)>,
     clocks: Vec<Clocks>,
@@ -123,7 +121,7 @@ fn stream<'a>(
 ) -> anyhow::Result<Added<'a>> {
     let endless = Some(Endless::default());
     let mut connections = Connections::new(Options { seed, endless, ..Options::default() });
-    let mut sums = Sums::new(TrafficTally::new(tally_seed, None, None));
+    let mut tally = TrafficTally::new(tally_seed, None, None);
     let mut lines = Vec::new();
     let mut more = true;
     while more {
@@ -138,7 +136,7 @@ fn stream<'a>(
             if filter.is_some_and(|filter| !filter.takes(&connection)) {
                 continue;
             }
-            sums.add(&connection);
+            tally.add(&connection);
             let Some(output) = &mut output else { continue };
             connection.write_line(&mut lines);
             if lines.len() >= AT_ONCE {
@@ -153,7 +151,7 @@ fn stream<'a>(
     }
     let span_ns = connections.span_ns();
     let clocks = connections.clocks(span_ns.map_or(0, |(start, _)| start));
-    Ok(Added { merge, sums, span_ns, clocks })
+    Ok(Added { merge, tally, span_ns, clocks })
 }
 
 /// Files: every connection is kept to their ends, and then told in the order of first packets.
@@ -176,12 +174,12 @@ fn whole<'a>(
         clocks = first.clocks(span_ns.map_or(0, |(start, _)| start));
     }
     let (start, end) = span_ns.unzip();
-    let mut sums = Sums::new(TrafficTally::new(tally_seed, start, end));
+    let mut tally = TrafficTally::new(tally_seed, start, end);
     let connections = InOrder::of(&parts);
     let mut add = || {
         for connection in connections.iter() {
             if filter.is_none_or(|filter| filter.takes(&connection)) {
-                sums.add(&connection);
+                tally.add(&connection);
             }
         }
     };
@@ -202,28 +200,19 @@ fn whole<'a>(
             lines.end()?;
         }
     }
-    Ok(Added { merge, sums, span_ns, clocks })
+    Ok(Added { merge, tally, span_ns, clocks })
 }
 
 /// What is kept of all that, and a line on stderr for each file that is broken.
 fn captured(sources: &[Source], refused: u32, added: Added<'_>) -> Captured {
-    let Added { merge, sums, span_ns, clocks } = added;
-    let Sums { tally, notes } = sums;
-    let mut traffic = tally.finish();
+    let Added { merge, tally, span_ns, clocks } = added;
+    let mut traffic = tally.finish(&merge, span_ns, clocks);
     traffic.files = sources.iter().map(|source| source.name().to_owned()).collect();
-    traffic.clocks = clocks;
-    if let Some((start, end)) = span_ns {
-        traffic.start = moment(start);
-        traffic.length_ms = u64::try_from(end.saturating_sub(start)).unwrap_or(0) / 1_000_000;
-    }
-    traffic.notes = notes;
     let mut gaps = Vec::new();
     let mut nothing = sources.len() == refused as usize;
     let mut broken = 0;
     for (source, reader) in sources.iter().zip(merge.readers()) {
         let statistics = reader.statistics();
-        traffic.frames += statistics.frames;
-        traffic.segments += statistics.segments;
         if let Some(FileEnding::Broken(why)) = reader.ending() {
             let said = format!("{}: {why}", source.name());
             screen::fail(&said);
@@ -239,30 +228,6 @@ fn captured(sources: &[Source], refused: u32, added: Added<'_>) -> Captured {
     nothing |= traffic.frames == 0 && broken + refused == u32::try_from(sources.len()).unwrap_or(u32::MAX);
     gaps.extend(of_notes(&traffic.notes));
     Captured { traffic, gaps, nothing }
-}
-
-/// What is added up of connections.
-struct Sums {
-    tally: TrafficTally,
-    notes: BTreeMap<String, u64>,
-}
-
-impl Sums {
-    fn new(tally: TrafficTally) -> Self {
-        Self { tally, notes: BTreeMap::new() }
-    }
-
-    fn add(&mut self, connection: &Connection) {
-        self.tally.add(connection);
-        for note in &connection.notes {
-            match self.notes.get_mut(note.name()) {
-                Some(count) => *count += 1,
-                None => {
-                    self.notes.insert(note.name().to_owned(), 1);
-                }
-            }
-        }
-    }
 }
 
 fn gap(because: String, how_to_see: &str) -> Gap {
@@ -303,12 +268,6 @@ fn of_notes(notes: &BTreeMap<String, u64>) -> Vec<Gap> {
         Some(gap(format!("{count} {connections}: {because} ({note})"), how))
     });
     seen.collect()
-}
-
-/// RFC 3339 with nanoseconds.
-fn moment(time_ns: i64) -> String {
-    jiff::Timestamp::from_nanosecond(time_ns.into())
-        .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ fn settings(seen: &HostSeen<'_>) -> Settings {
 }
 
 /// The end of the run, counted from the beginning of 1970; no run is longer than a week.
-pub(crate) fn taken_at(ms: u64) -> String {
+fn taken_at(ms: u64) -> String {
     let (seconds, rest) = (ms / 1_000, ms % 1_000);
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
     format!(

@@ -19,18 +19,8 @@ pub(crate) fn add(case: &mut Case, name: &str, file: &[u8], seed: u64) {
     for connection in connections.iter() {
         tally.add(&connection);
     }
-    let mut traffic: Traffic = tally.finish();
+    let mut traffic: Traffic = tally.finish(&merge, span, Vec::new());
     traffic.files = vec![format!("{name}.pcap")];
-    let ms = |nanos: i64| u64::try_from(nanos / 1_000_000).unwrap_or(0);
-    if let Some((start, end)) = span {
-        traffic.start = crate::case::taken_at(ms(start));
-        traffic.length_ms = ms(end - start);
-    }
-    for reader in merge.readers() {
-        let statistics = reader.statistics();
-        traffic.frames += statistics.frames;
-        traffic.segments += statistics.segments;
-    }
     case.traffic = Some(traffic);
 }
 

@@ -40,7 +40,7 @@ fn tally(connections: &[Connection]) -> Traffic {
     for connection in connections {
         tally.add(connection);
     }
-    tally.finish()
+    tally.sums()
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn who_does_not_close_needs_the_rest_of_the_capture() {
     assert_eq!(exchange.not_closed.examples[0].first_packet, 10);
     let mut stream = TrafficTally::new(0, None, None);
     stream.add(&half(0));
-    assert_eq!(stream.finish().exchanges[0].not_closed_by.total(), 0);
+    assert_eq!(stream.sums().exchanges[0].not_closed_by.total(), 0);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_client_for_every_connection_is_folded_and_nothing_is_lost() {
         let client = format!("{}:1000", std::net::Ipv4Addr::from_bits(bits));
         tally.add(&connection(&client, &server, 0, 1));
     }
-    let traffic = tally.finish();
+    let traffic = tally.sums();
     assert!(traffic.exchanges.len() <= 2 * MAX_EXCHANGES + 1, "{}", traffic.exchanges.len());
     assert_eq!(traffic.exchanges.iter().map(|exchange| exchange.connections).sum::<u64>(), clients);
     assert_eq!(traffic.folded, clients - MAX_EXCHANGES as u64);

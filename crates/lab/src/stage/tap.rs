@@ -67,17 +67,9 @@ pub(super) fn traffic(files: &[(&str, &[u8])], seed: u64) -> (Traffic, Vec<Gap>)
     for connection in connections.iter() {
         tally.add(&connection);
     }
-    let mut traffic = tally.finish();
+    let mut traffic = tally.finish(&merge, span, Vec::new());
     traffic.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
-    if let Some((start, end)) = span {
-        traffic.start = jiff::Timestamp::from_nanosecond(start.into())
-            .map_or_else(|_| String::new(), |time| format!("{time:.9}"));
-        traffic.length_ms = u64::try_from(end.saturating_sub(start)).unwrap_or(0) / 1_000_000;
-    }
     for reader in merge.readers() {
-        let statistics = reader.statistics();
-        traffic.frames += statistics.frames;
-        traffic.segments += statistics.segments;
         if let Some(FileEnding::Broken(why)) = reader.ending() {
             gaps.push(unseen(format!("a capture: {why}")));
         }

@@ -62,13 +62,7 @@ fn told(files: &[&[u8]], threads: usize, filter: Option<&Filter>) -> (String, Tr
     let mut output = Output::to(written.clone());
     let added = whole(readers, threads, filter, Some(&mut output), [3, 4], Progress::new(None)).unwrap();
     let endings = added.merge.readers().iter().filter_map(|reader| reader.ending().cloned()).collect();
-    let mut traffic = added.sums.tally.finish();
-    (traffic.clocks, traffic.notes) = (added.clocks, added.sums.notes);
-    traffic.frames = added.merge.readers().iter().map(|reader| reader.statistics().frames).sum();
-    traffic.segments = added.merge.readers().iter().map(|reader| reader.statistics().segments).sum();
-    if let Some((start, end)) = added.span_ns {
-        traffic.length_ms = u64::try_from(end - start).unwrap();
-    }
+    let traffic = added.tally.finish(&added.merge, added.span_ns, added.clocks);
     let lines = std::mem::take(&mut *written.0.lock().unwrap());
     (String::from_utf8(lines).unwrap(), traffic, endings)
 }

@@ -188,15 +188,8 @@ fn settings(seen: &HostSeen<'_>) -> Settings {
 
 /// The end of the run, counted from the beginning of 1970; no run is longer than a week.
 fn taken_at(ms: u64) -> String {
-    let (seconds, rest) = (ms / 1_000, ms % 1_000);
-    let (minutes, hours) = (seconds / 60, seconds / 3_600);
-    format!(
-        "1970-01-{:02}T{:02}:{:02}:{:02}.{rest:03}000000Z",
-        1 + hours / 24,
-        hours % 24,
-        minutes % 60,
-        seconds % 60
-    )
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(String::new, |time| format!("{time:.9}"))
 }
 
 impl Seen {

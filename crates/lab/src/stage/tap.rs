@@ -1,7 +1,7 @@
 //! Captures: one for each interface of each host, and what they show together.
 
 use crate::host::Program;
-use capture::{Connections, FileEnding, Merge, Options, Reader, TrafficTally};
+use capture::{FileEnding, Reader, TrafficTally};
 use evidence::{Gap, Traffic, Unseen};
 use std::path::{Path, PathBuf};
 
@@ -47,33 +47,24 @@ pub(super) fn lost(last_words: &str) -> Option<u64> {
 /// What the captures of a host show, joined.
 pub(super) fn traffic(files: &[(&str, &[u8])], seed: u64) -> (Traffic, Vec<Gap>) {
     let mut gaps = Vec::new();
-    let mut readers = Vec::new();
+    let (mut names, mut readers) = (Vec::new(), Vec::new());
     for (name, bytes) in files {
         match Reader::new(bytes) {
-            Ok(reader) => readers.push(reader),
+            Ok(reader) => {
+                names.push((*name).to_owned());
+                readers.push(reader);
+            }
             Err(error) => gaps.push(unseen(format!("{name}: {error}"))),
         }
     }
-    let mut merge = Merge::new(readers);
-    let mut connections = Connections::new(Options { seed, ..Options::default() });
-    let mut span = (i64::MAX, i64::MIN);
-    while merge.advance(1 << 16, |packet| {
-        span = (span.0.min(packet.time_ns), span.1.max(packet.time_ns));
-        connections.push(packet);
-    }) {}
-    connections.finish();
-    let span = (span.0 <= span.1).then_some(span);
-    let mut tally = TrafficTally::new(seed ^ 1, span.map(|span| span.0), span.map(|span| span.1));
-    for connection in connections.iter() {
-        tally.add(&connection);
-    }
-    let mut traffic = tally.finish(&merge, span, Vec::new());
-    traffic.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
-    for reader in merge.readers() {
+    let (mut traffic, read) = TrafficTally::of(readers, seed);
+    for (name, reader) in names.iter().zip(read.readers()) {
         if let Some(FileEnding::Broken(why)) = reader.ending() {
-            gaps.push(unseen(format!("a capture: {why}")));
+            gaps.push(unseen(format!("{name}: {why}")));
         }
     }
+    // In the order of their readers, since examples name files by place.
+    traffic.files = names;
     (traffic, gaps)
 }
 

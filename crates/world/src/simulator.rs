@@ -9,6 +9,7 @@ mod acks;
 mod agenda;
 mod clients;
 mod counters;
+mod delivery;
 mod histogram;
 mod host;
 mod lives;

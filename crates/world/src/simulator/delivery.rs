@@ -1,0 +1,196 @@
+//! What becomes of a packet that was sent: its way from host to host, and what it meets where it arrives.
+
+use super::Simulation;
+use super::accounting::account;
+use super::agenda::What;
+use super::counters::Counter;
+use super::host::{Entry, Listener, Tuple};
+use super::nat::Verdict;
+use super::network::{LINK_NS, LOOPBACK, LOOPBACK_NS, Packet};
+use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
+use super::tap::Content;
+use super::transport::{Drive, Surroundings};
+use crate::scenario::Program;
+use tcp::machine::{Condition, Endpoint, Nanos};
+use tcp::{Flags, State};
+
+/// The most hosts on a way: a packet that is still going is lost, as by its time to live.
+const MOST_HOPS: usize = 64;
+
+impl Simulation<'_> {
+    /// Sends a packet on its way.
+    pub(super) fn transmit(&mut self, from: usize, packet: Packet) {
+        let host = &mut self.hosts[from];
+        // net/ipv4/tcp_output.c __tcp_transmit_skb(): what goes again is in RetransSegs alone.
+        for _ in 0..if packet.again { 0 } else { packet.count } {
+            host.count(Counter::OutSegs);
+        }
+        if packet.segment.flags.has(Flags::RST) {
+            host.count(Counter::OutRsts);
+        }
+        self.note(from as u64, &packet);
+        if self.network.loses(self.now, from, false, &packet) {
+            return;
+        }
+        if packet.destination.address != LOOPBACK {
+            self.see(from, &packet);
+        }
+        if packet.destination.address == LOOPBACK {
+            self.agenda.send(self.now + LOOPBACK_NS, from, packet);
+            return;
+        }
+        if let Some((host, packet, took)) = self.route(from, packet) {
+            self.agenda.send(self.now + took, host, packet);
+        }
+    }
+
+    /// Leads a packet from host to host, through what translates: where it arrives, as what, and when.
+    fn route(&mut self, from: usize, mut packet: Packet) -> Option<(usize, Packet, Nanos)> {
+        let (mut at, mut took) = (from, 0);
+        for _ in 0..MOST_HOPS {
+            let path = self.network.path(at, packet.destination.address)?;
+            let next = path.through.first().copied().unwrap_or(path.to);
+            took += if next == at { LOOPBACK_NS } else { LINK_NS };
+            let mut direct = None;
+            let has_rules = next != at && !self.world.hosts[next].nat.is_empty();
+            if has_rules {
+                let here = self.network.owner(packet.destination.address) == Some(next);
+                self.see(next, &packet);
+                match self.translate(next, packet) {
+                    Verdict::Pass(translated) => packet = translated,
+                    Verdict::Direct(same, host) => {
+                        packet = same;
+                        direct = Some(host);
+                    }
+                    Verdict::Drop => return None,
+                }
+                let stays = self.network.owner(packet.destination.address) == Some(next);
+                if !(here && stays) || direct.is_some() {
+                    self.see(next, &packet);
+                }
+            }
+            if let Some(host) = direct {
+                return Some((host, packet, took + LINK_NS));
+            }
+            if self.network.owner(packet.destination.address) == Some(next) {
+                return Some((next, packet, took));
+            }
+            let lost = |incoming| self.network.loses(self.now, next, incoming, &packet);
+            if lost(true) || lost(false) {
+                return None;
+            }
+            at = next;
+        }
+        None
+    }
+
+    /// A packet reaches the host it is for.
+    pub(super) fn arrive(&mut self, number: usize, packet: &Packet) {
+        self.see(number, packet);
+        if self.network.loses(self.now, number, true, packet) {
+            return;
+        }
+        let host = &mut self.hosts[number];
+        host.count(Counter::InSegs);
+        let tuple = Tuple { local: packet.destination, remote: packet.source };
+        match host.table.get(&tuple).copied() {
+            Some(Entry::Socket(slot)) => {
+                self.drive(SocketRef { host: number, slot }, Drive::Segment(packet));
+            }
+            Some(Entry::Mini(slot)) => self.meet_mini(number, slot, packet),
+            None => self.meet_nobody(number, tuple, packet),
+        }
+    }
+
+    fn meet_nobody(&mut self, number: usize, tuple: Tuple, packet: &Packet) {
+        let mut endpoint = self.endpoint(number, tuple);
+        self.meet(number, &mut endpoint, packet);
+        if endpoint.state() == State::SynReceived {
+            self.embryo(number, tuple, endpoint);
+        }
+    }
+
+    fn meet_mini(&mut self, number: usize, slot: u32, packet: &Packet) {
+        let host = &self.hosts[number];
+        let mini = host.minis[slot as usize];
+        let before = mini.residue.state;
+        let mut endpoint = Endpoint::of_residue(&host.tuned.stack, &mini.residue);
+        self.meet(number, &mut endpoint, packet);
+        let host = &mut self.hosts[number];
+        if let Some(residue) = endpoint.residue() {
+            host.minis[slot as usize].residue = residue;
+            host.moved(before, residue.state);
+            if residue.ends != mini.residue.ends {
+                self.enqueue(number, slot);
+            }
+            return;
+        }
+        host.remove_mini(slot);
+        host.moved(before, State::Closed);
+        host.release(mini.hold);
+        if endpoint.state() == State::SynReceived {
+            self.embryo(number, mini.tuple, endpoint);
+        }
+    }
+
+    /// A segment meets what is no full socket: what follows is sent, the state is not counted.
+    fn meet(&mut self, number: usize, endpoint: &mut Endpoint, packet: &Packet) {
+        let now = self.now;
+        let minis = self.minis_of_lives(number);
+        let host = &mut self.hosts[number];
+        let port = packet.destination.port;
+        let listener = host.listeners.get(&port);
+        endpoint.set(Condition::Listener, listener.is_some());
+        endpoint.set(Condition::QueueFull, listener.is_some_and(Listener::is_full));
+        Surroundings::of(host, now, minis, Some(packet)).set(endpoint);
+        let before = endpoint.state();
+        endpoint.handle_segment(now, &packet.segment);
+        let mut out = std::mem::take(&mut self.out);
+        let local = packet.destination;
+        while let Some(segment) = endpoint.poll_transmit(now) {
+            out.push(Packet {
+                source: local,
+                destination: packet.source,
+                segment,
+                count: 1,
+                again: false,
+                messages: 0,
+                notes: Notes::default(),
+                content: Content::default(),
+            });
+        }
+        if let Some(row) = endpoint.take_row() {
+            account(host, row, before, endpoint.state(), Some(&packet.segment), !out.is_empty());
+        }
+        for packet in out.drain(..) {
+            self.transmit(number, packet);
+        }
+        self.out = out;
+    }
+
+    /// A connection begins at a listener.
+    fn embryo(&mut self, number: usize, tuple: Tuple, endpoint: Endpoint) {
+        let host = &mut self.hosts[number];
+        let Some(listener) = host.listeners.get(&tuple.local.port) else { return };
+        let owner = self.listening[listener.server];
+        host.moved(State::Closed, State::SynReceived);
+        let slot = host.sockets.insert(Socket::new(endpoint, tuple, owner, None));
+        host.table.insert(tuple, Entry::Socket(slot));
+        let track = Hold { flow: None, source: tuple.local.address, port: tuple.local.port, bound: false };
+        let at = SocketRef { host: number, slot };
+        if let Some(socket) = host.sockets.get_mut(slot) {
+            // The listener's bind bucket is shared: the port itself is not taken once more.
+            socket.hold = Some(track);
+            socket.acks.begins(socket.endpoint.rcv_nxt());
+            if let Owner::Front(proxy) = owner {
+                // HAProxy's tcp-smart-accept, on by default for HTTP: TCP_QUICKACK off at its listener.
+                socket.acks.set_answers(self.world.proxies[proxy].program == Program::Haproxy);
+            }
+            host.ports.hold(track.source, track.port, false);
+            if let Some(due) = socket.endpoint.poll_timeout() {
+                socket.timeout = Some(due);
+                self.agenda.add(due, What::Timeout(at));
+            }
+        }
+    }
+}

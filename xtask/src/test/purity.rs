@@ -10,11 +10,12 @@ use std::process::Command;
 const PURE: [&str; 6] = ["tcp", "evidence", "capture", "diagnose", "report", "world"];
 
 /// Crates that do I/O or reach the system; no pure crate may depend on one.
-const IMPURE: [&str; 11] = [
+const IMPURE: [&str; 12] = [
     "aya",
     "getrandom",
     "libc",
     "lastack-kernel",
+    "lastack-namespaced",
     "mio",
     "nix",
     "rustix",

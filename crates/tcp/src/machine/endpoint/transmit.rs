@@ -1,6 +1,6 @@
 //! What an endpoint sends.
 
-use super::{Endpoint, Flags, Nanos, Reply, Segment, Seq, State, Timestamps, nanos};
+use super::{Endpoint, Event, Flags, Nanos, Reply, Segment, Seq, State, Timer, Timestamps, nanos};
 
 impl Endpoint {
     /// The next segment to send, if there is one: answers first, then data and FIN as far as the window allows.
@@ -71,8 +71,8 @@ impl Endpoint {
         by_mini: bool,
     ) {
         let mut segment = match reply {
-            // What is new goes out by itself; what was sent already goes again.
-            Reply::Data | Reply::Fin if to.is_none() && self.una.before(self.nxt) && self.retransmits > 0 => {
+            // What is new goes out by itself; when the timer has come, what was sent already goes again.
+            Reply::Data | Reply::Fin if self.is_retransmission() && self.una.before(self.nxt) => {
                 let Some(segment) = self.oldest(now) else { return };
                 segment
             }
@@ -114,6 +114,11 @@ impl Endpoint {
             segment.timestamps = None;
         }
         self.queue(segment);
+    }
+
+    /// True if it is the retransmission timer that is answered. A call is not, whatever was sent again before.
+    fn is_retransmission(&self) -> bool {
+        self.applied.is_some_and(|row| row.on == Event::Timer(Timer::RetransmissionDue))
     }
 
     fn queue(&mut self, segment: Segment) {

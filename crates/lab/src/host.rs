@@ -6,6 +6,7 @@
 
 mod clock;
 mod controller;
+mod hop;
 mod prober;
 mod programs;
 mod serving;
@@ -18,6 +19,7 @@ pub(crate) use programs::run;
 use crate::peer::{Load, LoadResult, Server, ServerResult};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddrV4;
+use world::scenario::Segments;
 
 /// What a host is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,15 +30,27 @@ pub enum Order {
         /// As for `ip`, one command a line: `link set lo up`.
         batch: String,
     },
-    /// Make an interface whose other end is a port in the stage's network; on the way the timestamps of segments are
-    /// changed, so that this host's clock is ahead.
-    Clock {
+    /// Make an interface whose other end is a port in the stage's network. On the way the timestamps of segments are
+    /// changed, so that this host's clock is ahead, and segments are held back.
+    Hop {
         /// The interface.
         interface: String,
         /// The port.
         port: String,
         /// By so many milliseconds; behind, if negative.
         ahead_ms: i64,
+    },
+    /// Hold segments back on all hops of this host, from now on.
+    HoldBack {
+        /// To end it by.
+        number: u32,
+        /// Which, and for how long.
+        delay: Delay,
+    },
+    /// Hold what comes from now on back no more.
+    LetGo {
+        /// The number that it began with.
+        number: u32,
     },
     /// Load a rule set with `nft -f`.
     Nft {
@@ -107,6 +121,20 @@ pub enum Order {
         /// The number that its start was answered with.
         id: u32,
     },
+}
+
+/// Segments that a host holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delay {
+    /// Those it receives; else those it sends.
+    pub incoming: bool,
+    /// Which of them.
+    pub segments: Segments,
+    /// With this port at either end; none: all.
+    pub port: Option<u16>,
+    /// For so many milliseconds.
+    pub ms: u64,
 }
 
 /// A program that runs beside the peers: a proxy, a capture.

@@ -18,7 +18,7 @@ pub use host::{Host, Kernel, Nat, NatKind, Settings};
 pub use peer::{Answer, Bind, Client, Close, ClosesWhen, How, Http, Server};
 pub use probe::{Into, Probe, ProbeSegment};
 pub use proxy::{HaproxyClose, Program, Proxy, Reuse};
-pub use trouble::{Drops, Fault, Step};
+pub use trouble::{Fault, Harm, Segments, Step};
 
 use file::Written;
 use serde::Deserialize;

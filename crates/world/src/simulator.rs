@@ -289,6 +289,10 @@ impl<'w> Simulation<'w> {
                 let packet = self.agenda.receive(packet);
                 self.arrive(host, &packet);
             }
+            What::GoOn { host, incoming, packet } => {
+                let packet = self.agenda.receive(packet);
+                self.go_on(host, incoming, packet);
+            }
             What::Timeout(at) => self.timeout(at),
             What::Ending { host, queue } => self.ending(host, queue),
             What::Wake(at, waking) => self.process(at, waking),

@@ -110,6 +110,16 @@ fn mistakes_are_named_with_their_place() {
         ),
         ("[[host]]\nname = \"A b\"\n".to_owned(), "small letters"),
         ("[[fault]]\nhost = \"a\"\ndrop = \"fins\"\nfrom_ms = -1\n".to_owned(), "invalid value"),
+        ("[[fault]]\nhost = \"a\"\ndelay = \"fins\"\n".to_owned(), "needs delay_ms"),
+        ("[[fault]]\nhost = \"a\"\ndelay_ms = 5\n".to_owned(), "needs drop or delay"),
+        (
+            "[[fault]]\nhost = \"a\"\ndrop = \"fins\"\ndelay_ms = 5\n".to_owned(),
+            "drop, or delay and delay_ms",
+        ),
+        (
+            "[[fault]]\nhost = \"a\"\ndelay = \"fins\"\ndelay_ms = 1000000000000\n".to_owned(),
+            "delay_ms = 1000000000000: at most",
+        ),
         ("[[host]]\nname = [".to_owned(), "line"),
     ];
     for (more, expected) in cases {

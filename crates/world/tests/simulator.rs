@@ -319,3 +319,32 @@ fn a_full_table_refuses_the_new_ones() {
         ],
     );
 }
+
+/// A SYN whose link holds it back for so long: at its client, at the router on the way, at its server.
+#[test]
+fn what_is_held_back_arrives_later_wherever_that_is() {
+    let text = |fault: &str| {
+        format!(
+            "name = \"test\"\ntitle = \"t\"\n\
+             [[host]]\nname = \"client\"\nnetworks = [\"outside\"]\n\
+             [[host]]\nname = \"router\"\nnetworks = [\"outside\", \"inside\"]\n\
+             nat = [{{ kind = \"snat\", out = \"inside\" }}]\n\
+             [[host]]\nname = \"server\"\nnetworks = [\"inside\"]\n\
+             [[server]]\nname = \"app\"\nhost = \"server\"\nport = 8080\n{SECOND}\n\
+             [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\nconnections = 20\n{FIRST}\n\
+             [[fault]]\ndelay = \"syns\"\ndelay_ms = 400\nfrom_ms = 0\nfor_ms = 100\n{fault}\n"
+        )
+    };
+    for host in ["client", "router", "server"] {
+        for (incoming, meant) in [(false, host != "server"), (true, host != "client")] {
+            let text = text(&format!("host = \"{host}\"\nincoming = {incoming}"));
+            let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            let Run { measures, .. } = simulate(&scenario.variants[0].world);
+            check(&measures, &[("load.ok", 20.0), ("client.sockets.TIME-WAIT", 20.0)]);
+            let slowest = get(&measures, "load.connect_us.max");
+            let late = (400_000.0..401_000.0).contains(&slowest);
+            assert_eq!(late, meant, "{host}, incoming {incoming}: {slowest} us");
+            check(&measures, &[("router.conntrack", 20.0)]);
+        }
+    }
+}

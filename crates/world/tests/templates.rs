@@ -69,11 +69,16 @@ fn settings() -> impl Strategy<Value = String> {
 /// Things that disturb.
 fn trouble() -> impl Strategy<Value = String> {
     let drops = prop::sample::select(&["pure-acks", "fins", "resets", "syns", "data", "everything"][..]);
-    let fault = (any::<bool>(), any::<bool>(), drops, 0_u64..200, 1_u64..100).prop_map(
-        |(server, incoming, drops, from, length)| {
+    let delay = prop::option::of(1_u64..500);
+    let fault = (any::<bool>(), any::<bool>(), drops, delay, 0_u64..200, 1_u64..100).prop_map(
+        |(server, incoming, segments, delay, from, length)| {
             let host = if server { "server" } else { "client" };
+            let harm = match delay {
+                None => format!("drop = \"{segments}\""),
+                Some(ms) => format!("delay = \"{segments}\"\ndelay_ms = {ms}"),
+            };
             format!(
-                "[[fault]]\nhost = \"{host}\"\nincoming = {incoming}\ndrop = \"{drops}\"\nfrom_ms = {from}\nfor_ms = {length}\n"
+                "[[fault]]\nhost = \"{host}\"\nincoming = {incoming}\n{harm}\nfrom_ms = {from}\nfor_ms = {length}\n"
             )
         },
     );

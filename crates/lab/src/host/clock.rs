@@ -1,76 +1,21 @@
 //! A timestamp clock of a host's own. All namespaces share the kernel's clock; on a host whose clock is ahead, each
 //! segment's timestamps are changed on the way between it and the network.
 
-use std::io;
-use std::sync::Arc;
-use tappers::Interface;
-use tappers::linux::Tap;
-
-/// The stage's network namespace: that of the first process.
-const OF_STAGE: &str = "/proc/1/ns/net";
-
-/// The largest frame.
-const MTU: usize = 16 << 10;
-
-const ETHERNET: usize = 14;
+/// The length of a frame's header.
+pub(super) const ETHERNET: usize = 14;
 const TCP: u8 = 6;
 
 /// Which of the two timestamps of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     /// TSval, of a segment that goes out.
     Value,
     /// TSecr, of one that comes in.
     Echo,
 }
 
-/// Makes an interface of this host, and a port in the stage's namespace that it is connected to. Whoever is beyond sees
-/// a clock that is so many milliseconds ahead.
-pub(super) fn connect(interface: &str, port: &str, ahead_ms: i64) -> io::Result<()> {
-    let tap =
-        |name: &str| -> io::Result<Arc<Tap>> { Ok(Arc::new(Tap::create_named(Interface::new(name)?)?)) };
-    let inner = tap(interface)?;
-    // A thread of its own goes there, makes the port, and ends.
-    let outer = std::thread::scope(|scope| {
-        let there = scope.spawn(|| {
-            let stage = std::fs::File::open(OF_STAGE)?;
-            rustix::thread::move_into_link_name_space(
-                std::os::fd::AsFd::as_fd(&stage),
-                Some(rustix::thread::LinkNameSpaceType::Network),
-            )?;
-            tap(port)
-        });
-        there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
-    // The clock is 32 bits of milliseconds and wraps.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it wraps")]
-    let ahead = ahead_ms as u32;
-    pass(Arc::clone(&inner), Arc::clone(&outer), Which::Value, ahead);
-    pass(outer, inner, Which::Echo, ahead.wrapping_neg());
-    Ok(())
-}
-
-/// Passes frames on in one direction, for ever.
-fn pass(from: Arc<Tap>, to: Arc<Tap>, which: Which, by: u32) {
-    std::thread::spawn(move || {
-        let mut frame = vec![0; MTU];
-        loop {
-            match from.recv(&mut frame) {
-                Ok(length) => {
-                    shift(&mut frame[..length], which, by);
-                    // What the other end does not take is lost, as on any link.
-                    let _ = to.send(&frame[..length]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Not up yet.
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
-            }
-        }
-    });
-}
-
 /// Changes the timestamp in a frame, if there is one.
-fn shift(frame: &mut [u8], which: Which, by: u32) -> Option<()> {
+pub(super) fn shift(frame: &mut [u8], which: Which, by: u32) -> Option<()> {
     let ip = match frame.get(12..ETHERNET)? {
         [0x08, 0x00] => {
             let header = usize::from(frame.get(ETHERNET)? & 15) * 4;

@@ -210,7 +210,8 @@ impl Drop for Host {
 fn described(order: &Order) -> String {
     match order {
         Order::Ip { .. } => "set up links and addresses".to_owned(),
-        Order::Clock { interface, .. } => format!("make {interface} with a clock of its own"),
+        Order::Hop { interface, .. } => format!("carry the link {interface}"),
+        Order::HoldBack { .. } | Order::LetGo { .. } => "hold segments back".to_owned(),
         Order::Nft { .. } => "load nft rules".to_owned(),
         Order::Set { .. } => "write settings".to_owned(),
         Order::Run { command } => format!("run {}", command.join(" ")),

@@ -1,5 +1,6 @@
 //! The host's own end: carries out orders.
 
+use super::hop::{self, Delays};
 use super::prober::Prober;
 use super::programs::{RunningProgram, run};
 use super::{Answer, Order};
@@ -46,6 +47,7 @@ struct Serving {
     last: u32,
     going_on: BTreeMap<u32, GoingOn>,
     prober: Option<Prober>,
+    delays: Delays,
     /// What loads have left open.
     left: Vec<Leftover>,
 }
@@ -60,9 +62,19 @@ impl Serving {
     fn carry_out(&mut self, order: Order) -> Result<Answer, String> {
         match order {
             Order::Ip { batch } => run("ip", &["-batch", "-"], &batch).map(|_| Answer::Done),
-            Order::Clock { interface, port, ahead_ms } => super::clock::connect(&interface, &port, ahead_ms)
-                .map(|()| Answer::Done)
-                .map_err(|error| format!("{interface}, with a clock of its own: {error}")),
+            Order::Hop { interface, port, ahead_ms } => {
+                hop::connect(&interface, &port, ahead_ms, &self.delays)
+                    .map(|()| Answer::Done)
+                    .map_err(|error| format!("{interface}, a link that is carried here: {error}"))
+            }
+            Order::HoldBack { number, delay } => {
+                self.delays.begin(number, delay);
+                Ok(Answer::Done)
+            }
+            Order::LetGo { number } => {
+                self.delays.end(number);
+                Ok(Answer::Done)
+            }
             Order::Nft { script } => run("nft", &["-f", "-"], &script).map(|_| Answer::Done),
             Order::Set { settings } => set(&settings).map(|()| Answer::Done),
             Order::Run { command } => {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use world::Measures;
-use world::scenario::{Bind, Client, Kernel, Server, Step, World};
+use world::scenario::{Bind, Client, Fault, Harm, Kernel, Server, Step, World};
 
 /// The most hosts of a stage: each is a process with captures.
 const MAX_HOSTS: usize = 64;
@@ -42,19 +42,27 @@ pub(super) fn impossible(world: &World) -> Option<String> {
             ));
         }
     }
-    let needs_tun = !world.probes.is_empty() || world.hosts.iter().any(|host| host.clock_ahead_ms != 0);
+    let needs_tun = !world.probes.is_empty() || world.hosts.iter().any(|host| is_hop(world, host));
     let tun = std::fs::OpenOptions::new().read(true).write(true).open(TUN);
     if let (true, Err(error)) = (needs_tun, tun) {
-        return Some(format!("{TUN}: {error}: crafted segments and clocks of their own need it"));
+        return Some(format!("{TUN}: {error}: crafted segments, clocks of their own and delays need it"));
     }
     let missing = ["ip", "tcpdump"].into_iter().chain(world.proxies.iter().map(proxy::program)).chain(
-        (world.hosts.iter().any(|host| !host.nat.is_empty()) || !world.faults.is_empty()).then_some("nft"),
+        (world.hosts.iter().any(|host| !host.nat.is_empty())
+            || world.faults.iter().any(|fault| fault.harm == Harm::Drop))
+        .then_some("nft"),
     );
     let missing: Vec<&str> = missing.filter(|program| sandbox::program(program).is_none()).collect();
     if !missing.is_empty() {
         return Some(format!("not installed: {}", missing.join(", ")));
     }
     None
+}
+
+/// True for a host whose links its own process carries: what passes is changed, or held back.
+fn is_hop(world: &World, host: &world::scenario::Host) -> bool {
+    let delays = |fault: &Fault| fault.host == host.name && matches!(fault.harm, Harm::Delay(_));
+    host.clock_ahead_ms != 0 || world.faults.iter().any(delays)
 }
 
 /// Hosts, linked and serving; nobody connects yet.
@@ -122,17 +130,17 @@ impl<'a> Running<'a> {
         self.world.hosts.iter().position(|known| known.name == host).unwrap_or(0)
     }
 
-    /// Two hosts share a cable, more a bridge, which is the stage's own. A host with a clock of its own is connected
-    /// by what changes timestamps.
+    /// Two hosts share a cable, more a bridge, which is the stage's own. A host on whose links something is changed or
+    /// held back carries them itself.
     fn link(&mut self) -> Result<(), StageError> {
         let ip = |batch: &str| run("ip", &["-batch", "-"], batch).map(|_| ()).map_err(StageError::Failed);
         for (number, network) in self.network.names().to_vec().into_iter().enumerate() {
             let interface = self.network.interface(network);
             let members: Vec<usize> =
                 self.network.members(network).map(|host| self.place(&host.name)).collect();
-            let ahead = |place: &usize| self.world.hosts[*place].clock_ahead_ms;
+            let is_hop = |place: &usize| is_hop(self.world, &self.world.hosts[*place]);
             if let [one, other] = members[..]
-                && members.iter().all(|place| ahead(place) == 0)
+                && !members.iter().any(is_hop)
             {
                 let (one, other) = (self.hosts[one].pid(), self.hosts[other].pid());
                 ip(&format!(
@@ -145,12 +153,12 @@ impl<'a> Running<'a> {
                 let pid = self.hosts[place].pid();
                 // Pids are the stage's own and small.
                 let port = format!("p{number}-{pid}");
-                let ahead_ms = self.world.hosts[place].clock_ahead_ms;
-                if ahead_ms == 0 {
-                    ip(&format!("link add {port} type veth peer name {interface} netns {pid}\n"))?;
-                } else {
+                if is_hop(&place) {
+                    let ahead_ms = self.world.hosts[place].clock_ahead_ms;
                     let (interface, port) = (interface.clone(), port.clone());
-                    self.hosts[place].make(&Order::Clock { interface, port, ahead_ms })?;
+                    self.hosts[place].make(&Order::Hop { interface, port, ahead_ms })?;
+                } else {
+                    ip(&format!("link add {port} type veth peer name {interface} netns {pid}\n"))?;
                 }
                 ip(&format!("link set {port} master bridge{number} up\n"))?;
             }
@@ -327,11 +335,12 @@ impl<'a> Running<'a> {
             Deed::Fault(place) => {
                 let fault = &world.faults[place];
                 let host = self.place(&fault.host);
-                self.hosts[host].make(&Order::Nft { script: timeline::rules(place, fault) })?;
+                self.hosts[host].make(&timeline::begin(place, fault))?;
             }
             Deed::Mend(place) => {
-                let host = self.place(&world.faults[place].host);
-                self.hosts[host].make(&Order::Nft { script: timeline::mended(place) })?;
+                let fault = &world.faults[place];
+                let host = self.place(&fault.host);
+                self.hosts[host].make(&timeline::mend(place, fault))?;
             }
             Deed::Step(place) => self.step(&world.steps[place])?,
         }

@@ -1,7 +1,8 @@
 //! What happens when: loads that begin, faults that come and go, steps.
 
+use crate::host::{Delay, Order};
 use std::fmt::Write as _;
-use world::scenario::{Drops, Fault, World};
+use world::scenario::{Fault, Harm, Segments, World};
 
 /// Something that is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +35,42 @@ pub(super) fn deeds(world: &World) -> Vec<(u64, Deed)> {
     deeds
 }
 
-/// The rules that make a fault.
-pub(super) fn rules(place: usize, fault: &Fault) -> String {
+/// What a host is told when a fault begins.
+pub(super) fn begin(place: usize, fault: &Fault) -> Order {
+    let Fault { incoming, segments, port, .. } = *fault;
+    match fault.harm {
+        Harm::Drop => Order::Nft { script: rules(place, fault) },
+        Harm::Delay(ms) => {
+            Order::HoldBack { number: number(place), delay: Delay { incoming, segments, port, ms } }
+        }
+    }
+}
+
+/// And when it ends.
+pub(super) fn mend(place: usize, fault: &Fault) -> Order {
+    match fault.harm {
+        Harm::Drop => Order::Nft { script: format!("delete table inet lab_fault{place}\n") },
+        Harm::Delay(_) => Order::LetGo { number: number(place) },
+    }
+}
+
+/// A scenario has few faults.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+/// The rules that drop what a fault means.
+fn rules(place: usize, fault: &Fault) -> String {
     let hook = if fault.incoming { "prerouting" } else { "postrouting" };
-    let what = match fault.drop {
+    let what = match fault.segments {
         // Without data: options make a header of at most 60 bytes, that of IPv6 has 40. A segment so small that
         // carries data has PSH.
-        Drops::PureAcks => "tcp flags & (fin | syn | rst | psh | ack) == ack meta length <= 100",
-        Drops::Fins => "tcp flags & fin == fin",
-        Drops::Resets => "tcp flags & rst == rst",
-        Drops::Syns => "tcp flags & (syn | ack) == syn",
-        Drops::Data => "tcp flags & psh == psh",
-        Drops::Everything => "meta l4proto tcp",
+        Segments::PureAcks => "tcp flags & (fin | syn | rst | psh | ack) == ack meta length <= 100",
+        Segments::Fins => "tcp flags & fin == fin",
+        Segments::Resets => "tcp flags & rst == rst",
+        Segments::Syns => "tcp flags & (syn | ack) == syn",
+        Segments::Data => "tcp flags & psh == psh",
+        Segments::Everything => "meta l4proto tcp",
     };
     let table = format!("inet lab_fault{place}");
     let mut rules =
@@ -62,11 +87,6 @@ pub(super) fn rules(place: usize, fault: &Fault) -> String {
         }
     }
     rules
-}
-
-/// The rule that ends it.
-pub(super) fn mended(place: usize) -> String {
-    format!("delete table inet lab_fault{place}\n")
 }
 
 /// What `ss` calls a state.

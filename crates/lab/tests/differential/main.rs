@@ -4,7 +4,7 @@
     reason = "a difference and a skip are said where the test is run by hand, too"
 )]
 
-mod bench;
+mod namespace;
 mod random;
 mod regressions;
 mod rows;

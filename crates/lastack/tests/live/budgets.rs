@@ -1,7 +1,6 @@
 //! Port budgets on a real kernel: the range is filled, lastack says so, connect() agrees.
 
-use crate::harness::{Server, doctor, finding, rules, set};
-use namespaced::in_namespace;
+use crate::harness::{Server, doctor, finding, in_namespace, rules, set};
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::TcpStream;

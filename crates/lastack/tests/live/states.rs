@@ -1,7 +1,6 @@
 //! Known numbers of sockets in each state are counted exactly.
 
-use crate::harness::{Server, doctor, has, run, set, ss, until};
-use namespaced::{in_namespace, skip};
+use crate::harness::{Server, doctor, has, in_namespace, run, set, skip, ss, until};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::time::Duration;
 

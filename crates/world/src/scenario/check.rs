@@ -1,6 +1,6 @@
 //! What no single table can say: that names lead somewhere, and that numbers are within reason.
 
-use super::{Bind, Client, ClosesWhen, Host, Nat, NatKind, Scenario, ScenarioError, World};
+use super::{Bind, Client, ClosesWhen, Harm, Host, Nat, NatKind, Scenario, ScenarioError, World};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -123,6 +123,11 @@ pub(super) fn world(world: &World) -> Result<(), ScenarioError> {
     }
     for fault in &world.faults {
         at(world, "fault", &fault.host)?;
+        if let Harm::Delay(ms) = fault.harm
+            && ms > LONGEST_MS
+        {
+            return Err(wrong("fault", format_args!("delay_ms = {ms}: at most {LONGEST_MS} (a week)")));
+        }
     }
     for step in &world.steps {
         if let Some(host) = &step.host {

@@ -11,6 +11,8 @@ use tcp::machine::Nanos;
 pub(super) enum What {
     /// A packet reaches its host.
     Arrive { host: usize, packet: u32 },
+    /// A packet that was held back on a link of this host goes on.
+    GoOn { host: usize, incoming: bool, packet: u32 },
     /// A timer of an endpoint.
     Timeout(SocketRef),
     /// A mini-socket of this queue of the host ends.
@@ -92,17 +94,27 @@ pub(super) struct Agenda {
 impl Agenda {
     /// A packet that reaches a host then.
     pub(super) fn send(&mut self, at: Nanos, host: usize, packet: Packet) {
-        let number = if let Some(number) = self.free.pop() {
+        let packet = self.keep(packet);
+        self.add(at, What::Arrive { host, packet });
+    }
+
+    /// A packet that is held back until then, before a host that does not have its address, or behind any.
+    pub(super) fn hold(&mut self, until: Nanos, host: usize, incoming: bool, packet: Packet) {
+        let packet = self.keep(packet);
+        self.add(until, What::GoOn { host, incoming, packet });
+    }
+
+    fn keep(&mut self, packet: Packet) -> u32 {
+        if let Some(number) = self.free.pop() {
             self.packets[number as usize] = packet;
             number
         } else {
             self.packets.push(packet);
             u32::try_from(self.packets.len() - 1).unwrap_or(u32::MAX)
-        };
-        self.add(at, What::Arrive { host, packet: number });
+        }
     }
 
-    /// The packet that arrives.
+    /// The packet that arrives, or goes on.
     pub(super) fn receive(&mut self, number: u32) -> Packet {
         self.free.push(number);
         self.packets[number as usize]

@@ -39,20 +39,52 @@ impl Simulation<'_> {
             self.agenda.send(self.now + LOOPBACK_NS, from, packet);
             return;
         }
-        if let Some((host, packet, took)) = self.route(from, packet) {
-            self.agenda.send(self.now + took, host, packet);
+        let held = self.network.holds(self.now, from, false, &packet);
+        if held > 0 {
+            self.agenda.hold(self.now + held, from, false, packet);
+            return;
+        }
+        self.go_on(from, false, packet);
+    }
+
+    /// A packet leaves a host or, `incoming`, reaches one that forwards it.
+    pub(super) fn go_on(&mut self, host: usize, incoming: bool, packet: Packet) {
+        if let Some((to, packet, took)) = self.route(host, incoming.then_some(host), packet) {
+            self.agenda.send(self.now + took, to, packet);
         }
     }
 
-    /// Leads a packet from host to host, through what translates: where it arrives, as what, and when.
-    fn route(&mut self, from: usize, mut packet: Packet) -> Option<(usize, Packet, Nanos)> {
+    /// Leads a packet from host to host, through what translates: where it arrives, as what, and when. None: it is lost,
+    /// or held back on the way. `reached`: the host before which it was held back.
+    fn route(
+        &mut self,
+        from: usize,
+        mut reached: Option<usize>,
+        mut packet: Packet,
+    ) -> Option<(usize, Packet, Nanos)> {
         let (mut at, mut took) = (from, 0);
         for _ in 0..MOST_HOPS {
-            let path = self.network.path(at, packet.destination.address)?;
-            let next = path.through.first().copied().unwrap_or(path.to);
-            took += if next == at { LOOPBACK_NS } else { LINK_NS };
+            let next = if let Some(next) = reached.take() {
+                next
+            } else {
+                let path = self.network.path(at, packet.destination.address)?;
+                let next = path.through.first().copied().unwrap_or(path.to);
+                if next == at {
+                    return Some((next, packet, took + LOOPBACK_NS));
+                }
+                took += LINK_NS;
+                let held = self.network.holds(self.now + took, next, true, &packet);
+                let forwards = !self.world.hosts[next].nat.is_empty()
+                    || self.network.owner(packet.destination.address) != Some(next);
+                if held > 0 && forwards {
+                    self.agenda.hold(self.now + took + held, next, true, packet);
+                    return None;
+                }
+                took += held;
+                next
+            };
             let mut direct = None;
-            let has_rules = next != at && !self.world.hosts[next].nat.is_empty();
+            let has_rules = !self.world.hosts[next].nat.is_empty();
             if has_rules {
                 let here = self.network.owner(packet.destination.address) == Some(next);
                 self.see(next, &packet);
@@ -70,13 +102,20 @@ impl Simulation<'_> {
                 }
             }
             if let Some(host) = direct {
-                return Some((host, packet, took + LINK_NS));
+                took += LINK_NS;
+                let held = self.network.holds(self.now + took, host, true, &packet);
+                return Some((host, packet, took + held));
             }
             if self.network.owner(packet.destination.address) == Some(next) {
                 return Some((next, packet, took));
             }
             let lost = |incoming| self.network.loses(self.now, next, incoming, &packet);
             if lost(true) || lost(false) {
+                return None;
+            }
+            let held = self.network.holds(self.now + took, next, false, &packet);
+            if held > 0 {
+                self.agenda.hold(self.now + took + held, next, false, packet);
                 return None;
             }
             at = next;

@@ -1,13 +1,13 @@
-//! Addresses, ways between hosts, and what is lost on them.
+//! Addresses, ways between hosts, and what is lost or late on them.
 
 use super::host::Place;
 use super::ports::Address;
 use super::socket::Notes;
 use super::tap::Content;
-use crate::scenario::{Drops, World};
+use crate::scenario::{Fault, Harm, World};
 use std::collections::{BTreeMap, VecDeque};
+use tcp::Segment;
 use tcp::machine::Nanos;
-use tcp::{Flags, Segment};
 
 /// The time a segment takes over one link: measured between two network namespaces, where a connect() of 12.7 us is
 /// there and back behind 7 us of its own.
@@ -44,13 +44,31 @@ pub(super) struct Path {
     pub(super) first: usize,
 }
 
-struct Loss {
+/// A fault of the scenario.
+struct Trouble {
     host: usize,
-    incoming: bool,
-    drops: Drops,
-    port: Option<u16>,
+    fault: Fault,
     from: Nanos,
     until: Nanos,
+}
+
+impl Trouble {
+    fn means(&self, now: Nanos, host: usize, incoming: bool, packet: &Packet) -> bool {
+        let fault = &self.fault;
+        self.host == host
+            && fault.incoming == incoming
+            && (self.from..self.until).contains(&now)
+            && fault.port.is_none_or(|port| port == packet.source.port || port == packet.destination.port)
+            && fault.segments.include(&packet.segment)
+    }
+
+    /// How long it holds segments back.
+    const fn delay(&self) -> Nanos {
+        match self.fault.harm {
+            Harm::Drop => 0,
+            Harm::Delay(ms) => ms.saturating_mul(1_000_000),
+        }
+    }
 }
 
 /// Who has which address, and who reaches whom.
@@ -60,7 +78,7 @@ pub(super) struct Network {
     /// By host: its networks, in the order they were written.
     networks: Vec<Vec<usize>>,
     paths: BTreeMap<(usize, Address), Option<Path>>,
-    losses: Vec<Loss>,
+    troubles: Vec<Trouble>,
 }
 
 impl Network {
@@ -86,19 +104,17 @@ impl Network {
             networks.push(on);
         }
         let ms = |ms: u64| ms.saturating_mul(1_000_000);
-        let losses = world.faults.iter().filter_map(|fault| {
+        let troubles = world.faults.iter().filter_map(|fault| {
             let from = ms(fault.from_ms);
-            Some(Loss {
+            Some(Trouble {
                 host: world.hosts.iter().position(|host| host.name == fault.host)?,
-                incoming: fault.incoming,
-                drops: fault.drop,
-                port: fault.port,
                 from,
                 until: fault.for_ms.map_or(Nanos::MAX, |length| from.saturating_add(ms(length))),
+                fault: fault.clone(),
             })
         });
-        let losses = losses.collect();
-        Self { owners, names, networks, paths: BTreeMap::new(), losses }
+        let troubles = troubles.collect();
+        Self { owners, names, networks, paths: BTreeMap::new(), troubles }
     }
 
     /// The networks of a host with its first address on each.
@@ -130,9 +146,11 @@ impl Network {
         self.paths.get(&(from, to)).and_then(Option::as_ref)
     }
 
-    /// True if a fault is at work at any time between these.
+    /// True if a fault is at work at any time between these, or what it holds back is still on its way.
     pub(super) fn is_disturbed(&self, from: Nanos, to: Nanos) -> bool {
-        self.losses.iter().any(|loss| loss.from <= to && from < loss.until)
+        self.troubles
+            .iter()
+            .any(|trouble| trouble.from <= to && from < trouble.until.saturating_add(trouble.delay()))
     }
 
     /// The shortest way, by breadth first over networks, hosts in their order.
@@ -170,31 +188,15 @@ impl Network {
 
     /// True if a fault at this host drops the packet.
     pub(super) fn loses(&self, now: Nanos, host: usize, incoming: bool, packet: &Packet) -> bool {
-        self.losses.iter().any(|loss| {
-            loss.host == host
-                && loss.incoming == incoming
-                && (loss.from..loss.until).contains(&now)
-                && loss.port.is_none_or(|port| port == packet.source.port || port == packet.destination.port)
-                && is_meant(loss.drops, &packet.segment)
-        })
+        self.troubles
+            .iter()
+            .any(|trouble| trouble.fault.harm == Harm::Drop && trouble.means(now, host, incoming, packet))
     }
-}
 
-fn is_meant(drops: Drops, segment: &Segment) -> bool {
-    let flags = segment.flags;
-    match drops {
-        Drops::PureAcks => {
-            segment.length == 0
-                && flags.has(Flags::ACK)
-                && !flags.has(Flags::SYN)
-                && !flags.has(Flags::FIN)
-                && !flags.has(Flags::RST)
-        }
-        Drops::Fins => flags.has(Flags::FIN),
-        Drops::Resets => flags.has(Flags::RST),
-        Drops::Syns => flags.has(Flags::SYN) && !flags.has(Flags::ACK),
-        Drops::Data => segment.length > 0,
-        Drops::Everything => true,
+    /// How long the packet is held back on the link of this host; 0: not at all.
+    pub(super) fn holds(&self, now: Nanos, host: usize, incoming: bool, packet: &Packet) -> Nanos {
+        let meant = self.troubles.iter().filter(|trouble| trouble.means(now, host, incoming, packet));
+        meant.map(Trouble::delay).max().unwrap_or(0)
     }
 }
 

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::process::Command;
 
 /// The crates without I/O: a folder of crates/ each.
-const PURE: [&str; 6] = ["tcp", "evidence", "capture", "diagnose", "report", "world"];
+const PURE: [&str; 7] = ["tcp", "evidence", "capture", "config", "diagnose", "report", "world"];
 
 /// Crates that do I/O or reach the system; no pure crate may depend on one.
-const IMPURE: [&str; 11] = [
+const IMPURE: [&str; 12] = [
     "aya",
     "getrandom",
     "libc",
     "lastack-kernel",
+    "lastack-namespaced",
     "mio",
     "nix",
     "rustix",

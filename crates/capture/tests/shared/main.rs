@@ -2,20 +2,10 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the captures are files")]
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test")]
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 mod agreement;
 mod oracle;
-
-fn skip(name: &str, reason: &str) {
-    eprintln!("SKIP {name}: {reason}");
-    if let Some(path) = std::env::var_os("LASTACK_SKIP_LOG") {
-        let mut log =
-            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the log of skips");
-        log.write_all(format!("{name}\t{reason}\n").as_bytes()).expect("the log of skips");
-    }
-}
 
 /// The shared captures, where this machine has them.
 fn captures(test: &str) -> Option<PathBuf> {
@@ -26,6 +16,6 @@ fn captures(test: &str) -> Option<PathBuf> {
     if folder.join("pcaps").is_dir() {
         return Some(folder);
     }
-    skip(test, "the shared captures are not here (LASTACK_CAPTURES names their folder)");
+    namespaced::skip(test, "the shared captures are not here (LASTACK_CAPTURES names their folder)");
     None
 }

@@ -212,7 +212,8 @@ impl Drop for Elsewhere {
 #[test]
 fn another_namespace_is_entered_by_another_thread() {
     let Some(elsewhere) = Elsewhere::new() else {
-        eprintln!("skipped: no network namespace can be made here");
+        let name = "netns::tests::another_namespace_is_entered_by_another_thread";
+        namespaced::skip(name, "no network namespace: neither root nor unprivileged user namespaces");
         return;
     };
     let root = Root::default();

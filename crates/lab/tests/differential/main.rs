@@ -4,7 +4,7 @@
     reason = "a difference and a skip are said where the test is run by hand, too"
 )]
 
-mod namespace;
+mod bench;
 mod random;
 mod regressions;
 mod rows;

@@ -1,6 +1,6 @@
 //! Sequences by chance, each on the kernel and on the machine.
 
-use crate::namespace::in_namespace;
+use crate::bench::with_bench;
 use lab::differential::{Sequence, random, shrink};
 use std::collections::BTreeMap;
 use std::env;
@@ -20,7 +20,7 @@ fn number(name: &str, default: u64) -> u64 {
 /// `LASTACK_SEQUENCES` of them, from the seed `LASTACK_SEED` on.
 #[test]
 fn random_sequences() {
-    in_namespace("random::random_sequences", |mut bench| {
+    with_bench("random::random_sequences", |mut bench| {
         let (count, first) = (number("LASTACK_SEQUENCES", 10_000), number("LASTACK_SEED", 1));
         let start = Instant::now();
         let mut applied = BTreeMap::new();

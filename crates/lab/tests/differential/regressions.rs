@@ -1,13 +1,13 @@
 //! Sequences that once showed a difference, in tests/regressions/: shrunk, one a file, with what it was about.
 
-use crate::namespace::in_namespace;
+use crate::bench::with_bench;
 use lab::differential::Sequence;
 use std::fs;
 use std::path::Path;
 
 #[test]
 fn every_regression_stays_without_a_difference() {
-    in_namespace("regressions::every_regression_stays_without_a_difference", |mut bench| {
+    with_bench("regressions::every_regression_stays_without_a_difference", |mut bench| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
         let mut files: Vec<_> = fs::read_dir(folder)
             .expect("the folder of regressions")

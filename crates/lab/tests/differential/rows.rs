@@ -1,6 +1,6 @@
 //! What TIME-WAIT and an orphan's FIN-WAIT-2 do with a segment, row by row, on the kernel and on the machine.
 
-use crate::namespace::in_namespace;
+use crate::bench::with_bench;
 use lab::differential::{Sequence, Settings};
 
 const ESTABLISHED: &str = "listen\nSYN seq=next+0{ts}\nACK seq=next+0 ack=next+0{ts}\n";
@@ -107,7 +107,7 @@ fn sequence(case: &Case, half: bool, ratelimit: bool) -> Sequence {
 
 #[test]
 fn every_row_of_time_wait_and_fin_wait_2() {
-    in_namespace("rows::every_row_of_time_wait_and_fin_wait_2", |mut bench| {
+    with_bench("rows::every_row_of_time_wait_and_fin_wait_2", |mut bench| {
         let mut named = Vec::new();
         for ratelimit in [false, true] {
             named.extend(A1.iter().map(|case| (case, sequence(case, false, ratelimit))));

@@ -1,6 +1,6 @@
 //! Timers that are short: what is sent again and when, and how long an orphan's FIN-WAIT-2 lasts.
 
-use crate::namespace::in_namespace;
+use crate::bench::with_bench;
 use lab::differential::{Sequence, Settings, Step};
 
 /// What it is about, the way there, and how it goes on: waits in milliseconds, far from where a timer ends.
@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn what_is_sent_again_and_when() {
-    in_namespace("timers::what_is_sent_again_and_when", |mut bench| {
+    with_bench("timers::what_is_sent_again_and_when", |mut bench| {
         let mut sequences: Vec<(&str, Sequence)> = Vec::new();
         for (about, way, waits) in CASES {
             let text = way.join("\n");

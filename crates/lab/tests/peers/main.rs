@@ -1,11 +1,8 @@
 //! Each way to open and to close, on the kernel: what it leaves at either end.
-#![allow(clippy::print_stdout, reason = "a skip is said where the test is run by hand, too")]
-
-mod namespace;
 
 use kernel::sock_diag::{Query, SockDiag, States};
 use lab::peer::{Bind, Leftover, Load, LoadResult, RunningLoad, RunningServer, Server};
-use namespace::in_namespace;
+use namespaced::in_namespace;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! Port budgets on a real kernel: the range is filled, lastack says so, connect() agrees.
 
-use crate::harness::{Server, doctor, finding, in_namespace, rules, set};
+use crate::harness::{Server, doctor, finding, rules, set};
+use namespaced::in_namespace;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::TcpStream;

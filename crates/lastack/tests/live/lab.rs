@@ -1,6 +1,7 @@
 //! The stage: what it runs, and that nothing of it is left, however it ends.
 
-use super::harness::{in_namespace, run, skip, until};
+use super::harness::{run, until};
+use namespaced::{in_namespace, skip};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,6 +1,7 @@
 //! Other network namespaces than one's own.
 
-use crate::harness::{Server, in_namespace, lastack, skip};
+use crate::harness::{Server, lastack};
+use namespaced::{in_namespace, skip};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 

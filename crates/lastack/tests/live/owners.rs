@@ -1,7 +1,8 @@
 //! Who owns a socket, and how that is known.
 
-use crate::harness::{Server, in_namespace, lastack, set};
+use crate::harness::{Server, lastack, set};
 use evidence::{Case, Group, KnownBy, Namespace, Role};
+use namespaced::in_namespace;
 use tcp::State;
 
 /// The one namespace of a look of that length.

@@ -5,9 +5,10 @@
 
 use crate::crafted::Crafter;
 use crate::harness::{
-    Server, abort, close_first, doctor, finding, findings, has, in_namespace, lastack, listener_with_backlog,
-    rules, run, set, skip, ss, until, while_looking,
+    Server, abort, close_first, doctor, finding, findings, has, lastack, listener_with_backlog, rules, run,
+    set, ss, until, while_looking,
 };
+use namespaced::{in_namespace, skip};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};

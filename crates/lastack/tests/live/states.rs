@@ -1,6 +1,7 @@
 //! Known numbers of sockets in each state are counted exactly.
 
-use crate::harness::{Server, doctor, has, in_namespace, run, set, skip, ss, until};
+use crate::harness::{Server, doctor, has, run, set, ss, until};
+use namespaced::{in_namespace, skip};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::time::Duration;
 

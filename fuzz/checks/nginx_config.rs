@@ -1,0 +1,35 @@
+//! Files of nginx come from anyone who writes configuration.
+
+use config::nginx::{MAX_DEPTH, Tree};
+
+/// Any bytes give a tree that is the bytes; its directives lie within each other and in order, and each knows where.
+pub(crate) fn nginx_config(bytes: &[u8]) {
+    let tree = Tree::parse(bytes);
+    assert_eq!(tree.to_bytes(), bytes);
+    assert_eq!(tree.fault(), None);
+    let mut last = 0;
+    let (mut within, mut top) = (0, tree.top().count());
+    for directive in tree.all() {
+        let span = directive.span();
+        assert!(last <= span.start && span.start < span.end, "{directive:?} at {span:?} after {last}");
+        last = span.start;
+        for word in directive.words() {
+            assert!(span.start <= word.span().start && word.span().end <= span.end);
+            assert!(word.value().len() <= word.raw().len());
+        }
+        if let Some(parent) = directive.parent() {
+            let around = parent.span();
+            assert!(parent.is_block() && around.start <= span.start && span.end <= around.end);
+            assert!(std::iter::successors(Some(parent), |up| up.parent()).count() <= MAX_DEPTH);
+        } else {
+            top -= 1;
+        }
+        within += directive.children().count();
+        assert_eq!(tree.text().slice(span).first(), Some(&bytes[span.start as usize]));
+    }
+    assert_eq!((within + tree.top().count(), top), (tree.all().count(), 0));
+    for problem in tree.problems() {
+        assert!(problem.place.line >= 1 && problem.place.column >= 1);
+        assert!(!problem.to_string().contains('\n'), "{problem}");
+    }
+}

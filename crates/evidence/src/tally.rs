@@ -216,7 +216,7 @@ impl Tally {
 
     fn add_full(&mut self, place: u32, socket: &SocketSeen) {
         let group = &mut self.groups[place as usize];
-        if is_transient(socket.state) {
+        if socket.state.is_transient() {
             let waiting = waiting(group, socket.state);
             waiting.sockets = waiting.sockets.saturating_add(1);
             waiting.orphans += u32::from(socket.inode == 0);
@@ -429,19 +429,6 @@ impl Tally {
 
 fn address(bits: u128) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical()
-}
-
-/// States that a healthy socket soon leaves.
-const fn is_transient(state: State) -> bool {
-    matches!(
-        state,
-        State::SynSent
-            | State::FinWait1
-            | State::FinWait2
-            | State::CloseWait
-            | State::Closing
-            | State::LastAck
-    )
 }
 
 fn waiting(group: &mut Group, state: State) -> &mut Waiting {

@@ -66,6 +66,14 @@ impl State {
         }
     }
 
+    /// True for a full socket in the middle of opening or closing, which a healthy one soon leaves: its age matters.
+    pub const fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::SynSent | Self::FinWait1 | Self::FinWait2 | Self::CloseWait | Self::Closing | Self::LastAck
+        )
+    }
+
     /// Position in [`State::ALL`].
     pub const fn index(self) -> usize {
         self as usize

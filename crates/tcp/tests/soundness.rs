@@ -89,6 +89,17 @@ impl Run {
         self.collect();
     }
 
+    /// Shows every packet that was not yet shown.
+    fn show_all(&mut self) {
+        for at in 0..self.wire.len() {
+            if !self.wire[at].shown {
+                self.wire[at].shown = true;
+                let packet = self.wire[at];
+                self.show(packet);
+            }
+        }
+    }
+
     /// Shows a packet if that is within what the observer relies on: a later connection begins with a SYN, and
     /// late segments of an older one can be told from it.
     fn show(&mut self, packet: Packet) {
@@ -309,13 +320,7 @@ proptest! {
             if !matches!(step, Step::Show(_)) {
                 run.step(step);
             }
-            for at in 0..run.wire.len() {
-                if !run.wire[at].shown {
-                    run.wire[at].shown = true;
-                    let packet = run.wire[at];
-                    run.show(packet);
-                }
-            }
+            run.show_all();
             run.check()?;
         }
     }
@@ -337,13 +342,7 @@ fn a_run_shown_in_full_says_more_than_nothing() {
         steps.extend([Step::Call(!first, Call::Close), Step::Deliver(0), Step::Deliver(0)]);
         for step in steps {
             run.step(step);
-            for at in 0..run.wire.len() {
-                if !run.wire[at].shown {
-                    run.wire[at].shown = true;
-                    let packet = run.wire[at];
-                    run.show(packet);
-                }
-            }
+            run.show_all();
         }
         for side in Side::ALL {
             left += run.observer.states(side).len();

@@ -4,7 +4,7 @@
 //! settings, counters and connection tracking; packets are not in it.
 
 use crate::scenario::{Client, Kernel, Proxy, Server};
-use crate::simulator::seen::{HostSeen, Owned, Seen};
+use crate::simulator::seen::{HostSeen, Owned};
 use evidence::{
     Case, Conntrack, Counters, Host, Namespace, Process, Settings, SocketSeen, Tally, TallyOptions,
 };
@@ -190,19 +190,4 @@ fn settings(seen: &HostSeen<'_>) -> Settings {
 fn taken_at(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(String::new, |time| format!("{time:.9}"))
-}
-
-impl Seen {
-    /// True for a full socket that waits in the middle of opening or closing: its age is looked at.
-    pub(crate) const fn waits(state: State) -> bool {
-        matches!(
-            state,
-            State::SynSent
-                | State::FinWait1
-                | State::FinWait2
-                | State::CloseWait
-                | State::Closing
-                | State::LastAck
-        )
-    }
 }

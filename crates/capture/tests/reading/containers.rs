@@ -198,6 +198,15 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
+/// So many segments with data that an encoder finds little in.
+fn segments(count: u32) -> Vec<Frame> {
+    let frames = (0..count).map(|number| {
+        let body = made::tcp(number, 0x10, &number.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        Frame::new(u64::from(number) * 1_000, made::ethernet(0x0800, &made::ipv4(6, &body)))
+    });
+    frames.collect()
+}
+
 #[test]
 fn compressed_files() {
     for file in [plain(&conversation()), made::pcapng(BIG, &conversation())] {
@@ -216,13 +225,7 @@ fn compressed_files() {
 #[test]
 fn a_compressed_file_that_is_cut_gives_what_comes_before() {
     // More than the windows of the decoders, so that they must give what they hold back.
-    let frames: Vec<_> = (0..20_000)
-        .map(|number| {
-            let body = made::tcp(number, 0x10, &number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-            Frame::new(u64::from(number) * 1_000, made::ethernet(0x0800, &made::ipv4(6, &body)))
-        })
-        .collect();
-    let file = plain(&frames);
+    let file = plain(&segments(20_000));
     let whole = all_of(&file).0;
     for compressed in [gzip(&file), zstd(&file)] {
         for share in [2, 3, 10] {
@@ -241,13 +244,7 @@ fn a_compressed_file_that_is_cut_gives_what_comes_before() {
 
 #[test]
 fn a_damaged_compressed_file_gives_what_comes_before_and_says_so() {
-    let frames: Vec<_> = (0..2_000)
-        .map(|number| {
-            let body = made::tcp(number, 0x10, &number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-            Frame::new(u64::from(number) * 1_000, made::ethernet(0x0800, &made::ipv4(6, &body)))
-        })
-        .collect();
-    let file = plain(&frames);
+    let file = plain(&segments(2_000));
     let whole = all_of(&file).0;
     // A wrong checksum behind all the data: everything is there, and it is said.
     let mut sum = gzip(&file);

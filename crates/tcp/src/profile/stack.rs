@@ -107,20 +107,12 @@ impl Stack {
     pub const WINDOWS: Self = Self {
         name: "Windows",
         time_wait: windows::TIME_WAIT.value,
-        fin_timeout: None,
-        mini_fin_wait_2: false,
-        invalid_ratelimit: None,
         time_wait_reads_timestamps: false,
-        quiet_about_unsent: false,
-        syn_linear_timeouts: 0,
-        bad_ack_resends_syn: None,
-        has_recycle: false,
-        reuse_delay: None,
-        ..Self::LINUX
+        ..Self::UNKNOWN
     };
 
     /// macOS. Known: the length of TIME-WAIT. All else is unknown here and taken from RFC 9293 or Linux.
-    pub const MACOS: Self = Self { name: "macOS", time_wait: macos::TIME_WAIT.value, ..Self::BSD };
+    pub const MACOS: Self = Self { name: "macOS", time_wait: macos::TIME_WAIT.value, ..Self::UNKNOWN };
 
     /// FreeBSD. Known: the length of TIME-WAIT and of an orphan's FIN-WAIT-2. All else is unknown here and taken
     /// from RFC 9293 or Linux.
@@ -128,11 +120,12 @@ impl Stack {
         name: "FreeBSD",
         time_wait: freebsd::TIME_WAIT.value,
         fin_timeout: Some(freebsd::FIN_WAIT_2.value),
-        ..Self::BSD
+        ..Self::UNKNOWN
     };
 
-    const BSD: Self = Self {
-        name: "BSD",
+    /// Without what is known of Linux alone.
+    const UNKNOWN: Self = Self {
+        name: "unknown",
         fin_timeout: None,
         mini_fin_wait_2: false,
         invalid_ratelimit: None,

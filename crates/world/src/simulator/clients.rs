@@ -324,10 +324,8 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         socket.talk.woken = false;
         let talk = &mut socket.talk;
-        let waits = talk.answered < talk.asked;
-        if waits && talk.unread > 0 && (!talk.until_eof || talk.eof) {
-            talk.unread = 0;
-            talk.answered += 1;
+        let waits = talk.waits();
+        if talk.takes_answer() {
             talk.deadline = 0;
             self.answered(at, client);
         } else if waits && talk.eof {

@@ -68,7 +68,7 @@ impl Simulation<'_> {
     pub(super) fn front_ends(&mut self, at: SocketRef, proxy: usize) {
         let config = &self.world.proxies[proxy];
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
-        let waits = socket.talk.answered < socket.talk.asked;
+        let waits = socket.talk.waits();
         let says_close = socket.talk.says_close;
         let back = socket.talk.partner.take();
         self.shut(at, How::Fin);
@@ -213,10 +213,8 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         socket.talk.woken = false;
         let talk = &mut socket.talk;
-        let waits = talk.answered < talk.asked;
-        if waits && talk.unread > 0 && (!talk.until_eof || talk.eof) {
-            talk.unread = 0;
-            talk.answered += 1;
+        let waits = talk.waits();
+        if talk.takes_answer() {
             let front = talk.partner;
             let bytes = socket.take_bytes();
             self.settle_back(at, proxy);

@@ -83,7 +83,7 @@ impl Simulation<'_> {
                 left_ms: 0,
                 retransmits: u8::try_from(socket.endpoint.retransmits()).unwrap_or(u8::MAX),
                 unread: fin + waiting * super::servers::HEAD_BYTES,
-                idle_ms: Seen::waits(state).then(|| u32::try_from(idle).unwrap_or(u32::MAX)),
+                idle_ms: state.is_transient().then(|| u32::try_from(idle).unwrap_or(u32::MAX)),
             }
         });
         let minis = host.minis().map(move |(_, mini)| Seen {

@@ -121,6 +121,23 @@ pub(super) struct Socket {
     pub(super) probed: Option<Seq>,
 }
 
+impl Talk {
+    /// An answer is awaited.
+    pub(super) const fn waits(&self) -> bool {
+        self.answered < self.asked
+    }
+
+    /// Takes the answer that is awaited; false if it has not come in full.
+    pub(super) fn takes_answer(&mut self) -> bool {
+        let came = self.waits() && self.unread > 0 && (!self.until_eof || self.eof);
+        if came {
+            self.unread = 0;
+            self.answered += 1;
+        }
+        came
+    }
+}
+
 /// What a message says besides itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Notes {

@@ -1,6 +1,6 @@
 //! The case: everything seen on one host in one look, as a file.
 
-use crate::{Gap, Namespace, Traffic};
+use crate::{Configuration, Gap, Namespace, Traffic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -29,6 +29,9 @@ pub struct Case {
     /// What captures showed; none if none was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// What the configuration of programs says; empty if none was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub configurations: Vec<Configuration>,
     /// What could not be seen.
     pub gaps: Vec<Gap>,
 }
@@ -41,6 +44,7 @@ impl Default for Case {
             host: Host::default(),
             namespaces: Vec::new(),
             traffic: None,
+            configurations: Vec::new(),
             gaps: Vec::new(),
         }
     }

@@ -17,6 +17,7 @@
 //! points into its `processes`; a namespace that was only partly seen has a gap that says so.
 
 mod case;
+pub mod configuration;
 mod conntrack;
 mod counters;
 mod coverage;
@@ -30,6 +31,7 @@ mod traffic;
 mod waiting;
 
 pub use case::{Case, CaseError, Host, MAX_CASE_BYTES, SCHEMA, Slab};
+pub use configuration::{Configuration, ConfigurationProblem, FilePlace, Said};
 pub use conntrack::Conntrack;
 pub use counters::Counters;
 pub use coverage::{Gap, Unseen};

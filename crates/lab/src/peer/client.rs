@@ -89,6 +89,7 @@ impl RunningLoad {
             self.shared.stop.store(true, Ordering::Relaxed);
         }
         let mut result = LoadResult::default();
+        let (mut first, mut last) = (None, None);
         let (mut connects, mut answers, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for worker in std::mem::take(&mut self.workers) {
             // A worker that panicked has said so; what the others did counts.
@@ -99,8 +100,9 @@ impl RunningLoad {
             result.answered += one.answered;
             result.broken += one.broken;
             result.connects_tried += one.connects_tried;
-            result.connect_cpu_us += one.connect_cpu_us;
-            result.elapsed_ms = result.elapsed_ms.max(one.elapsed_ms);
+            result.connect_cpu_ns += one.connect_cpu_ns;
+            first = first.into_iter().chain(worker.begun).min();
+            last = last.max(worker.ended);
             for (what, count) in one.failures {
                 *result.failures.entry(what).or_default() += count;
             }
@@ -108,6 +110,8 @@ impl RunningLoad {
             answers.extend(worker.answers);
             kept.extend(worker.kept);
         }
+        let lasted = first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
+        result.elapsed_us = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
         connects.sort_unstable();
         let mut times: Vec<u32> = connects.iter().map(|(_, time)| *time).collect();
         result.connect_tenths_us = tenths(&times);
@@ -175,12 +179,16 @@ struct Worker {
     connects: Vec<(u32, u32)>,
     answers: Vec<u32>,
     kept: Vec<OwnedFd>,
+    /// When its first turn began, and when its last one ended.
+    begun: Option<Instant>,
+    ended: Option<Instant>,
 }
 
 impl Worker {
     fn run(&mut self, shared: &Shared) {
         while let Some(turn) = shared.turn() {
             self.result.turns += 1;
+            self.begun.get_or_insert_with(Instant::now);
             let done = match shared.load.pool {
                 None => self.connection(turn, shared),
                 Some(most) => self.request(turn, most, shared),
@@ -190,7 +198,7 @@ impl Worker {
             {
                 *self.result.failures.entry(failure.name()).or_default() += 1;
             }
-            self.result.elapsed_ms = u64::try_from(shared.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.ended = Some(Instant::now());
         }
     }
 
@@ -236,7 +244,7 @@ impl Worker {
         let socket = client(&to, load.bind.as_ref(), turn, Duration::from_millis(load.timeout_ms.max(1)))?;
         let (connected, time, cpu) = connect(&socket, &to);
         self.result.connects_tried += 1;
-        self.result.connect_cpu_us += u64::from(microseconds(cpu));
+        self.result.connect_cpu_ns += u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         connected?;
         self.result.connected += 1;
         self.connects.push((turn, microseconds(time)));
@@ -250,8 +258,10 @@ impl Worker {
             self.result.broken += 1;
             return Err(failure);
         }
-        self.answers.push(microseconds(begin.elapsed()));
-        self.result.answered += u64::from(!(last && shared.load.close.how == How::Unread));
+        if !(last && shared.load.close.how == How::Unread) {
+            self.answers.push(microseconds(begin.elapsed()));
+            self.result.answered += 1;
+        }
         Ok(())
     }
 
@@ -261,6 +271,7 @@ impl Worker {
     }
 }
 
+/// The nearest number of microseconds: what is cut off would be a tenth of a fast connect().
 fn microseconds(time: Duration) -> u32 {
-    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+    u32::try_from(time.saturating_add(Duration::from_nanos(500)).as_micros()).unwrap_or(u32::MAX)
 }

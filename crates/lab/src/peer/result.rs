@@ -40,12 +40,12 @@ pub struct LoadResult {
     pub connect: Times,
     /// The median of that in each tenth of the connections, in the order in which they began, in microseconds.
     pub connect_tenths_us: Vec<u32>,
-    /// CPU time of the calling thread in connect(), succeeding or not, in microseconds.
-    pub connect_cpu_us: u64,
+    /// CPU time of the calling thread in connect(), succeeding or not, in nanoseconds.
+    pub connect_cpu_ns: u64,
     /// From a request to the end of its answer.
     pub answer: Times,
-    /// How long it took, in milliseconds.
-    pub elapsed_ms: u64,
+    /// From the begin of the first turn to the end of the last, in microseconds.
+    pub elapsed_us: u64,
 }
 
 impl LoadResult {
@@ -59,9 +59,9 @@ impl LoadResult {
         self.failures.get(what).copied().unwrap_or(0)
     }
 
-    /// Connections a second.
+    /// Connections a second, over the time from the begin of the first turn to the end of the last.
     pub fn connects_per_second(&self) -> f64 {
-        self.connected as f64 * 1e3 / self.elapsed_ms.max(1) as f64
+        self.connected as f64 * 1e6 / self.elapsed_us.max(1) as f64
     }
 }
 

@@ -99,11 +99,17 @@ pub(super) fn of_loads(world: &World, loads: &Loads, measures: &mut Measures) {
             set("connect_us.p99", f64::from(load.connect.p99_us));
             set("connect_us.max", f64::from(load.connect.max_us));
         }
+        if load.answer.count > 0 {
+            set("answer_us.p50", f64::from(load.answer.p50_us));
+            set("answer_us.p90", f64::from(load.answer.p90_us));
+            set("answer_us.p99", f64::from(load.answer.p99_us));
+            set("answer_us.max", f64::from(load.answer.max_us));
+        }
         for (tenth, time) in load.connect_tenths_us.iter().enumerate() {
             set(&format!("connect_us.tenth{}", tenth + 1), f64::from(*time));
         }
         if load.connects_tried > 0 {
-            set("cpu_us", load.connect_cpu_us as f64 / load.connects_tried as f64);
+            set("cpu_us", load.connect_cpu_ns as f64 / 1e3 / load.connects_tried as f64);
         }
         for (failure, count) in &load.failures {
             set(&format!("failed.{failure}"), *count as f64);

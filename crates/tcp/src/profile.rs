@@ -282,10 +282,6 @@ pub mod linux {
         source: "net/netfilter/nf_nat_core.c NF_NAT_MAX_ATTEMPTS, nf_nat_l4proto_unique_tuple()",
     };
 
-    /// Ports that one connect() walks in vain where [`CONNECT_PAST_KNEE_US`] was measured: half of the range.
-    pub const PORTS_PAST_KNEE: Constant<u64> =
-        Constant { value: 14_116, kernel: "6.18", source: "half of the 28,232 ports of the default range" };
-
     /// How long `tcp_tw_recycle` remembers what an address showed.
     pub const RECYCLE_REMEMBERS: Constant<Duration> = Constant {
         value: Duration::from_secs(60),

@@ -7,12 +7,14 @@
 
 mod case;
 pub mod collection;
+pub mod costs;
 pub mod measure;
 pub mod scenario;
 mod simulator;
 mod traffic;
 pub mod verdict;
 
+pub use costs::Costs;
 pub use measure::Measures;
 pub use scenario::Scenario;
 pub use simulator::{Run, simulate, simulate_in_full, simulate_watched};

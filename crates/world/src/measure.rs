@@ -16,16 +16,20 @@ use std::collections::BTreeMap;
 /// | `CLIENT.connected` | connections that connect() made |
 /// | `CLIENT.requests` | requests that were answered in full |
 /// | `CLIENT.failed.CALL.ERRNO` | calls that failed: `load.failed.connect.EADDRNOTAVAIL`; `EOF` where an answer ended early |
-/// | `CLIENT.per_second` | connections made a second |
+/// | `CLIENT.per_second` | connections made a second, from the begin of the client's first turn to the end of its last |
 /// | `CLIENT.connect_us.p50`, `.p90`, `.p99`, `.max` | how long connect() took, microseconds |
 /// | `CLIENT.connect_us.tenth1` to `.tenth10` | the median of connect() in each tenth of them, in the order in which they began |
+/// | `CLIENT.answer_us.p50`, `.p90`, `.p99`, `.max` | from a request to the end of its answer, microseconds |
 /// | `CLIENT.cpu_us` | processor time of one connect(), microseconds, on average |
 /// | `SERVER.failed.bind.ERRNO` | a restart that failed |
 /// | `PROXY.upstream` | connections a proxy made to its upstream |
 /// | `PROXY.failed.CALL.ERRNO`, `SERVER.failed.bind.EADDRINUSE` | calls that failed there |
 /// | `PROBE.reply`, `PROBE.after`, `PROBE.timer` | see [`Probe`](crate::scenario::Probe): 1 if it was as expected, 0 if not |
 ///
-/// Counts are compared within 5 %, names that end in `_us` or `per_second` (or lie below such) within 20 %.
+/// What is left out of these is 0, but for rates, latencies and memory: those were not measured then.
+///
+/// Counts are compared within 5 %, names that end in `_us` or `per_second` (or lie below such) within 20 %, as far as
+/// they are compared at all: see [`verdict::compare`](crate::verdict::compare).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Measures(pub BTreeMap<String, f64>);
@@ -44,6 +48,17 @@ impl Measures {
     /// Adds to a number.
     pub fn add(&mut self, name: impl Into<String>, value: f64) {
         *self.0.entry(name.into()).or_insert(0.0) += value;
+    }
+
+    /// The number under a name, or 0 if it is a count: what was not seen did not happen. None if it was not measured.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        let counted = !Self::is_timing(name) && !Self::is_memory(name);
+        self.get(name).or_else(|| counted.then_some(0.0))
+    }
+
+    /// True for memory, which not everybody may see.
+    pub fn is_memory(name: &str) -> bool {
+        name.split('.').nth(1) == Some("bytes")
     }
 
     /// True for a rate or a latency, which a busy machine moves.

@@ -20,6 +20,7 @@ pub use probe::{Into, Probe, ProbeSegment};
 pub use proxy::{HaproxyClose, Program, Proxy, Reuse};
 pub use trouble::{Fault, Harm, Segments, Step};
 
+use crate::Costs;
 use file::Written;
 use serde::Deserialize;
 use thiserror::Error;
@@ -94,6 +95,8 @@ pub struct World {
     pub faults: Vec<Fault>,
     /// What happens at a certain time.
     pub steps: Vec<Step>,
+    /// What things cost on the machine it runs on. No scenario says that.
+    pub costs: Costs,
 }
 
 /// Why a scenario cannot be used.

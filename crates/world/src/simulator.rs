@@ -18,6 +18,7 @@ mod nat;
 mod network;
 mod ports;
 mod probes;
+mod processors;
 mod proxies;
 mod random;
 pub(crate) mod seen;
@@ -39,6 +40,7 @@ use host::{Host, Listener, Place, Tuple};
 use nat::Tracker;
 use network::{LOOPBACK, Network, Packet};
 use ports::Ports;
+use processors::{Demand, Processors};
 use proxies::Relaying;
 use random::{Random, mix};
 use servers::ms;
@@ -110,12 +112,15 @@ struct Simulation<'w> {
     agenda: Agenda,
     random: Random,
     network: Network,
+    processors: Processors,
     hosts: Vec<Host>,
     /// By host: its connection tracking.
     trackers: Vec<Tracker>,
     clients: Vec<Running>,
     proxies: Vec<Relaying>,
     client_hosts: Vec<usize>,
+    /// By client: what its connections take of the machine.
+    demands: Vec<Demand>,
     /// By client: the host and the place each of its `to` leads to.
     destinations: Vec<Vec<(usize, Place)>>,
     /// By number in [`Listener::server`]: who listens, and where.
@@ -174,10 +179,12 @@ impl<'w> Simulation<'w> {
             agenda: Agenda::default(),
             random: Random::new(world.seed),
             network,
+            processors: Processors::new(world.costs.processors),
             hosts,
             trackers: world.hosts.iter().map(|_| Tracker::default()).collect(),
             clients: world.clients.iter().map(|_| Running::default()).collect(),
             client_hosts,
+            demands: Vec::new(),
             proxies: Vec::new(),
             destinations: Vec::new(),
             listening: Vec::new(),
@@ -213,6 +220,7 @@ impl<'w> Simulation<'w> {
             })
             .collect();
         simulation.destinations = destinations;
+        simulation.demands = (0..world.clients.len()).map(|client| simulation.demand(client)).collect();
         simulation
     }
 
@@ -296,10 +304,7 @@ impl<'w> Simulation<'w> {
             What::Timeout(at) => self.timeout(at),
             What::Ending { host, queue } => self.ending(host, queue),
             What::Wake(at, waking) => self.process(at, waking),
-            What::Done { client } => {
-                self.clients[client].active -= 1;
-                self.plan(client, self.now);
-            }
+            What::Done { client } => self.turn_ends(client),
             What::Next { client } => self.begin(client),
             What::Step(step) => {
                 let world = self.world;
@@ -335,6 +340,7 @@ impl<'w> Simulation<'w> {
             Owner::Back(proxy) => {
                 match waking {
                     Waking::Connect => self.send_syn(at),
+                    Waking::Ask => self.back_asks(at),
                     Waking::Read => self.back_reads(at, proxy),
                     Waking::Idle => self.back_idle(at, proxy),
                     _ => {}

@@ -110,7 +110,8 @@ impl RunningLoad {
             answers.extend(worker.answers);
             kept.extend(worker.kept);
         }
-        let lasted = first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
+        let lasted =
+            first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
         result.elapsed_us = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
         connects.sort_unstable();
         let mut times: Vec<u32> = connects.iter().map(|(_, time)| *time).collect();

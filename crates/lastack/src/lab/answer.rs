@@ -193,6 +193,9 @@ fn try_variant(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Re
                 sum.false_alarms += verdict.false_alarms.len();
                 sum.wrong += verdict.outside.len();
                 part.wrong.extend(wrong(stage, &verdict));
+                let unmeasured = verdict.unmeasured.iter();
+                part.notes
+                    .extend(unmeasured.map(|name| format!("{}: {name} is not measured", show::name(stage))));
                 part.rows.push(row(stage, &variant.world, &outcome));
                 outcomes.insert(stage, outcome);
             }

@@ -5,6 +5,7 @@ use super::{
     Client, Fault, Host, Probe, Proxy, Relation, Scenario, ScenarioError, Server, Settings, Stage, Step,
     World,
 };
+use crate::Costs;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -92,6 +93,7 @@ impl Written {
             probes: self.probes,
             faults: self.faults,
             steps: self.steps,
+            costs: Costs::default(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) enum What {
     Ending { host: usize, queue: usize },
     /// A process does something with a socket.
     Wake(SocketRef, Waking),
-    /// A life that is played from its template is done, as far as its client goes.
+    /// A connection that is played from its template is done, as far as its client goes, or has failed to begin.
     Done { client: usize },
     /// A client may begin the next connection.
     Next { client: usize },

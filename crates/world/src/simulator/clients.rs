@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 use super::host::{Entry, Place, Tuple};
 use super::network::LOOPBACK;
 use super::ports::{Address, FlowKey};
-use super::servers::{CALL_NS, HEAD_BYTES, ms};
+use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
 use super::transport::Drive;
 use crate::scenario::{Bind, Client, ClosesWhen, How, Http};
@@ -15,13 +15,6 @@ use std::collections::{BTreeMap, VecDeque};
 use tcp::State;
 use tcp::machine::{Call, Endpoint, Nanos, Residue};
 use tcp::profile::linux;
-
-/// What one connect() costs in processor time.
-pub(super) fn cost_of(walked: u32) -> Nanos {
-    let more = linux::CONNECT_PAST_KNEE_US.value - linux::CONNECT_BEFORE_KNEE_US.value;
-    linux::CONNECT_BEFORE_KNEE_US.value * 1_000
-        + u64::from(walked) * more * 1_000 / linux::PORTS_PAST_KNEE.value
-}
 
 /// How far a client has come.
 #[derive(Debug, Default)]
@@ -33,8 +26,6 @@ pub(super) struct Running {
     /// The next one is on the agenda.
     pub(super) planned: bool,
     pub(super) ended: bool,
-    /// Its processor is busy with connect() until then.
-    pub(super) free_at: Nanos,
     pub(super) ok: u64,
     pub(super) connected: u64,
     pub(super) requests: u64,
@@ -43,17 +34,26 @@ pub(super) struct Running {
     /// connect() calls and their processor time.
     pub(super) calls: u64,
     pub(super) cost: Nanos,
-    pub(super) first_connect: Option<Nanos>,
-    pub(super) last_connect: Nanos,
+    /// How long answers took.
+    pub(super) answer: Histogram,
+    /// How long the last of them took.
+    pub(super) answered_in: Nanos,
+    /// When its first turn began, when one began last, and when one ended last.
+    pub(super) first: Option<Nanos>,
+    pub(super) last_begin: Nanos,
+    pub(super) last_end: Nanos,
     pub(super) pool: VecDeque<SocketRef>,
 }
 
-impl Running {
-    /// A connection was made then.
-    pub(super) fn was_connected(&mut self, at: Nanos) {
-        self.first_connect = Some(self.first_connect.map_or(at, |first| first.min(at)));
-        self.last_connect = self.last_connect.max(at);
-    }
+/// What a connection that begins costs, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begin {
+    /// How long it waits for a processor, and until its client has come to connect().
+    pub(super) waits: Nanos,
+    /// Of that: for a processor, and for whoever is woken from a long sleep.
+    pub(super) queued: Nanos,
+    /// connect(), until its SYN leaves.
+    pub(super) cost: Nanos,
 }
 
 impl Simulation<'_> {
@@ -79,7 +79,7 @@ impl Simulation<'_> {
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a week")]
         let due = config.per_second.map_or(0, |rate| (f64::from(running.begun) / rate * 1e9) as Nanos);
-        let at = earliest.max(running.free_at).max(ms(config.start_ms).saturating_add(due));
+        let at = earliest.max(ms(config.start_ms).saturating_add(due));
         if self.may_begin(client, at) {
             self.clients[client].planned = true;
             self.agenda.add(at, What::Next { client });
@@ -97,6 +97,10 @@ impl Simulation<'_> {
         let number = running.begun;
         running.begun += 1;
         running.active += 1;
+        let rested = self.now - running.last_begin.max(running.last_end);
+        let cold = self.world.costs.cold(running.first.map(|_| rested));
+        running.first.get_or_insert(self.now);
+        running.last_begin = self.now;
         while let Some(at) = self.clients[client].pool.pop_back() {
             let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { continue };
             socket.talk.done = false;
@@ -105,20 +109,30 @@ impl Simulation<'_> {
                 self.shut(at, How::Fin);
                 continue;
             }
-            self.ask(at, client);
+            let queued = self.processors.take(self.now, self.demands[client].request);
+            if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
+                socket.talk.queued_for = queued;
+            }
+            self.later(at, queued + self.world.costs.call, Waking::Ask);
             self.plan(client, self.now);
             return;
         }
-        let cost = match self.connect(client, config, number) {
-            Ok(cost) => cost,
-            Err((call, error, cost)) => {
-                self.fail(client, call, error);
-                self.clients[client].active -= 1;
-                cost
-            }
-        };
-        // One processor connects for it, one connection after the other.
-        self.clients[client].free_at = self.now + cost;
+        if let Err((call, error, walked)) = self.connect(client, config, number, cold) {
+            self.fail(client, call, error);
+            // Its thread was busy with that until then.
+            let costs = &self.world.costs;
+            let cost = costs.turn + costs.connect(walked) + cold;
+            let queued = self.processors.take(self.now, cost);
+            self.agenda.add(self.now + queued + cost, What::Done { client });
+        }
+        self.plan(client, self.now);
+    }
+
+    /// A turn of a client is over.
+    pub(super) fn turn_ends(&mut self, client: usize) {
+        let running = &mut self.clients[client];
+        running.active = running.active.saturating_sub(1);
+        running.last_end = self.now;
         self.plan(client, self.now);
     }
 
@@ -132,16 +146,16 @@ impl Simulation<'_> {
         client: usize,
         config: &Client,
         number: u32,
-    ) -> Result<Nanos, (&'static str, &'static str, Nanos)> {
+        cold: Nanos,
+    ) -> Result<(), (&'static str, &'static str, u32)> {
         let from = self.client_hosts[client];
-        let before = linux::CONNECT_BEFORE_KNEE_US.value * 1_000;
         let sources = u32::from(config.sources);
         let places = &self.destinations[client];
         let Some((to, destination)) = places.get(number as usize % places.len().max(1)).copied() else {
-            return Err(("connect", "EHOSTUNREACH", before));
+            return Err(("connect", "EHOSTUNREACH", 0));
         };
         let Some(source) = self.source(from, to, destination.address) else {
-            return Err(("connect", "EHOSTUNREACH", before));
+            return Err(("connect", "EHOSTUNREACH", 0));
         };
         let source = if config.bind == Bind::None { source } else { source + number % sources };
         let now = self.now;
@@ -153,58 +167,61 @@ impl Simulation<'_> {
         );
         let place = |port| Tuple { local: Place { address: source, port }, remote: destination };
         let running = &mut self.clients[client];
+        let mut bound_past = 0;
         let (port, walked, bound, taken) = match config.bind {
             Bind::None | Bind::AddressNoPort => {
                 running.calls += 1;
                 match host.ports.search(flow, source, &mut self.random) {
-                    Ok(found) => {
-                        running.cost += cost_of(found.walked);
-                        (found.port, found.walked, false, found.again)
-                    }
+                    Ok(found) => (found.port, found.walked, false, found.again),
                     Err(walked) => {
-                        running.cost += cost_of(walked);
-                        return Err(("connect", "EADDRNOTAVAIL", cost_of(walked)));
+                        running.cost += self.world.costs.connect(walked) + cold;
+                        return Err(("connect", "EADDRNOTAVAIL", walked));
                     }
                 }
             }
             Bind::Address => match host.ports.search_bound(source, &mut self.random) {
-                Some(port) => {
+                Ok(found) => {
+                    bound_past = found.walked;
                     running.calls += 1;
-                    running.cost += before;
-                    (port, 0, true, false)
+                    (found.port, 0, true, false)
                 }
-                None => return Err(("bind", "EADDRINUSE", before)),
+                Err(walked) => return Err(("bind", "EADDRINUSE", walked)),
             },
             Bind::Port => {
                 let port = config.port.unwrap_or(0);
                 if host.listeners.contains_key(&port) {
-                    return Err(("bind", "EADDRINUSE", before));
+                    return Err(("bind", "EADDRINUSE", 0));
                 }
                 running.calls += 1;
-                running.cost += before;
                 (port, 0, true, true)
             }
         };
         let tuple = place(port);
-        let again = if taken {
-            self.take_over(from, tuple).map_err(|error| ("connect", error, before))?
-        } else {
-            None
-        };
+        let again =
+            if taken { self.take_over(from, tuple).map_err(|error| ("connect", error, 0))? } else { None };
         let host = &mut self.hosts[from];
         host.ports.take(flow, source, port, bound);
         let hold = Hold { flow: Some(flow), source, port, bound };
+        let costs = &self.world.costs;
+        let cost = costs.connect(walked) + cold;
+        let bind = costs.walk(bound_past);
+        let threads = if number < config.concurrency { costs.threads } else { 0 };
+        let taken = cost + bind + threads + self.demands[client].connection;
+        let queued = self.queue(client, taken);
+        let begin = Begin { waits: queued + cold + costs.turn + bind, queued: queued + cold, cost };
+        // Between hosts the segments of a handshake are handled within the call.
+        self.clients[client].cost += begin.cost + self.demands[client].round_trip;
         if !self.rehearses
             && config.pool.is_none()
             && !self.fixed_ports
             && let Some(class) = self.class_of(client, to, destination)
-            && self.replay(class, tuple, hold, again, cost_of(walked))
+            && self.replay(class, tuple, hold, again, begin)
         {
-            return Ok(cost_of(walked));
+            return Ok(());
         }
         let endpoint = self.continued(from, tuple, again);
-        self.open(client, from, tuple, hold, endpoint, cost_of(walked));
-        Ok(cost_of(walked))
+        self.open(client, from, tuple, hold, endpoint, begin);
+        Ok(())
     }
 
     /// An endpoint for a tuple, which nobody may have; a TIME-WAIT that had timestamps is taken over.
@@ -248,19 +265,21 @@ impl Simulation<'_> {
         tuple: Tuple,
         hold: Hold,
         endpoint: Endpoint,
-        cost: Nanos,
+        begin: Begin,
     ) {
         let mut socket = Socket::new(endpoint, tuple, Owner::Client(client), Some(hold));
-        socket.talk.begun = self.now;
+        socket.talk.begun = self.now + begin.waits;
+        socket.talk.queued_for = begin.queued;
         let config = &self.world.clients[client];
         let timeout = ms(config.timeout_ms);
         let timeout = timeout.saturating_add(timeout / linux::WAIT_SLACK_PART.value);
         socket.notes.close = config.http != Http::V1_1;
+        let timeout = timeout.saturating_add(begin.waits);
         socket.talk.deadline = self.now.saturating_add(timeout);
         let slot = self.hosts[from].sockets.insert(socket);
         self.hosts[from].table.insert(tuple, Entry::Socket(slot));
         let at = SocketRef { host: from, slot };
-        self.later(at, cost, Waking::Connect);
+        self.later(at, begin.waits + begin.cost, Waking::Connect);
         self.later(at, timeout, Waking::Deadline);
     }
 
@@ -283,10 +302,9 @@ impl Simulation<'_> {
         let running = &mut self.clients[client];
         running.connected += 1;
         running.connect.add(took);
-        running.was_connected(now);
         if config.close.when == ClosesWhen::Requests && config.close.requests == 0 && config.pool.is_none() {
             socket.talk.deadline = 0;
-            self.later(at, ms(config.close.after_ms).max(CALL_NS), Waking::Close);
+            self.later(at, ms(config.close.after_ms).max(self.world.costs.call), Waking::Close);
         } else {
             self.ask(at, client);
         }
@@ -301,6 +319,7 @@ impl Simulation<'_> {
             return;
         }
         socket.talk.asked += 1;
+        socket.talk.asked_at = now;
         let deadline = now.saturating_add(ms(config.timeout_ms));
         if socket.talk.deadline == 0 {
             self.later(at, deadline - now, Waking::Deadline);
@@ -350,8 +369,12 @@ impl Simulation<'_> {
         let config = &self.world.clients[client];
         let running = &mut self.clients[client];
         running.requests += 1;
+        let now = self.now;
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         let talk = &mut socket.talk;
+        running.answered_in = now - talk.asked_at;
+        // Where there are too few processors, it is answers that come late.
+        running.answer.add(running.answered_in + std::mem::take(&mut talk.queued_for));
         let answered = talk.answered;
         if !talk.ok && (answered >= config.requests || config.pool.is_some()) {
             talk.ok = true;
@@ -428,8 +451,7 @@ impl Simulation<'_> {
             socket.talk.done = true;
         }
         debug_assert!(self.clients[client].active > 0, "each connection is done once");
-        self.clients[client].active = self.clients[client].active.saturating_sub(1);
-        self.plan(client, self.now);
+        self.turn_ends(client);
     }
 
     /// The same after a close that may have taken the socket away, and with it whether it was done before.

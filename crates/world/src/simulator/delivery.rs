@@ -6,7 +6,7 @@ use super::agenda::What;
 use super::counters::Counter;
 use super::host::{Entry, Listener, Tuple};
 use super::nat::Verdict;
-use super::network::{LINK_NS, LOOPBACK, LOOPBACK_NS, Packet};
+use super::network::{LOOPBACK, Packet};
 use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
 use super::tap::Content;
 use super::transport::{Drive, Surroundings};
@@ -36,7 +36,7 @@ impl Simulation<'_> {
             self.see(from, &packet);
         }
         if packet.destination.address == LOOPBACK {
-            self.agenda.send(self.now + LOOPBACK_NS, from, packet);
+            self.agenda.send(self.now + self.network.link, from, packet);
             return;
         }
         let held = self.network.holds(self.now, from, false, &packet);
@@ -70,9 +70,9 @@ impl Simulation<'_> {
                 let path = self.network.path(at, packet.destination.address)?;
                 let next = path.through.first().copied().unwrap_or(path.to);
                 if next == at {
-                    return Some((next, packet, took + LOOPBACK_NS));
+                    return Some((next, packet, took + self.network.link));
                 }
-                took += LINK_NS;
+                took += self.network.link;
                 let held = self.network.holds(self.now + took, next, true, &packet);
                 let forwards = !self.world.hosts[next].nat.is_empty()
                     || self.network.owner(packet.destination.address) != Some(next);
@@ -102,7 +102,7 @@ impl Simulation<'_> {
                 }
             }
             if let Some(host) = direct {
-                took += LINK_NS;
+                took += self.network.hop + self.network.link;
                 let held = self.network.holds(self.now + took, host, true, &packet);
                 return Some((host, packet, took + held));
             }
@@ -118,6 +118,7 @@ impl Simulation<'_> {
                 self.agenda.hold(self.now + took + held, next, false, packet);
                 return None;
             }
+            took += self.network.hop;
             at = next;
         }
         None

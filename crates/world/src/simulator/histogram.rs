@@ -26,10 +26,11 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
-    /// The duration that so large a part of all do not exceed, to within 1 %; none: there is none.
+    /// The first duration behind so large a part of all in their order, to within 1 %; none: there is none. Half of
+    /// four are two: the third is their median, as the kernel stage has it.
     pub(super) fn quantile(&self, part: f64) -> Option<u64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the total")]
-        let rank = ((self.total as f64 * part).ceil() as u64).max(1);
+        let rank = ((self.total as f64 * part) as u64 + 1).min(self.total.max(1));
         let mut seen = 0;
         let bucket = self.counts.iter().position(|count| {
             seen += count;

@@ -7,10 +7,10 @@
 
 use super::Simulation;
 use super::agenda::What;
+use super::clients::Begin;
 use super::counters::{Counter, Counts};
 use super::host::Listener;
 use super::host::{Entry, Host, Place, StateCounts, Tuple, counts};
-use super::network::{LINK_NS, LOOPBACK_NS};
 use super::ports::FlowId;
 use super::socket::Hold;
 use std::collections::VecDeque;
@@ -83,8 +83,8 @@ struct Template {
     /// The client's side, the server's.
     sides: [Side; 2],
     connected: Nanos,
-    /// When answers were complete.
-    answers: Vec<Nanos>,
+    /// When answers were complete, and how long each took.
+    answers: Vec<(Nanos, Nanos)>,
     ok: Option<Nanos>,
     /// The client may begin the next.
     finished: Nanos,
@@ -117,8 +117,9 @@ enum Known {
 struct Life {
     /// When its SYN goes out.
     syn: Nanos,
-    /// What connect() cost before.
+    /// What connect() cost before, and how long it waited for a processor before that.
     cost: Nanos,
+    queued: Nanos,
     tuple: Tuple,
     flow: FlowId,
     bound: bool,
@@ -152,7 +153,7 @@ impl Simulation<'_> {
         tuple: Tuple,
         hold: Hold,
         again: Option<Residue>,
-        cost: Nanos,
+        begin: Begin,
     ) -> bool {
         if matches!(self.classes[class].template, Known::NotYet) {
             self.classes[class].template = self.rehearse(class, tuple.remote);
@@ -160,7 +161,7 @@ impl Simulation<'_> {
         let Class { client, to, .. } = self.classes[class];
         let Known::Template(template) = &self.classes[class].template else { return false };
         let from = self.client_hosts[client];
-        let syn = self.now + cost;
+        let syn = self.now + begin.waits + begin.cost;
         let ends = syn + template.sides[0].resolved.max(template.sides[1].resolved);
         let (latency, finished) = (template.latency, template.finished);
         let active: u64 = self.classes.iter().map(|class| class.active.len() as u64).sum();
@@ -191,7 +192,8 @@ impl Simulation<'_> {
         };
         let mut life = Life {
             syn,
-            cost,
+            cost: begin.cost,
+            queued: begin.queued,
             tuple,
             flow: hold.flow.unwrap_or(0),
             bound: hold.bound,
@@ -292,7 +294,9 @@ impl Simulation<'_> {
         if side == 0 {
             let running = &mut self.clients[*client];
             running.connect.add(life.cost + connected);
-            running.was_connected(life.syn + connected);
+            for (place, (_, took)) in template.answers.iter().enumerate() {
+                running.answer.add(took + if place == 0 { life.queued } else { 0 });
+            }
         }
         let Some(shape) = mini else {
             if side == 0 {
@@ -395,11 +399,15 @@ impl Simulation<'_> {
                 let Some(passed) = now.checked_sub(life.syn) else { continue };
                 let yes = |at: Nanos| u64::from(at <= passed);
                 running.connected += yes(template.connected);
-                running.requests += template.answers.iter().map(|at| yes(*at)).sum::<u64>();
+                running.requests += template.answers.iter().map(|(at, _)| yes(*at)).sum::<u64>();
                 running.ok += template.ok.map_or(0, yes);
                 if template.connected <= passed && number >= class.resolved {
                     running.connect.add(life.cost + template.connected);
-                    running.was_connected(life.syn + template.connected);
+                    for (place, (at, took)) in template.answers.iter().enumerate() {
+                        if *at <= passed {
+                            running.answer.add(took + if place == 0 { life.queued } else { 0 });
+                        }
+                    }
                 }
                 for side in &template.sides {
                     for (_, counter) in side.counted.iter().filter(|(at, _)| *at <= passed) {
@@ -434,7 +442,7 @@ impl Simulation<'_> {
         if from == to || !alone || translated(to) || remaining < FEW || self.hosts[to].tuned.recycle {
             return Known::Never;
         }
-        let latency = path.map_or(LOOPBACK_NS, |path| LINK_NS * (path.through.len() as Nanos + 1));
+        let latency = self.network.latency(path.map_or(0, |path| path.through.len() as u64));
         let mut world = self.world.clone();
         world.faults.clear();
         world.steps.clear();
@@ -488,7 +496,7 @@ impl Simulation<'_> {
                 connected.get_or_insert(at);
             }
             while (answers.len() as u64) < running.requests {
-                answers.push(at);
+                answers.push((at, running.answered_in));
             }
             if running.ok > 0 {
                 ok.get_or_insert(at);
@@ -514,7 +522,7 @@ impl Simulation<'_> {
         Known::Template(Box::new(Template {
             sides: [of_client, of_server],
             connected: connected - syn,
-            answers: answers.into_iter().map(|at| at - syn).collect(),
+            answers: answers.into_iter().map(|(at, took)| (at - syn, took)).collect(),
             ok: ok.map(|at| at - syn),
             finished: finished - syn,
             latency,

@@ -112,19 +112,21 @@ impl Simulation<'_> {
             for ((call, error), count) in &client.failed {
                 measures.set(format!("{name}.failed.{call}.{error}"), *count as f64);
             }
-            if let Some(first) = client.first_connect
-                && client.last_connect > first
-            {
-                let seconds = (client.last_connect - first) as f64 / 1e9;
-                measures.set(format!("{name}.per_second"), (client.connected - 1) as f64 / seconds);
+            if let Some(first) = client.first {
+                // Turns that go on are cut short.
+                let last = if client.active > 0 { self.now } else { client.last_end };
+                let seconds = last.saturating_sub(first).max(1) as f64 / 1e9;
+                measures.set(format!("{name}.per_second"), client.connected as f64 / seconds);
             }
-            for (part, what) in [(0.5, "p50"), (0.9, "p90"), (0.99, "p99")] {
-                if let Some(nanos) = client.connect.quantile(part) {
-                    measures.set(format!("{name}.connect_us.{what}"), nanos as f64 / 1e3);
+            for (what, times) in [("connect_us", &client.connect), ("answer_us", &client.answer)] {
+                for (part, quantile) in [(0.5, "p50"), (0.9, "p90"), (0.99, "p99")] {
+                    if let Some(nanos) = times.quantile(part) {
+                        measures.set(format!("{name}.{what}.{quantile}"), nanos as f64 / 1e3);
+                    }
                 }
-            }
-            if let Some(nanos) = client.connect.max() {
-                measures.set(format!("{name}.connect_us.max"), nanos as f64 / 1e3);
+                if let Some(nanos) = times.max() {
+                    measures.set(format!("{name}.{what}.max"), nanos as f64 / 1e3);
+                }
             }
             if client.calls > 0 {
                 measures.set(format!("{name}.cpu_us"), client.cost as f64 / 1e3 / client.calls as f64);

@@ -9,12 +9,6 @@ use std::collections::{BTreeMap, VecDeque};
 use tcp::Segment;
 use tcp::machine::Nanos;
 
-/// The time a segment takes over one link: measured between two network namespaces, where a connect() of 12.7 us is
-/// there and back behind 7 us of its own.
-pub(super) const LINK_NS: Nanos = 3_000;
-/// The time over the loopback interface.
-pub(super) const LOOPBACK_NS: Nanos = 3_000;
-
 /// 127.0.0.1
 pub(super) const LOOPBACK: Address = 0x7f00_0001;
 
@@ -79,6 +73,9 @@ pub(super) struct Network {
     networks: Vec<Vec<usize>>,
     paths: BTreeMap<(usize, Address), Option<Path>>,
     troubles: Vec<Trouble>,
+    /// How long a segment takes over a link, and what a host that forwards it adds.
+    pub(super) link: Nanos,
+    pub(super) hop: Nanos,
 }
 
 impl Network {
@@ -114,7 +111,8 @@ impl Network {
             })
         });
         let troubles = troubles.collect();
-        Self { owners, names, networks, paths: BTreeMap::new(), troubles }
+        let (link, hop) = (world.costs.link, world.costs.hop);
+        Self { owners, names, networks, paths: BTreeMap::new(), troubles, link, hop }
     }
 
     /// The networks of a host with its first address on each.
@@ -144,6 +142,11 @@ impl Network {
     /// The same, if it was asked for before.
     pub(super) fn known_path(&self, from: usize, to: Address) -> Option<&Path> {
         self.paths.get(&(from, to)).and_then(Option::as_ref)
+    }
+
+    /// How long a segment is on its way, through so many hosts.
+    pub(super) const fn latency(&self, through: u64) -> Nanos {
+        self.link + through * (self.link + self.hop)
     }
 
     /// True if a fault is at work at any time between these, or what it holds back is still on its way.

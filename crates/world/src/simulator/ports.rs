@@ -193,16 +193,22 @@ impl Ports {
         port.map(|port| Found { port, walked: walked(port), again: false }).ok_or(length)
     }
 
-    /// The port that bind() with port 0 takes: one that no socket has at that address; the other half first.
-    pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Option<u16> {
+    /// The port that bind() with port 0 takes: one that no socket has at that address; the other half first. None: how
+    /// many ports were walked in vain.
+    pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Result<Found, u32> {
         let length = self.length();
         let start = random.below(length.max(2)) | 1;
         let first = u32::from(self.range.first);
-        [start, start & !1].into_iter().find_map(|start| {
+        let half = |start: u32| {
             let parity = if (first + start) & 1 == 0 { EVEN } else { !EVEN };
             let free = |word: usize| self.usable[word] & !self.held_word(address, word) & parity;
-            next(first + start, first + length, free).or_else(|| next(first, first + start, free))
-        })
+            let port =
+                next(first + start, first + length, free).or_else(|| next(first, first + start, free))?;
+            let walked = (u32::from(port) + length - first - start) % length.max(1) / 2;
+            Some(Found { port, walked, again: false })
+        };
+        let other = || half(start & !1).map(|found| Found { walked: found.walked + length / 2, ..found });
+        half(start).or_else(other).ok_or(length)
     }
 
     fn held_word(&self, address: Address, word: usize) -> u64 {
@@ -339,12 +345,14 @@ mod tests {
     fn bind_takes_the_other_half_first_and_poisons_the_port_for_connect() {
         let (mut ports, mut random) = (ports(50_000, 50_009), Random::new(3));
         for turn in 0..10 {
-            let port = ports.search_bound(1, &mut random).unwrap();
+            let found = ports.search_bound(1, &mut random).unwrap();
+            let port = found.port;
+            assert_eq!(found.walked >= 5, turn >= 5, "the first half is walked before the second");
             assert_eq!(port % 2 == 1, turn < 5);
             ports.hold(1, port, true);
         }
-        assert_eq!(ports.search_bound(1, &mut random), None);
-        assert!(ports.search_bound(9, &mut random).is_some(), "another address has its own ports");
+        assert_eq!(ports.search_bound(1, &mut random), Err(10));
+        assert!(ports.search_bound(9, &mut random).is_ok(), "another address has its own ports");
         let flow = ports.flow(FlowKey { destination: 3, ..KEY }, &mut random);
         assert_eq!(ports.search(flow, 1, &mut random), Err(10));
         ports.let_go(1, 50_004, true);

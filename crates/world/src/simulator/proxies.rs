@@ -4,11 +4,12 @@ use super::Simulation;
 use super::agenda::Waking;
 use super::host::{Entry, Place, Tuple};
 use super::ports::FlowKey;
-use super::servers::{CALL_NS, HEAD_BYTES, ms};
+use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
 use super::transport::Drive;
 use crate::scenario::{HaproxyClose, How, Http, Program, Proxy, Reuse};
 use std::collections::{BTreeMap, VecDeque};
+use tcp::machine::Nanos;
 
 /// `keepalive_timeout` of nginx's upstream block, milliseconds (1.15.3).
 const NGINX_IDLE_MS: u64 = 60_000;
@@ -163,7 +164,24 @@ impl Simulation<'_> {
         socket.talk.asked += 1;
         socket.talk.request_bytes = bytes;
         if socket.endpoint.state() == tcp::State::Established {
-            self.drive(back, Drive::Send(bytes));
+            // Where there are too few processors, the connection is taken while its request waits.
+            let wait = self.take_for_request(0);
+            self.later(back, wait, Waking::Ask);
+        }
+    }
+
+    /// Takes processor time for a request, and what is beside it; gives how long that waits.
+    fn take_for_request(&mut self, beside: Nanos) -> Nanos {
+        let costs = &self.world.costs;
+        self.processors.take(self.now, 2 * costs.request + costs.proxied + beside)
+    }
+
+    /// The request goes to the upstream.
+    pub(super) fn back_asks(&mut self, at: SocketRef) {
+        let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
+        if socket.talk.partner.is_some() && !socket.talk.closed && socket.in_table {
+            let bytes = socket.talk.request_bytes;
+            self.drive(at, Drive::Send(bytes));
         }
     }
 
@@ -190,7 +208,12 @@ impl Simulation<'_> {
         self.hosts[from].table.insert(tuple, Entry::Socket(slot));
         self.proxies[proxy].upstream += 1;
         let at = SocketRef { host: from, slot };
-        self.later(at, super::clients::cost_of(found.walked), Waking::Connect);
+        let costs = &self.world.costs;
+        let cost = costs.connect(found.walked);
+        // It closes first, or is woken by the upstream's close.
+        let beside = cost + 2 * costs.link + costs.connection + costs.close;
+        let wait = self.take_for_request(beside);
+        self.later(at, wait + cost, Waking::Connect);
         Ok(at)
     }
 
@@ -336,7 +359,7 @@ impl Simulation<'_> {
         let closes = closes || socket.talk.says_close;
         self.drive(at, Drive::Send(bytes));
         if closes {
-            self.later(at, CALL_NS, Waking::Close);
+            self.later(at, self.world.costs.call, Waking::Close);
         }
     }
 

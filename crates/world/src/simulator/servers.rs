@@ -8,12 +8,6 @@ use crate::scenario::{Close, ClosesWhen, How};
 use tcp::State;
 use tcp::machine::{Call, Nanos, Timer};
 
-/// How long a process takes to run after something came for it.
-pub(super) const WAKE_NS: Nanos = 10_000;
-/// The same for a proxy, which reads and writes two connections.
-const PROXY_WAKE_NS: Nanos = 30_000;
-/// How long it takes from one call to the next. Over veth a segment and its acknowledgement pass within send().
-pub(super) const CALL_NS: Nanos = 7_000;
 /// Bytes of the head of a request or an answer.
 pub(super) const HEAD_BYTES: u32 = 100;
 /// Bytes of GOODBYE.
@@ -33,8 +27,13 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         if !socket.talk.woken && !socket.talk.closed {
             socket.talk.woken = true;
-            let proxied = matches!(socket.owner, Owner::Front(_) | Owner::Back(_));
-            self.later(at, if proxied { PROXY_WAKE_NS } else { WAKE_NS }, Waking::Read);
+            let costs = &self.world.costs;
+            let after = match socket.owner {
+                Owner::Front(_) | Owner::Back(_) => costs.proxy_turn,
+                Owner::Server(_) if socket.talk.queued => costs.accept,
+                Owner::Server(_) | Owner::Client(_) => costs.wake,
+            };
+            self.later(at, after, Waking::Read);
         }
     }
 
@@ -75,7 +74,7 @@ impl Simulation<'_> {
                 self.later(at, ms(server.close.after_ms), Waking::Idle);
             }
             if server.close.when == ClosesWhen::Requests && server.close.requests == 0 {
-                self.later(at, ms(server.close.after_ms).max(CALL_NS), Waking::Close);
+                self.later(at, ms(server.close.after_ms).max(self.world.costs.call), Waking::Close);
             }
             if let Some((idle, _, _)) = server.keepalive_s {
                 self.later(at, ms(u64::from(idle) * 1_000), Waking::Keepalive);
@@ -154,7 +153,7 @@ impl Simulation<'_> {
         if last && close.how == How::Goodbye {
             self.later(at, ms(close.after_ms), Waking::Abort);
         } else if last {
-            self.later(at, ms(close.after_ms).max(CALL_NS), Waking::Close);
+            self.later(at, ms(close.after_ms).max(self.world.costs.call), Waking::Close);
         }
     }
 

@@ -78,6 +78,9 @@ pub(super) struct Talk {
     pub(super) heard: Nanos,
     /// When connect() was called.
     pub(super) begun: Nanos,
+    /// When the last request went out, and how long its turn waited for a processor before.
+    pub(super) asked_at: Nanos,
+    pub(super) queued_for: Nanos,
     /// When its owner gives up what it waits for; 0: it waits for nothing.
     pub(super) deadline: Nanos,
     /// Keepalive probes since something came.

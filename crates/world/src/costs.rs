@@ -1,0 +1,116 @@
+//! What things cost on a machine: what the simulator foretells rates and latencies from.
+
+use serde::{Deserialize, Serialize};
+use tcp::machine::Nanos;
+
+/// A process that did nothing for so long finds its caches cold,
+const COLD_AFTER: Nanos = 1_000_000;
+/// and after so long so much colder.
+const COLDER_AFTER: Nanos = 50_000_000;
+const COLDER: Nanos = 5;
+
+/// What forwards a short connection handles so many times a [`hop`](Costs::hop) for it, each way: five segments, which
+/// are captured, too.
+const HOPS_EACH_WAY: Nanos = 8;
+
+/// What a machine takes for what hosts do on it, in nanoseconds.
+///
+/// Two kinds of time are told apart. Some pass for whoever waits: [`connect`](Self::connect) to
+/// [`proxy_turn`](Self::proxy_turn). The others are processor time that is taken from all:
+/// [`connection`](Self::connection) to [`proxied`](Self::proxied), all that client, server and what captures
+/// on the way do, wherever they run. A load that is faster than [`processors`](Self::processors) can bear is slowed
+/// down to what they can.
+///
+/// [`Costs::default`] are medians of a machine with two processors (Linux 6.18, a virtual machine, captures at each
+/// interface, 2026-11).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Costs {
+    /// Processors that all hosts share; none: every process has one of its own.
+    pub processors: Option<u32>,
+    /// connect() by itself: without its segments' time on the way, and ports that are walked.
+    pub connect: Nanos,
+    /// What connect() takes more where its process has slept for more than a millisecond, and its answer again; five
+    /// times that where it is new, or has slept for long.
+    pub cold: Nanos,
+    /// A thousand ports that connect() looks at in vain.
+    pub thousand_ports: Nanos,
+    /// A segment's time over a link.
+    pub link: Nanos,
+    /// What a host adds that forwards it.
+    pub hop: Nanos,
+    /// A process runs so long after something came for it.
+    pub wake: Nanos,
+    /// The same for a server that must accept the connection first, and hand it to a thread.
+    pub accept: Nanos,
+    /// From one call of a process to its next.
+    pub call: Nanos,
+    /// From the end of a client's connection to connect() for the next: close(), socket(), its options.
+    pub turn: Nanos,
+    /// A proxy runs so long after something came for it.
+    pub proxy_turn: Nanos,
+    /// Processor time of a connection, without connect() and without requests.
+    pub connection: Nanos,
+    /// What it takes more where the client closes first, and the server is woken by that.
+    pub close: Nanos,
+    /// Of a thread for each that a client has at once, and one at the server.
+    pub threads: Nanos,
+    /// Of a request and its answer.
+    pub request: Nanos,
+    /// What a proxy takes for a request, besides what client and upstream take.
+    pub proxied: Nanos,
+}
+
+impl Default for Costs {
+    fn default() -> Self {
+        Self {
+            processors: Some(2),
+            connect: 6_000,
+            cold: 13_000,
+            thousand_ports: 52_000,
+            link: 3_000,
+            hop: 4_200,
+            wake: 5_000,
+            accept: 20_000,
+            call: 7_000,
+            turn: 18_000,
+            proxy_turn: 15_000,
+            connection: 48_000,
+            close: 17_000,
+            threads: 55_000,
+            request: 13_500,
+            proxied: 32_000,
+        }
+    }
+}
+
+impl Costs {
+    /// Hosts that have their processors for themselves.
+    pub fn of_separate_machines() -> Self {
+        Self { processors: None, ..Self::default() }
+    }
+
+    /// connect() that looks at so many ports in vain.
+    pub(crate) fn connect(&self, walked: u32) -> Nanos {
+        self.connect + self.walk(walked)
+    }
+
+    /// Ports that are looked at in vain.
+    pub(crate) fn walk(&self, ports: u32) -> Nanos {
+        Nanos::from(ports).saturating_mul(self.thousand_ports) / 1_000
+    }
+
+    /// What connect() takes more behind so long a rest; none: it is the process' first.
+    pub(crate) const fn cold(&self, rested: Option<Nanos>) -> Nanos {
+        match rested {
+            Some(rested) if rested < COLD_AFTER => 0,
+            Some(rested) if rested < COLDER_AFTER => self.cold,
+            _ => self.cold.saturating_mul(COLDER),
+        }
+    }
+
+    /// Processor time of forwarding a connection's segments, over so many hops there and back together.
+    pub(crate) fn forwarding(&self, hops: u64) -> Nanos {
+        hops.saturating_mul(HOPS_EACH_WAY).saturating_mul(self.hop)
+    }
+}

@@ -15,10 +15,10 @@ const HOPS_EACH_WAY: Nanos = 8;
 
 /// What a machine takes for what hosts do on it, in nanoseconds.
 ///
-/// Two kinds of time are told apart. Some pass for whoever waits: [`connect`](Self::connect) to
-/// [`proxy_turn`](Self::proxy_turn). The others are processor time that is taken from all:
-/// [`connection`](Self::connection) to [`proxied`](Self::proxied), all that client, server and what captures
-/// on the way do, wherever they run. A load that is faster than [`processors`](Self::processors) can bear is slowed
+/// Two kinds of time are told apart. Some pass for whoever waits: `connect` to
+/// `proxy_turn`. The others are processor time that is taken from all:
+/// `connection` to `proxied`, all that client, server and what captures
+/// on the way do, wherever they run. A load that is faster than [`processors`](field@Self::processors) can bear is slowed
 /// down to what they can.
 ///
 /// [`Costs::default`] are medians of a machine with two processors (Linux 6.18, a virtual machine, captures at each

@@ -335,7 +335,8 @@ impl Connections {
             Some(live) => live.is_news(side, segment),
             None => !record.is_over() && !record.ends[side].seen.has(Seen::SYN),
         };
-        if !news && twice.seen(packet, record.number, side) {
+        let place = twice.place(packet, record.number, side);
+        if !news && twice.seen(packet, place) {
             record.marks.add(Marks::TWICE);
             return;
         }
@@ -344,11 +345,11 @@ impl Connections {
         if record.live == NONE {
             if record.is_over() && record.marks.has(Marks::QUEUED) {
                 after_the_end(record, side, packet);
-                return twice.remember(packet, record.number, side);
+                return twice.remember(place);
             }
             if lone_syn && !record.marks.has(Marks::GIVEN_UP) {
                 lone(record, side);
-                return twice.remember(packet, record.number, side);
+                return twice.remember(place);
             }
             let Some(live) = lives.add(Live::new(index, record)) else { return };
             record.live = live;
@@ -370,7 +371,6 @@ impl Connections {
             }
             live.segment(record, side, packet);
         }
-        let number = record.number;
         let ends_now = record.is_over() && !record.marks.has(Marks::QUEUED);
         if ends_now {
             record.marks.add(Marks::QUEUED);
@@ -384,7 +384,7 @@ impl Connections {
         if self.lives.used() > self.options.max_live {
             self.give_one_up();
         }
-        self.twice.remember(packet, number, side);
+        self.twice.remember(place);
     }
 
     /// Takes the running state of a connection away, after what it still has to say.

@@ -10,6 +10,7 @@ mod http;
 mod link;
 mod merge;
 mod packet;
+mod prefetch;
 mod reader;
 mod traffic;
 

@@ -6,6 +6,7 @@
 //! for copies.
 
 use crate::Packet;
+use crate::prefetch::prefetch;
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use tcp::Flags;
@@ -25,6 +26,13 @@ const CLOCK: u32 = (1 << CLOCK_BITS) - 1;
 const SETS: usize = 1 << 14;
 const WAYS: usize = 4;
 
+/// Where a packet is remembered, and as what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    set: usize,
+    entry: u64,
+}
+
 /// The packets of the last moments: a fingerprint of 40 bits and the time in ticks in 24, each; in a set the newest
 /// first.
 #[derive(Debug)]
@@ -39,9 +47,18 @@ impl Twice {
         Self { sets: vec![[0; WAYS]; (SETS / shards.max(1) as usize).max(1)], state }
     }
 
-    /// True if this packet of a connection was captured before. Needs to be asked only where it brings nothing new.
-    pub(crate) fn seen(&self, packet: &Packet<'_>, connection: u32, side: usize) -> bool {
-        let Some((set, entry)) = self.entry(packet, connection, side) else { return false };
+    /// The place of a packet of a connection; none if copies of it cannot be told. Best asked for well before it is
+    /// needed: what lies there is seldom in the cache, and comes meanwhile. Measured: 3 % of a large capture.
+    #[inline]
+    pub(crate) fn place(&self, packet: &Packet<'_>, connection: u32, side: usize) -> Option<Place> {
+        let place = self.place_of(packet, connection, side)?;
+        prefetch(self.sets.get(place.set)?);
+        Some(place)
+    }
+
+    /// True if the packet with this place was captured before. Needs to be asked only where it brings nothing new.
+    pub(crate) fn seen(&self, packet: &Packet<'_>, place: Option<Place>) -> bool {
+        let Some(Place { set, entry }) = place else { return false };
         let near = if packet.ip_id == 0 { NEAR_SYN } else { NEAR };
         self.sets[set].iter().any(|known| {
             let apart = ticks(entry).wrapping_sub(ticks(*known)) & CLOCK;
@@ -51,22 +68,22 @@ impl Twice {
         })
     }
 
-    /// Remembers a packet. It is best the last thing that is done with it: this writes to memory that is far away,
-    /// and whatever is written later waits for it.
-    pub(crate) fn remember(&mut self, packet: &Packet<'_>, connection: u32, side: usize) {
-        if let Some((set, entry)) = self.entry(packet, connection, side) {
+    /// Remembers the packet with this place. It is best the last thing that is done with it: this writes to memory that
+    /// is far away, and whatever is written later waits for it.
+    #[inline]
+    pub(crate) fn remember(&mut self, place: Option<Place>) {
+        if let Some(Place { set, entry }) = place {
             let [first, second, third, _] = self.sets[set];
             self.sets[set] = [entry, first, second, third];
         }
     }
 
-    /// Where a packet is remembered, and as what; none if copies of it cannot be told.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "parts of a hash and of a clock"
     )]
-    fn entry(&self, packet: &Packet<'_>, connection: u32, side: usize) -> Option<(usize, u64)> {
+    fn place_of(&self, packet: &Packet<'_>, connection: u32, side: usize) -> Option<Place> {
         let segment = &packet.segment;
         // A copy of a bare ACK changes nothing that is counted.
         let counts = segment.span() > 0 || segment.flags.has(Flags::RST);
@@ -83,7 +100,7 @@ impl Twice {
         let now = (packet.time_ns >> TICK_BITS) as u32 & CLOCK;
         // By the bits that the fingerprint leaves out; as even as the rest of a division by their number, and quicker.
         let set = ((hash & u64::from(CLOCK)) * self.sets.len() as u64) >> CLOCK_BITS;
-        Some((set as usize, hash & !u64::from(CLOCK) | u64::from(now)))
+        Some(Place { set: set as usize, entry: hash & !u64::from(CLOCK) | u64::from(now) })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::file::{self, Break, Compression, FileEnding, Format, Refused, Step};
 use crate::link::{Decoder, Statistics};
 use crate::packet::{Each, Packet, Sink};
+use crate::prefetch::prefetch;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +30,7 @@ pub struct Reader<'a> {
     decoder: Decoder,
     /// Where the next record begins: in the mapped bytes, or in the buffer.
     at: usize,
-    /// Mapped bytes before this are in the cache.
+    /// Mapped bytes before this are in the cache, or on their way.
     fetched: usize,
     number: u64,
     ending: Option<FileEnding>,
@@ -284,8 +285,8 @@ impl Walk<'_> {
         sink: &mut impl Sink,
     ) -> Option<Step> {
         loop {
-            if *self.at >= *self.fetched {
-                *self.fetched = fetch(bytes, *self.at);
+            if self.at.saturating_add(AHEAD) > *self.fetched {
+                *self.fetched = fetch(bytes, *self.at, *self.fetched);
             }
             // Looked at where it lies: a copy of what was just written in parts waits for all writes before it.
             let found = step(bytes, *self.at);
@@ -306,17 +307,23 @@ impl Walk<'_> {
     }
 }
 
-/// Bytes that are brought into the cache at once: a fraction of its second level.
-const FETCH: usize = 32 << 10;
+/// How far ahead bytes are asked for: several packets pass until memory answers. Twice as far was slower, half as far no
+/// faster.
+const AHEAD: usize = 4 << 10;
+/// Bytes that are asked for at once.
+const FETCH: usize = 1 << 10;
 const CACHE_LINE: usize = 64;
 
-/// Brings what comes next into the cache; up to where. Where a record begins says only the one before, so the processor
-/// would wait for memory once or twice a packet, each time anew. A line of cache after the other it need not wait for.
-fn fetch(bytes: &[u8], at: usize) -> usize {
-    let end = bytes.len().min(at.saturating_add(FETCH));
-    let lines = bytes.get(at..end).unwrap_or_default().iter().step_by(CACHE_LINE);
-    std::hint::black_box(lines.fold(0, |sum: u8, byte| sum ^ byte));
-    end.max(at + 1)
+/// Asks for the bytes that come next; up to where. Where a record begins says only the one before, so the processor
+/// would wait for memory once or twice a packet, each time anew; and so it would in one go for all that is read ahead
+/// instead of asked for. Measured: 7 % of a large capture.
+#[inline]
+fn fetch(bytes: &[u8], at: usize, fetched: usize) -> usize {
+    let start = fetched.max(at);
+    let end = start.saturating_add(FETCH);
+    let next = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
+    next.iter().step_by(CACHE_LINE).for_each(prefetch);
+    end
 }
 
 impl<'a> Stream<'a> {

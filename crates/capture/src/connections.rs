@@ -395,8 +395,7 @@ impl Connections {
             return;
         }
         live.finish(record);
-        // What is big is freed at once.
-        *live = Live::new(NONE, record);
+        live.vacate();
         self.lives.release(record.live);
         record.live = NONE;
     }

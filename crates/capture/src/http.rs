@@ -196,6 +196,11 @@ impl Http {
         }
     }
 
+    /// Gives back the memory of what waits.
+    pub(crate) fn give_back(&mut self) {
+        self.streams.iter_mut().for_each(Stream::give_back);
+    }
+
     /// A side has sent its FIN: a body without a length is complete.
     pub(crate) fn end(&mut self, side: usize, messages: &mut Messages) {
         self.streams[side].end();

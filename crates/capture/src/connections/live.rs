@@ -87,6 +87,16 @@ impl Live {
         }
     }
 
+    /// Its place is free: what it has elsewhere in memory is given back. The rest stays as it is, since the next one in
+    /// this place is written anew as a whole.
+    pub(crate) fn vacate(&mut self) {
+        self.record = NONE;
+        for flank in &mut self.flanks {
+            flank.holes = Holes::default();
+        }
+        self.http.give_back();
+    }
+
     /// True if the segment sends or acknowledges what its side never did before: then it is no copy.
     pub(crate) fn is_news(&self, side: Side, segment: &Segment) -> bool {
         let flank = &self.flanks[side];

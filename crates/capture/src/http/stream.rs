@@ -212,6 +212,10 @@ impl Stream {
         }
     }
 
+    pub(super) fn give_back(&mut self) {
+        self.waiting = None;
+    }
+
     pub(super) fn ignore(&mut self) {
         self.next = Next::Ignored;
         self.waiting = None;

@@ -386,31 +386,37 @@ impl Connection {
         let orderly = matches!(shape.ending, Ending::Graceful | Ending::Simultaneous);
         let earlier_unknown =
             record.reset_cause() == Some(ResetCause::TimeWaitChallenge) && !marks.has(Marks::REUSES);
-        let all = [
-            (self.handshake == Handshake::Unseen && self.syns == 0, Note::BeganLate),
-            (!roles_known, Note::RolesGuessed),
-            (silent && !unanswered && self.client != self.server, Note::OneDirection),
-            (marks.has(Marks::TWICE), Note::CapturedTwice),
-            (either(Seen::CUT), Note::Cut),
-            (either(Seen::MISSING), Note::MissingSegments),
-            (marks.has(Marks::TIME_BACK), Note::TimeGoesBack),
-            (marks.has(Marks::BAD_RESET), Note::IgnoredReset),
-            (marks.has(Marks::ACTIVE_RESET), Note::ActiveReset),
-            (marks.has(Marks::WENT_ON), Note::WentOnAfterReset),
-            (marks.has(Marks::FOREIGN_RESET), Note::ForeignReset),
-            (both_closed && orderly && !record.is_closed(), Note::LastFinUnacknowledged),
-            (marks.has(Marks::FIN_MOVED), Note::FinMoved),
-            (marks.has(Marks::DATA_AFTER_FIN), Note::DataAfterFin),
-            (orderly && marks.has(Marks::TIME_WAIT_KILLED), Note::TimeWaitKilled),
-            (earlier_unknown, Note::EarlierNotCaptured),
-            (marks.has(Marks::BOTH_CALLED), Note::SimultaneousOpen),
-            (marks.has(Marks::SEVERAL_CONTEXTS), Note::SeveralNetworks),
-            (record.http.asking_side().is_some() && record.http.is_unsure(), Note::HttpUnsure),
-            (record.http.is_unfinished(), Note::HttpUnfinished),
-            (record.http.asking_side().is_none() && record.http.is_hidden(), Note::HttpHidden),
-            (marks.has(Marks::GIVEN_UP) || marks.has(Marks::GAPS_UNTOLD), Note::GivenUp),
-        ];
-        self.notes.extend(all.into_iter().filter(|(is, _)| *is).map(|(_, note)| note));
+        let handshake = self.handshake;
+        let (syns, to_itself) = (self.syns, self.client == self.server);
+        let notes = &mut self.notes;
+        // One after the other: a list of them all would be written and read again for each connection.
+        let mut note = |is: bool, note| {
+            if is {
+                notes.push(note);
+            }
+        };
+        note(handshake == Handshake::Unseen && syns == 0, Note::BeganLate);
+        note(!roles_known, Note::RolesGuessed);
+        note(silent && !unanswered && !to_itself, Note::OneDirection);
+        note(marks.has(Marks::TWICE), Note::CapturedTwice);
+        note(either(Seen::CUT), Note::Cut);
+        note(either(Seen::MISSING), Note::MissingSegments);
+        note(marks.has(Marks::TIME_BACK), Note::TimeGoesBack);
+        note(marks.has(Marks::BAD_RESET), Note::IgnoredReset);
+        note(marks.has(Marks::ACTIVE_RESET), Note::ActiveReset);
+        note(marks.has(Marks::WENT_ON), Note::WentOnAfterReset);
+        note(marks.has(Marks::FOREIGN_RESET), Note::ForeignReset);
+        note(both_closed && orderly && !record.is_closed(), Note::LastFinUnacknowledged);
+        note(marks.has(Marks::FIN_MOVED), Note::FinMoved);
+        note(marks.has(Marks::DATA_AFTER_FIN), Note::DataAfterFin);
+        note(orderly && marks.has(Marks::TIME_WAIT_KILLED), Note::TimeWaitKilled);
+        note(earlier_unknown, Note::EarlierNotCaptured);
+        note(marks.has(Marks::BOTH_CALLED), Note::SimultaneousOpen);
+        note(marks.has(Marks::SEVERAL_CONTEXTS), Note::SeveralNetworks);
+        note(record.http.asking_side().is_some() && record.http.is_unsure(), Note::HttpUnsure);
+        note(record.http.is_unfinished(), Note::HttpUnfinished);
+        note(record.http.asking_side().is_none() && record.http.is_hidden(), Note::HttpHidden);
+        note(marks.has(Marks::GIVEN_UP) || marks.has(Marks::GAPS_UNTOLD), Note::GivenUp);
     }
 }
 

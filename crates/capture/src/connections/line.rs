@@ -157,7 +157,11 @@ impl Line<'_> {
         padded(&mut text[11..13], second / 3_600);
         padded(&mut text[14..16], second / 60 % 60);
         padded(&mut text[17..19], second % 60);
-        padded(&mut text[20..29], nanoseconds.unsigned_abs());
+        // In three parts, none of which waits for another.
+        let nanoseconds = nanoseconds.unsigned_abs();
+        padded(&mut text[20..23], nanoseconds / 1_000_000);
+        padded(&mut text[23..26], nanoseconds / 1_000 % 1_000);
+        padded(&mut text[26..29], nanoseconds % 1_000);
         self.0.extend_from_slice(&text);
     }
 }

@@ -1,10 +1,14 @@
 //! HAProxy: files of sections and lines.
 //!
-//! [`Tree`] is one file, byte for byte.
+//! [`Tree`] is one file, byte for byte; [`evaluate`] says what several of them mean together: what is in force in each
+//! frontend and backend.
 
+mod evaluate;
 mod tree;
+mod value;
 mod word;
 
+pub use evaluate::evaluate;
 pub use tree::{Line, Section, Tree};
 pub use word::Word;
 

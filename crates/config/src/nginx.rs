@@ -13,6 +13,7 @@ mod value;
 
 pub use evaluate::evaluate;
 pub use sources::Sources;
+pub(crate) use sources::shown;
 pub use tree::{Children, Directive, Ending, MAX_DEPTH, Tree, Word};
 
 #[cfg(test)]

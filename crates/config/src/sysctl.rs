@@ -1,9 +1,11 @@
 //! `sysctl.conf` and `sysctl.d`: files of assignments.
 //!
-//! [`Tree`] is one file, byte for byte.
+//! [`Tree`] is one file, byte for byte; [`evaluate`] says which line of which file wins.
 
+mod evaluate;
 mod tree;
 
+pub use evaluate::{DIRECTORIES, File, SYSCTL_CONF, evaluate};
 pub use tree::{Assignment, Tree, normalized};
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the examples are files")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod haproxy;
 mod nginx;
+mod sysctl;
 
 /// One of the examples.
 fn example(name: &str) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Files of HAProxy come from anyone who writes configuration.
 
-use config::haproxy::Tree;
+use config::haproxy::{Tree, evaluate};
 
 /// Any bytes give a tree that is the bytes; each line is in one section at most, and no word reaches beyond its line.
 pub(crate) fn haproxy_config(bytes: &[u8]) {
@@ -23,5 +23,17 @@ pub(crate) fn haproxy_config(bytes: &[u8]) {
     for problem in tree.problems() {
         assert!(problem.place.line >= 1 && problem.place.column >= 1);
         assert!(!problem.to_string().contains('\n'), "{problem}");
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').count();
+    let proxies = tree
+        .sections()
+        .filter(|section| matches!(section.kind().as_str(), "frontend" | "backend" | "listen"));
+    let proxies = proxies.count();
+    let configuration = evaluate(&[("/h.cfg".to_owned(), tree)], Some("2.6"));
+    let haproxy = configuration.haproxy.as_ref().expect("it is HAProxy");
+    assert_eq!(haproxy.proxies.len(), proxies.min(20_000));
+    for proxy in &haproxy.proxies {
+        assert!((1..=lines).contains(&(proxy.place.line as usize)));
+        assert!(proxy.connection.value().is_some() || proxy.connection.place().is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! Files of `sysctl.d` come from packages and from anyone who tunes.
 
-use config::sysctl::{Tree, normalized};
+use config::sysctl::{File, Tree, evaluate, normalized};
 
 /// Any bytes give a tree that is the bytes; each assignment has a key, and a key that is read again is the same.
 pub(crate) fn sysctl_config(bytes: &[u8]) {
@@ -20,5 +20,18 @@ pub(crate) fn sysctl_config(bytes: &[u8]) {
     for problem in tree.problems() {
         assert!(problem.place.line >= 1 && problem.place.column >= 1);
         assert!(!problem.to_string().contains('\n'), "{problem}");
+    }
+    let assignments = tree.assignments().count();
+    let file = |path: &str| File { path: path.to_owned(), target: None, tree: tree.clone() };
+    let configuration = evaluate(&[file("/etc/sysctl.d/a.conf"), file("/run/sysctl.d/b.conf")]);
+    let sysctl = configuration.sysctl.as_ref().expect("it is sysctl.d");
+    assert!(sysctl.keys.len() <= assignments);
+    for key in &sysctl.keys {
+        assert!(
+            key.winner.as_ref().is_none_or(|winner| winner.place.file == 1),
+            "the last file wins: {key:?}"
+        );
+        let own = sysctl.winner(&key.name);
+        assert!(own == key.winner.as_ref() || key.name.contains(['*', '?', '[']), "{key:?}");
     }
 }

@@ -87,7 +87,7 @@ fn one_matches(pattern: &[char], sign: Option<char>) -> Option<usize> {
     let sign = sign?;
     match pattern {
         ['?', ..] => Some(1),
-        ['[', class @ ..] => {
+        ['[', class @ ..] if class.iter().skip(1).any(|sign| *sign == ']') => {
             let negated = matches!(class.first(), Some('!' | '^'));
             let class = class.get(usize::from(negated)..)?;
             // A bracket that comes first is one of the signs.

@@ -109,8 +109,10 @@ pub struct Listener {
     /// Connections that wait for accept().
     pub queue: u32,
     /// How many may wait (listen()'s backlog, capped by `net.core.somaxconn`). The queue is full when it is
-    /// *longer* than this (include/net/sock.h `sk_acceptq_is_full()`).
-    pub backlog: u32,
+    /// *longer* than this (include/net/sock.h `sk_acceptq_is_full()`). None if it is not known: netstat does not
+    /// show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u32>,
     /// True if the kernel chose the port (`bind()` to port 0, or none), false if the program named it; none if
     /// the kernel was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]

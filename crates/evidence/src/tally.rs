@@ -37,18 +37,18 @@ pub struct SocketSeen {
     pub remote: u128,
     /// Remote port.
     pub remote_port: u16,
-    /// Milliseconds until the timer of a mini-socket ends.
-    pub left_ms: u32,
+    /// Milliseconds until the timer of a mini-socket ends; none if that was not told.
+    pub left_ms: Option<u32>,
     /// Retransmissions without an answer.
     pub retransmits: u8,
     /// Bytes to be read; a FIN counts one. For a listener: connections waiting for accept().
     pub receive_queue: u32,
-    /// Bytes not acknowledged. For a listener: its backlog.
-    pub send_queue: u32,
-    /// User id; 0 for mini-sockets.
-    pub uid: u32,
-    /// Inode; 0 for sockets without a file.
-    pub inode: u32,
+    /// Bytes not acknowledged. For a listener: its backlog; none if that was not told.
+    pub send_queue: Option<u32>,
+    /// User id; 0 for mini-sockets, none if it was not told.
+    pub uid: Option<u32>,
+    /// Inode; 0 for sockets without a file, none if it was not told.
+    pub inode: Option<u32>,
     /// The kernel's name for this socket, which survives its change into a mini-socket.
     pub cookie: u64,
 }
@@ -95,7 +95,7 @@ enum Kind {
 #[derive(Clone, Copy)]
 struct Live {
     inode: u32,
-    uid: u32,
+    uid: Option<u32>,
     group: u32,
     state: State,
 }
@@ -158,10 +158,10 @@ impl Tally {
             queue: socket.receive_queue,
             backlog: socket.send_queue,
             autobound,
-            uid: Some(socket.uid),
+            uid: socket.uid,
             process: None,
         });
-        self.listener_inodes.push(socket.inode);
+        self.listener_inodes.push(socket.inode.unwrap_or(0));
     }
 
     /// Records a port that a bound socket holds which neither listens nor is connected.
@@ -203,7 +203,9 @@ impl Tally {
         if socket.mini {
             let countdown =
                 if socket.state == State::TimeWait { &mut group.time_wait } else { &mut group.fin_wait_2 };
-            countdown.add(socket.left_ms);
+            if let Some(left_ms) = socket.left_ms {
+                countdown.add(left_ms);
+            }
             if !self.options.owners_by_cookie.is_empty()
                 && let Some(process) = self.options.owners_by_cookie.get(&socket.cookie)
             {
@@ -219,20 +221,24 @@ impl Tally {
         if socket.state.is_transient() {
             let waiting = waiting(group, socket.state);
             waiting.sockets = waiting.sockets.saturating_add(1);
-            waiting.orphans += u32::from(socket.inode == 0);
+            waiting.orphans += u32::from(socket.inode == Some(0));
             // The kernel counts the peer's FIN as one byte to be read.
             let fin = u32::from(matches!(socket.state, State::CloseWait | State::Closing | State::LastAck));
             waiting.unread += u32::from(socket.receive_queue > fin);
             waiting.retransmitting += u32::from(socket.retransmits >= 2);
         }
-        if socket.inode == 0 {
-            if let Some(process) = self.options.owners_by_cookie.get(&socket.cookie) {
-                own(group, Some(*process), None, KnownBy::Cookie, socket.state);
+        match socket.inode {
+            Some(0) => {
+                if let Some(process) = self.options.owners_by_cookie.get(&socket.cookie) {
+                    own(group, Some(*process), None, KnownBy::Cookie, socket.state);
+                }
             }
-        } else if self.live.len() < MAX_LIVE {
-            self.live.push(Live { inode: socket.inode, uid: socket.uid, group: place, state: socket.state });
-        } else {
-            self.live_not_kept += 1;
+            Some(inode) if self.live.len() < MAX_LIVE => {
+                self.live.push(Live { inode, uid: socket.uid, group: place, state: socket.state });
+            }
+            Some(_) => self.live_not_kept += 1,
+            // Not an orphan: nobody asked whose it is.
+            None => {}
         }
     }
 
@@ -274,7 +280,8 @@ impl Tally {
             let group = &mut self.groups[live.group as usize];
             match process_of(live.inode) {
                 Some(process) => own(group, Some(process), None, KnownBy::Inode, live.state),
-                None => own(group, None, Some(live.uid), KnownBy::Uid, live.state),
+                None if live.uid.is_some() => own(group, None, live.uid, KnownBy::Uid, live.state),
+                None => {}
             }
         }
         for group in &mut self.groups {

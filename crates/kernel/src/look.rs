@@ -206,8 +206,11 @@ impl Watch {
         // An error here is met again, and told, when the look ends.
         let _ = diag.dump(Query::all(States::LIVE), |socket, _| {
             let known = self.young.contains_key(&socket.cookie) || self.old.contains_key(&socket.cookie);
-            if socket.inode != 0 && !known && self.new.len() < REMEMBERED {
-                self.new.push(NewSocket { cookie: socket.cookie, inode: socket.inode });
+            if let Some(inode @ 1..) = socket.inode
+                && !known
+                && self.new.len() < REMEMBERED
+            {
+                self.new.push(NewSocket { cookie: socket.cookie, inode });
             }
         });
     }

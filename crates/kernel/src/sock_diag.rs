@@ -191,12 +191,12 @@ fn record(body: &[u8]) -> Option<SocketSeen> {
         local_port: u16::from_be_bytes([body[4], body[5]]),
         remote: address(wide, body, 24),
         remote_port: u16::from_be_bytes([body[6], body[7]]),
-        left_ms: read_u32(body, 52),
+        left_ms: Some(read_u32(body, 52)),
         retransmits: body[3],
         receive_queue: read_u32(body, 56),
-        send_queue: read_u32(body, 60),
-        uid: read_u32(body, 64),
-        inode: read_u32(body, 68),
+        send_queue: Some(read_u32(body, 60)),
+        uid: Some(read_u32(body, 64)),
+        inode: Some(read_u32(body, 68)),
         cookie: u64::from(read_u32(body, 44)) | u64::from(read_u32(body, 48)) << 32,
     })
 }
@@ -334,7 +334,7 @@ mod tests {
         let (socket, idle) = sockets[0];
         assert_eq!(
             (socket.state, socket.mini, socket.local_port, socket.remote_port, socket.left_ms, socket.cookie),
-            (State::TimeWait, true, 8080, 50000, 59_999, 7)
+            (State::TimeWait, true, 8080, 50000, Some(59_999), 7)
         );
         assert_eq!(socket.local, std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().to_bits());
         assert_eq!(idle, None);

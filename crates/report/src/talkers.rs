@@ -109,8 +109,8 @@ pub struct ListenerRow {
     pub address: String,
     /// Connections that wait for accept().
     pub queue: u32,
-    /// How many may wait; the queue is full when it is longer than this.
-    pub backlog: u32,
+    /// How many may wait; the queue is full when it is longer than this. Null if it is not known.
+    pub backlog: Option<u32>,
     /// Its process, where that is known.
     pub process: Option<String>,
     /// Its process id.

@@ -65,7 +65,7 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
     let place_of = |owner: Option<Owned>| owner.and_then(|owner| places.get(&owner).copied());
     for (port, queue, backlog, owner) in &seen.listeners {
         let inode = place_of(Some(*owner)).map_or(0, |place| place + 1);
-        let socket = SocketSeen { receive_queue: *queue, send_queue: *backlog, ..socket(*port, inode) };
+        let socket = SocketSeen { receive_queue: *queue, send_queue: Some(*backlog), ..socket(*port, inode) };
         tally.add_listener(&socket, Some(false));
     }
     tally.asked_for_named_ports();
@@ -79,12 +79,12 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
             local_port: one.tuple.0.1,
             remote: mapped(one.tuple.1.0),
             remote_port: one.tuple.1.1,
-            left_ms: one.left_ms,
+            left_ms: Some(one.left_ms),
             retransmits: one.retransmits,
             receive_queue: one.unread,
-            send_queue: 0,
-            uid: 0,
-            inode: if one.held { place } else { 0 },
+            send_queue: Some(0),
+            uid: Some(0),
+            inode: Some(if one.held { place } else { 0 }),
             cookie: u64::from(place),
         };
         tally.add(&socket);
@@ -139,12 +139,12 @@ fn socket(port: u16, inode: u32) -> SocketSeen {
         local_port: port,
         remote: 0,
         remote_port: 0,
-        left_ms: 0,
+        left_ms: None,
         retransmits: 0,
         receive_queue: 0,
-        send_queue: 0,
-        uid: 0,
-        inode,
+        send_queue: Some(0),
+        uid: Some(0),
+        inode: Some(inode),
         cookie: 0,
     }
 }

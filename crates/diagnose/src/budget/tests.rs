@@ -37,12 +37,12 @@ impl Host {
             local_port: local.1,
             remote: bits(remote.0),
             remote_port: remote.1,
-            left_ms,
+            left_ms: Some(left_ms),
             retransmits: 0,
             receive_queue: 0,
-            send_queue: 0,
-            uid: 0,
-            inode: if mini { 0 } else { u32::from(local.1) },
+            send_queue: Some(0),
+            uid: Some(0),
+            inode: Some(if mini { 0 } else { u32::from(local.1) }),
             cookie: u64::from(local.1),
         });
     }

@@ -93,12 +93,12 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
 }
 
 fn is_full(listener: &Listener) -> bool {
-    listener.queue > listener.backlog
+    listener.backlog.is_some_and(|backlog| listener.queue > backlog)
 }
 
 fn full_now(look: &Look<'_>, address: Endpoint, listeners: &[&Listener]) -> Finding {
     let longest = listeners.iter().max_by_key(|listener| listener.queue).copied();
-    let (queue, backlog) = longest.map_or((0, 0), |listener| (listener.queue, listener.backlog));
+    let (queue, backlog) = longest.map_or((0, 0), |listener| (listener.queue, listener.backlog.unwrap_or(0)));
     let who = who(look, longest);
     let fate = if aborts(look) { "are reset" } else { "get no answer" };
     let mut evidence = vec![queues(listeners)];
@@ -234,11 +234,14 @@ fn half_open(look: &Look<'_>) -> Option<Finding> {
 
 /// How full a queue is; above 1 it is full.
 fn fill(listener: &Listener) -> f64 {
-    f64::from(listener.queue) / (f64::from(listener.backlog) + 1.0)
+    listener.backlog.map_or(0.0, |backlog| f64::from(listener.queue) / (f64::from(backlog) + 1.0))
 }
 
 fn queue_of(listener: &Listener) -> String {
-    format!("{} of {}", count(listener.queue), count(listener.backlog))
+    match listener.backlog {
+        Some(backlog) => format!("{} of {}", count(listener.queue), count(backlog)),
+        None => count(listener.queue),
+    }
 }
 
 fn queues(listeners: &[&Listener]) -> Evidence {
@@ -309,7 +312,7 @@ fn remedies(look: &Look<'_>, listeners: &[&Listener], who: &str) -> Vec<Remedy> 
         remedies.push(quiet.carried_out(Applicability::Safe, change, &[OVERFLOWS]));
     }
     let cap = look.namespace.settings.number(SOMAXCONN);
-    let capped = cap.is_some_and(|cap| listeners.iter().any(|listener| u64::from(listener.backlog) == cap));
+    let capped = cap.is_some_and(|cap| listeners.iter().any(|listener| listener.backlog.map(u64::from) == Some(cap)));
     remedies.push(if capped { raise_cap(look, cap.unwrap_or_default()) } else { longer_queue(cap) });
     remedies
 }

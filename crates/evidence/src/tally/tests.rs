@@ -16,12 +16,12 @@ fn socket(state: State, local_port: u16, remote_port: u16) -> SocketSeen {
         local_port,
         remote: ip(2),
         remote_port,
-        left_ms: 59_500,
+        left_ms: Some(59_500),
         retransmits: 0,
         receive_queue: 0,
-        send_queue: 0,
-        uid: 33,
-        inode: if state == State::TimeWait { 0 } else { u32::from(local_port) },
+        send_queue: Some(0),
+        uid: Some(33),
+        inode: Some(if state == State::TimeWait { 0 } else { u32::from(local_port) }),
         cookie: u64::from(local_port),
     }
 }

@@ -41,7 +41,8 @@ impl Sockets {
         self.netlink.send(&request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, tuple))?;
         let mut found = None;
         let progress = sock_diag::parse(self.netlink.receive()?, &mut Dumped::default(), &mut |socket, _| {
-            found = Some(Found { state: socket.state, mini: socket.mini, left_ms: socket.left_ms });
+            found =
+                Some(Found { state: socket.state, mini: socket.mini, left_ms: socket.left_ms.unwrap_or(0) });
         });
         match progress {
             Progress::Refused(ENOENT) => Ok(None),

@@ -79,7 +79,7 @@ fn a_listener_without_traffic_names_its_process_and_backlog() {
         let namespace = look("0");
         let listener = &namespace.sockets.listeners[0];
         let seen = (listener.address.to_string(), listener.backlog, listener.queue, listener.autobound);
-        assert_eq!(seen, ("127.0.0.1:900".to_owned(), 7, 0, Some(false)));
+        assert_eq!(seen, ("127.0.0.1:900".to_owned(), Some(7), 0, Some(false)));
         let process = &namespace.processes[listener.process.expect("an owner") as usize];
         assert_eq!(process.pid, std::process::id());
         assert!(process.open_files.is_some_and(|files| files >= 4), "{process:?}");

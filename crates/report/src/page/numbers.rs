@@ -168,11 +168,9 @@ fn states<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
     if let Some(fullest) = sockets.listeners.first().filter(|listener| listener.queue > 0) {
         let by = fullest.process.as_ref().map_or(String::new(), |process| format!(" ({})", short(process)));
         let netns = in_netns(report, &fullest.netns);
-        let (queue, backlog) = (thousands(fullest.queue), thousands(fullest.backlog));
-        remark(
-            pen,
-            &format!("Fullest accept queue: {queue} of {backlog} at {}{by}{netns}.", fullest.address),
-        )?;
+        let queue = thousands(fullest.queue);
+        let of = fullest.backlog.map_or(String::new(), |backlog| format!(" of {}", thousands(backlog)));
+        remark(pen, &format!("Fullest accept queue: {queue}{of} at {}{by}{netns}.", fullest.address))?;
     }
     Ok(())
 }

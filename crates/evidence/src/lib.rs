@@ -24,6 +24,7 @@ mod coverage;
 mod endpoint;
 mod namespace;
 mod ports;
+pub mod proc;
 mod settings;
 mod sockets;
 mod tally;
@@ -38,7 +39,7 @@ pub use coverage::{Gap, Unseen};
 pub use endpoint::{Endpoint, NotAnEndpoint};
 pub use namespace::{Namespace, Process};
 pub use ports::{Halves, PortRange, PortSet, PortUse};
-pub use settings::Settings;
+pub use settings::{SETTINGS, Settings};
 pub use sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
 pub use tally::{MAX_GROUPS, MAX_LIVE, SocketSeen, Tally, TallyOptions};
 pub use traffic::{

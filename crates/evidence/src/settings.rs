@@ -7,6 +7,60 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tcp::profile::linux;
 
+/// The settings that a case holds: a prefix, and the names that follow it.
+pub const SETTINGS: [(&str, &[&str]); 3] =
+    [("net.ipv4.", IPV4), ("net.core.", &["somaxconn"]), ("net.netfilter.", NETFILTER)];
+
+const IPV4: &[&str] = &[
+    "ip_local_port_range",
+    "ip_local_reserved_ports",
+    "ip_local_port_step_width",
+    "ip_autobind_reuse",
+    "ip_unprivileged_port_start",
+    "tcp_tw_reuse",
+    "tcp_tw_reuse_delay",
+    "tcp_tw_recycle",
+    "tcp_tw_timeout",
+    "tcp_max_tw_buckets",
+    "tcp_fin_timeout",
+    "tcp_timestamps",
+    "tcp_rfc1337",
+    "tcp_orphan_retries",
+    "tcp_max_orphans",
+    "tcp_syncookies",
+    "tcp_max_syn_backlog",
+    "tcp_abort_on_overflow",
+    "tcp_invalid_ratelimit",
+    "tcp_challenge_ack_limit",
+    "tcp_keepalive_time",
+    "tcp_keepalive_intvl",
+    "tcp_keepalive_probes",
+    "tcp_syn_retries",
+    "tcp_synack_retries",
+    "tcp_retries2",
+    "tcp_ehash_entries",
+    "tcp_child_ehash_entries",
+    "tcp_mem",
+];
+
+const NETFILTER: &[&str] = &[
+    "nf_conntrack_max",
+    "nf_conntrack_count",
+    "nf_conntrack_buckets",
+    "nf_conntrack_tcp_be_liberal",
+    "nf_conntrack_tcp_loose",
+    "nf_conntrack_tcp_timeout_close",
+    "nf_conntrack_tcp_timeout_close_wait",
+    "nf_conntrack_tcp_timeout_established",
+    "nf_conntrack_tcp_timeout_fin_wait",
+    "nf_conntrack_tcp_timeout_last_ack",
+    "nf_conntrack_tcp_timeout_max_retrans",
+    "nf_conntrack_tcp_timeout_syn_recv",
+    "nf_conntrack_tcp_timeout_syn_sent",
+    "nf_conntrack_tcp_timeout_time_wait",
+    "nf_conntrack_tcp_timeout_unacknowledged",
+];
+
 /// Settings of one network namespace by their full name: `net.ipv4.tcp_tw_reuse` -> `2`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

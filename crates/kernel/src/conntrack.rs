@@ -2,7 +2,7 @@
 
 use crate::netlink::{self, DUMP, Message, Netlink, attributes, messages};
 use crate::root::{self, Root, why};
-use evidence::{Conntrack, Gap, Settings, Unseen};
+use evidence::{Conntrack, Gap, Settings, Unseen, proc};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ pub fn read(root: &Root, settings: &Settings, gaps: &mut Vec<Gap>) -> Option<Con
 pub fn stats(root: &Root) -> BTreeMap<String, u64> {
     let file = root.thread_net().and_then(|net| root::read(&net.join("stat/nf_conntrack"), MAX_FILE));
     match file {
-        Ok(text) => parse_stats(&text),
+        Ok(text) => proc::conntrack_stats(&text),
         // A kernel without CONFIG_NF_CONNTRACK_PROCFS. Asking for conntrack would load it, so first see
         // whether it is there.
         Err(_) if root.proc.join("sys/net/netfilter/nf_conntrack_count").exists() => {
@@ -117,29 +117,6 @@ pub fn stats(root: &Root) -> BTreeMap<String, u64> {
         }
         Err(_) => BTreeMap::new(),
     }
-}
-
-/// The sums in the text of /proc/net/stat/nf_conntrack: a line of names, then for each CPU a line of hexadecimal
-/// numbers (net/netfilter/nf_conntrack_standalone.c `ct_cpu_seq_show()`). The first column is the number of
-/// entries of the whole table in every line, not a statistic.
-pub fn parse_stats(text: &[u8]) -> BTreeMap<String, u64> {
-    let text = String::from_utf8_lossy(text);
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
-    let mut sums = BTreeMap::new();
-    if names.first() != Some(&"entries") {
-        return sums;
-    }
-    for line in lines {
-        for (name, value) in names.iter().zip(line.split_ascii_whitespace()).skip(1) {
-            // Each is 32 bits, but the kernel may widen them.
-            if let Ok(value) = u64::from_str_radix(value, 16) {
-                let sum = sums.entry((*name).to_owned()).or_insert(0_u64);
-                *sum = sum.saturating_add(value);
-            }
-        }
-    }
-    sums
 }
 
 /// Sends a request for a dump and gives each datagram to `take`, until that has seen the end. True if the dump

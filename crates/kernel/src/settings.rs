@@ -9,73 +9,17 @@ use std::io;
 /// The longest value that is read. The longest real one is `ip_local_reserved_ports` with every other port.
 const MAX_VALUE: usize = 256 << 10;
 
-/// Directory below /proc/sys, prefix of the names, names, and whether every kernel has the directory.
-const SETTINGS: [(&str, &str, &[&str], bool); 3] = [
-    ("sys/net/ipv4", "net.ipv4.", IPV4, true),
-    ("sys/net/core", "net.core.", &["somaxconn"], true),
-    // Absent where conntrack is not loaded.
-    ("sys/net/netfilter", "net.netfilter.", NETFILTER, false),
-];
-
-const IPV4: &[&str] = &[
-    "ip_local_port_range",
-    "ip_local_reserved_ports",
-    "ip_local_port_step_width",
-    "ip_autobind_reuse",
-    "ip_unprivileged_port_start",
-    "tcp_tw_reuse",
-    "tcp_tw_reuse_delay",
-    "tcp_tw_recycle",
-    "tcp_tw_timeout",
-    "tcp_max_tw_buckets",
-    "tcp_fin_timeout",
-    "tcp_timestamps",
-    "tcp_rfc1337",
-    "tcp_orphan_retries",
-    "tcp_max_orphans",
-    "tcp_syncookies",
-    "tcp_max_syn_backlog",
-    "tcp_abort_on_overflow",
-    "tcp_invalid_ratelimit",
-    "tcp_challenge_ack_limit",
-    "tcp_keepalive_time",
-    "tcp_keepalive_intvl",
-    "tcp_keepalive_probes",
-    "tcp_syn_retries",
-    "tcp_synack_retries",
-    "tcp_retries2",
-    "tcp_ehash_entries",
-    "tcp_child_ehash_entries",
-    "tcp_mem",
-];
-
-const NETFILTER: &[&str] = &[
-    "nf_conntrack_max",
-    "nf_conntrack_count",
-    "nf_conntrack_buckets",
-    "nf_conntrack_tcp_be_liberal",
-    "nf_conntrack_tcp_loose",
-    "nf_conntrack_tcp_timeout_close",
-    "nf_conntrack_tcp_timeout_close_wait",
-    "nf_conntrack_tcp_timeout_established",
-    "nf_conntrack_tcp_timeout_fin_wait",
-    "nf_conntrack_tcp_timeout_last_ack",
-    "nf_conntrack_tcp_timeout_max_retrans",
-    "nf_conntrack_tcp_timeout_syn_recv",
-    "nf_conntrack_tcp_timeout_syn_sent",
-    "nf_conntrack_tcp_timeout_time_wait",
-    "nf_conntrack_tcp_timeout_unacknowledged",
-];
-
 /// Reads the settings of the calling thread's network namespace. What exists and cannot be read is a gap.
 pub fn read(root: &Root, gaps: &mut Vec<Gap>) -> Settings {
     let mut settings = Settings::default();
     // Names by what kept them from being read.
     let mut unread: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (path, prefix, names, expected) in SETTINGS {
-        let directory = match open_directory(CWD, root.proc.join(path)) {
+    for (prefix, names) in evidence::SETTINGS {
+        let path = root.proc.join("sys").join(prefix.replace('.', "/"));
+        let directory = match open_directory(CWD, path) {
             Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !expected => continue,
+            // conntrack need not be loaded.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && prefix == "net.netfilter." => continue,
             Err(error) => {
                 unread.entry(why(&error)).or_default().push(format!("{prefix}*"));
                 continue;

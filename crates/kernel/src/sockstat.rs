@@ -1,6 +1,7 @@
 //! How many sockets there are, as /proc/net/sockstat and sockstat6 count them.
 
 use crate::root::{self, Root};
+use evidence::proc;
 use std::collections::BTreeMap;
 
 /// The largest file that is read; the kernel writes a few hundred bytes.
@@ -14,24 +15,7 @@ pub fn read(root: &Root) -> BTreeMap<String, u64> {
         for name in ["sockstat", "sockstat6"] {
             // sockstat6 is absent where IPv6 is off.
             if let Ok(bytes) = root::read(&net.join(name), MAX_FILE) {
-                counts.append(&mut parse(&bytes));
-            }
-        }
-    }
-    counts
-}
-
-/// The counts in the text of either file: `TCP: inuse 1 orphan 0`. Only TCP and the sum of all sockets.
-pub fn parse(text: &[u8]) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for line in String::from_utf8_lossy(text).lines() {
-        let Some((table @ ("sockets" | "TCP" | "TCP6"), rest)) = line.split_once(':') else { continue };
-        let mut words = rest.split_ascii_whitespace();
-        while let (Some(name), Some(value)) = (words.next(), words.next()) {
-            if let Ok(value) = value.parse()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            {
-                counts.insert(format!("{table}.{name}"), value);
+                counts.append(&mut proc::sockstat(&bytes));
             }
         }
     }
@@ -41,7 +25,6 @@ pub fn parse(text: &[u8]) -> BTreeMap<String, u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::path::Path;
 
     #[test]
@@ -55,17 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_short_loses_only_its_last_field() {
-        let expected = BTreeMap::from([("TCP.inuse".into(), 7)]);
-        assert_eq!(parse(b"TCP: inuse 7 orphan -1 tw"), expected);
-        assert_eq!(parse(b"TCP inuse 7\nTCPX: inuse 7\n\xff: a 1\nTCP: inuse 7"), expected);
+    fn a_host_without_the_files_has_no_counts() {
         assert!(read(&Root::below(Path::new("/nowhere"))).is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            parse(&bytes);
-        }
     }
 }

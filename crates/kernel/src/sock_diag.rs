@@ -178,7 +178,7 @@ pub fn parse(
 #[inline]
 fn record(body: &[u8]) -> Option<SocketSeen> {
     let body: &[u8; RECORD] = body.first_chunk()?;
-    let state = state(body[1])?;
+    let state = State::from_linux(body[1])?;
     let wide = match body[0] {
         AF_INET => false,
         AF_INET6 => true,
@@ -212,25 +212,6 @@ fn address(wide: bool, body: &[u8; RECORD], at: usize) -> u128 {
         0xffff_0000_0000
             | u128::from(u32::from_be_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]))
     }
-}
-
-/// A state by its number in include/net/tcp_states.h.
-#[inline]
-const fn state(number: u8) -> Option<State> {
-    Some(match number {
-        1 => State::Established,
-        2 => State::SynSent,
-        3 | 12 => State::SynReceived,
-        4 => State::FinWait1,
-        5 => State::FinWait2,
-        6 => State::TimeWait,
-        7 | 13 => State::Closed,
-        8 => State::CloseWait,
-        9 => State::LastAck,
-        10 => State::Listen,
-        11 => State::Closing,
-        _ => return None,
-    })
 }
 
 #[inline]

@@ -74,6 +74,27 @@ impl State {
         )
     }
 
+    /// The state of Linux's number, as sock_diag and /proc/net/tcp tell it (include/net/tcp_states.h). A request that
+    /// was not completed (`TCP_NEW_SYN_RECV`) is SYN-RECEIVED; a socket that is only bound (`TCP_BOUND_INACTIVE`) is
+    /// CLOSED.
+    #[inline]
+    pub const fn from_linux(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 | 12 => Self::SynReceived,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            7 | 13 => Self::Closed,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            _ => return None,
+        })
+    }
+
     /// Position in [`State::ALL`].
     pub const fn index(self) -> usize {
         self as usize

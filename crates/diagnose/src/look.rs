@@ -52,7 +52,10 @@ impl<'a> Look<'a> {
         let counters = &self.namespace.counters;
         if counters.watched() {
             None
-        } else if counters.interval_ms == 0 && !counters.end.is_empty() {
+        } else if counters.interval_ms == 0
+            && !counters.end.is_empty()
+            && self.gap(Unseen::Counters).is_none()
+        {
             Some(Verdict::Unknown {
                 because: "counters were read once; rises need a look with a length".to_owned(),
                 how_to_see: "lastack doctor --for 10s".to_owned(),

@@ -26,6 +26,8 @@ pub enum Unseen {
     Namespace,
     /// Packets of a capture: it began late, was cut short, or lost some.
     Packets,
+    /// Lines of a pasted text.
+    Text,
     /// Something a newer version of lastack knows about.
     #[serde(other)]
     Other,

@@ -52,6 +52,11 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["netns", "all_netns", "length", "save"])]
     pub(crate) case: Option<PathBuf>,
+    /// Read what others pasted instead of looking: files with the output of ss, netstat, nstat, sysctl, conntrack or
+    /// of files below /proc/net, of one host, told apart by themselves; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, num_args = 1..,
+          conflicts_with_all = ["netns", "all_netns", "length", "case"])]
+    pub(crate) from: Vec<PathBuf>,
     /// Read this capture besides, and join what it shows; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) capture: Vec<PathBuf>,

@@ -2,7 +2,7 @@
 
 use crate::arguments::Doctor;
 use crate::case_file::{self, Place};
-use crate::{Outcome, progress, read, screen};
+use crate::{Outcome, pasted_files, progress, read, screen};
 use evidence::Case;
 use report::Report;
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ pub(crate) fn run(options: &Doctor) -> Outcome {
     let captured = (!options.capture.is_empty()).then(|| read::traffic(&options.capture)).transpose()?;
     let mut case = match &options.case {
         Some(file) => case_file::open(file)?,
+        None if !options.from.is_empty() => pasted_files::read(&options.from)?,
         None => progress::shown_during(options.length, || look(options))?,
     };
     if let Some(captured) = captured {

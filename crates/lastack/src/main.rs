@@ -13,6 +13,7 @@ mod lab;
 mod look_length;
 mod man;
 mod mapped;
+mod pasted_files;
 mod progress;
 mod read;
 mod read_follow;

@@ -92,6 +92,10 @@ fn a_mistake_is_one_line_on_stderr() {
         (&["doctor", "--case", "/etc"], "/etc: is a directory"),
         (&["doctor", "--case", "/dev/zero"], "/dev/zero: not a lastack case"),
         (&["doctor", "--case", "/dev/null"], "/dev/null: not a lastack case"),
+        (&["doctor", "--from", "/nonexistent/ss.txt"], "/nonexistent/ss.txt: no such file"),
+        (&["doctor", "--from", "/dev/null"], "/dev/null: it is empty"),
+        (&["doctor", "--from", "/etc/passwd"], "/etc/passwd: line 1: "),
+        (&["doctor", "--from", "x.txt", "--for", "1s"], "--for"),
         (&["doctor", "--save", "/etc"], "/etc: is a directory"),
         (&["doctor", "--save", "/nonexistent/x.case"], "/nonexistent/x.case: there is no directory"),
         (&["doctor", "--save", "/dev/null"], "/dev/null"),
@@ -113,6 +117,45 @@ fn a_mistake_is_one_line_on_stderr() {
     ] {
         assert_refused(&run(arguments), thing);
     }
+}
+
+#[test]
+fn pasted_text_is_told_apart_and_may_come_from_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("sysctl.txt");
+    std::fs::write(&settings, "net.ipv4.ip_local_port_range = 40000 40999\nkernel.hostname = web1\n")
+        .unwrap();
+    let mut child = lastack(["doctor", "--json", "--from", "-"])
+        .arg(&settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut table = "web1:~ # ss -tanpoe\n".to_owned();
+    for port in 40_000..40_990 {
+        table += &format!("TIME-WAIT 0 0 10.0.0.1:{port} 10.0.0.2:80 timer:(timewait,30sec,0) ino:0 sk:1\n");
+    }
+    child.stdin.take().unwrap().write_all(table.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["host"]["name"], "web1");
+    let budget = &report["budgets"][0];
+    assert_eq!((&budget["destination"], &budget["time_wait"]), (&"10.0.0.2:80".into(), &990.into()));
+    assert_eq!(
+        (&budget["ports"], &report["findings"][0]["rule"]),
+        (&1000.into(), &"ephemeral-ports-exhausted".into())
+    );
+
+    let other = folder.path().join("other.txt");
+    std::fs::write(&other, "$ hostname\nweb2\n$ ss -tan\nESTAB 0 0 10.0.0.1:1 10.0.0.2:2\n").unwrap();
+    let said = assert_refused(
+        &run(["doctor", "--from"].map(OsStr::new).into_iter().chain([settings.as_ref(), other.as_ref()])),
+        "other.txt: line 2",
+    );
+    assert!(said.contains("host web2") && said.contains("host web1"), "{said}");
+    let case = run([OsStr::new("doctor"), "--from".as_ref(), leaking().as_ref()]);
+    assert!(assert_refused(&case, "fires-").contains("line 1"));
 }
 
 #[test]

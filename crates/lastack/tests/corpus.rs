@@ -7,6 +7,8 @@ use std::path::Path;
 mod case;
 #[path = "../../../fuzz/checks/netlink.rs"]
 mod netlink;
+#[path = "../../../fuzz/checks/pasted.rs"]
+mod pasted;
 #[path = "../../../fuzz/checks/proc.rs"]
 mod proc;
 
@@ -35,6 +37,11 @@ fn the_corpus_of_cases_is_read_and_diagnosed() -> std::io::Result<()> {
 #[test]
 fn the_corpus_of_netlink_datagrams_is_read_and_counted() -> std::io::Result<()> {
     replay("netlink", netlink::netlink)
+}
+
+#[test]
+fn the_corpus_of_pasted_texts_is_read_and_diagnosed() -> std::io::Result<()> {
+    replay("pasted", pasted::pasted)
 }
 
 #[test]

@@ -4,9 +4,10 @@ use super::step::Outcome;
 use crate::debian::{self, found};
 
 /// A program, the Debian package it is in, and what the tests do with it.
-const PROGRAMS: [(&str, &str, &str); 10] = [
+const PROGRAMS: [(&str, &str, &str); 11] = [
     ("ss", "iproute2", "counts are compared with its counts"),
     ("ip", "iproute2", "sets up network namespaces"),
+    ("netstat", "net-tools", "its tables are read as people paste them"),
     ("nft", "nftables", "turns connection tracking on, and drops segments"),
     ("unshare", "util-linux", "makes network namespaces"),
     ("nsenter", "util-linux", "enters network namespaces"),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The crates without I/O: a folder of crates/ each.
-const PURE: [&str; 7] = ["tcp", "evidence", "capture", "config", "diagnose", "report", "world"];
+const PURE: [&str; 8] = ["tcp", "evidence", "pasted", "capture", "config", "diagnose", "report", "world"];
 
 /// Crates that do I/O or reach the system; no pure crate may depend on one.
 const IMPURE: [&str; 12] = [

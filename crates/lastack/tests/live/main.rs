@@ -6,5 +6,6 @@ mod harness;
 mod lab;
 mod namespaces;
 mod owners;
+mod pasted;
 mod rules;
 mod states;

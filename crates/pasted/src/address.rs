@@ -1,0 +1,98 @@
+//! Addresses with ports, as each tool writes them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// 128 bits, IPv4 mapped into IPv6; 0 is every address.
+    pub(crate) address: u128,
+    /// 0 is none.
+    pub(crate) port: u16,
+    /// True if it is written as an IPv6 address.
+    pub(crate) wide: bool,
+}
+
+/// Why a word is no end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoEnd {
+    /// It has a name where a number would be: the tool ran without `-n`.
+    Named,
+    /// It makes no sense.
+    Odd,
+}
+
+/// Reads `10.0.0.1:80`, `[::1]:80`, `::1:80`, `*:80`, `[fe80::1%eth0]:80`, `[fe80::1]%eth0:80`, `10.0.0.1%eth0:80`.
+pub(crate) fn end(word: &str) -> Result<End, NoEnd> {
+    let (address, port) = word.rsplit_once(':').ok_or(NoEnd::Odd)?;
+    let port = match port {
+        "*" => 0,
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_| NoEnd::Odd)?
+        }
+        name if is_name(name) => return Err(NoEnd::Named),
+        _ => return Err(NoEnd::Odd),
+    };
+    // The interface stands inside the brackets or behind them.
+    let address = address.split('%').next().unwrap_or_default();
+    let bare = address.strip_prefix('[').unwrap_or(address);
+    let bare = bare.strip_suffix(']').unwrap_or(bare);
+    if bare.is_empty() || bare == "*" {
+        return Ok(End { address: 0, port, wide: true });
+    }
+    if let Ok(address) = bare.parse::<Ipv4Addr>() {
+        let bits = if address.is_unspecified() { 0 } else { address.to_ipv6_mapped().to_bits() };
+        return Ok(End { address: bits, port, wide: false });
+    }
+    if let Ok(address) = bare.parse::<Ipv6Addr>() {
+        let any = IpAddr::V6(address).to_canonical().is_unspecified();
+        return Ok(End { address: if any { 0 } else { address.to_bits() }, port, wide: true });
+    }
+    Err(if is_name(bare) { NoEnd::Named } else { NoEnd::Odd })
+}
+
+/// A host's or a service's name: it has a letter, and nothing that neither may have.
+fn is_name(word: &str) -> bool {
+    word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(word: &str) -> String {
+        match end(word) {
+            Ok(end) => {
+                let address = IpAddr::V6(Ipv6Addr::from_bits(end.address)).to_canonical();
+                format!("{address} {}{}", end.port, if end.wide { " wide" } else { "" })
+            }
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn every_tools_way_of_writing_is_read() {
+        for (word, read) in [
+            ("10.0.0.1:80", "10.0.0.1 80"),
+            ("0.0.0.0:*", ":: 0"),
+            ("*:80", ":: 80 wide"),
+            ("[::]:80", ":: 80 wide"),
+            (":::80", ":: 80 wide"),
+            ("::1:80", "::1 80 wide"),
+            ("[::ffff:10.0.0.1]:80", "10.0.0.1 80 wide"),
+            ("::ffff:10.0.0.1:80", "10.0.0.1 80 wide"),
+            ("[fe80::1]%eth0:22", "fe80::1 22 wide"),
+            ("[fe80::1%12]:22", "fe80::1 22 wide"),
+            ("127.0.0.53%lo:53", "127.0.0.53 53"),
+            ("localhost:80", "Named"),
+            ("10.0.0.1:http", "Named"),
+            ("10.0.0.1:65536", "Odd"),
+            ("10.0.0.1", "Odd"),
+            ("users:((", "Odd"),
+            ("", "Odd"),
+        ] {
+            assert_eq!(shown(word), read, "{word}");
+        }
+    }
+}

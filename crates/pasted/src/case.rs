@@ -1,0 +1,221 @@
+//! All outputs of all texts, put into one case.
+
+use crate::conntrack;
+use crate::counters::{self, Moments};
+use crate::gaps::{self, Gaps};
+use crate::host::HostFound;
+use crate::sections::{self, Cut, Kind, MOST, Section, Strays};
+use crate::settings;
+use crate::sockets::{self, Table};
+use crate::summary;
+use crate::text::{Text, characters, lines, quoted};
+use evidence::{Case, Conntrack, Namespace, Settings, Unseen, proc};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// So many namespaces one paste may tell of.
+const MOST_NAMESPACES: usize = 256;
+
+/// Why a text gives no case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PastedError {
+    /// Nothing in it is an output that is known.
+    #[error(
+        "{name}: line {line}: \"{shown}\" is no output of ss, netstat, nstat, sysctl, conntrack or /proc/net; \
+         paste what `ss -tanpoe` prints"
+    )]
+    NothingKnown {
+        /// The text.
+        name: String,
+        /// Its first line that says anything.
+        line: u32,
+        /// That line's beginning.
+        shown: String,
+    },
+    /// There is nothing in it.
+    #[error("{name}: it is empty; paste what `ss -tanpoe` prints")]
+    Empty {
+        /// The text.
+        name: String,
+    },
+    /// It holds more outputs than anybody pastes.
+    #[error("{name}: line {line}: more than {MOST} outputs in one text; give a part of it")]
+    TooMany {
+        /// The text.
+        name: String,
+        /// Where there was one too many.
+        line: u32,
+    },
+    /// It tells of more namespaces than anybody pastes.
+    #[error("{name}: line {line}: more than {MOST_NAMESPACES} network namespaces; give a part of it")]
+    TooManyNamespaces {
+        /// The text.
+        name: String,
+        /// Where there was one too many.
+        line: u32,
+    },
+    /// Two outputs are of two hosts.
+    #[error(
+        "{name}: line {line}: this is of host {host}, but {other} is of host {other_host}: a case is of one host"
+    )]
+    OtherHost {
+        /// The text.
+        name: String,
+        /// The line.
+        line: u32,
+        /// The host there.
+        host: String,
+        /// Where the other host is named.
+        other: String,
+        /// That host.
+        other_host: String,
+    },
+}
+
+/// Reads texts of one host into a case. `seed` should be random: peers choose the addresses that are hashed.
+pub fn read(texts: &[Text<'_>], seed: u64) -> Result<Case, PastedError> {
+    let whole: Vec<Cow<'_, str>> = texts.iter().map(|text| characters(text.bytes)).collect();
+    let mut case = Case::default();
+    let mut all = Vec::new();
+    for (index, (text, whole)) in texts.iter().zip(&whole).enumerate() {
+        let Cut { sections, strays, too_many } = sections::cut(whole, index, text.name);
+        if let Some(line) = too_many {
+            return Err(PastedError::TooMany { name: text.name.to_owned(), line });
+        }
+        if sections.is_empty() {
+            return Err(nothing_known(text.name, whole));
+        }
+        gaps::outside(strays, text.name, &mut case.gaps);
+        all.extend(sections);
+    }
+    let mut host = HostFound::default();
+    let mut places: BTreeMap<Option<&str>, Vec<&Section<'_>>> = BTreeMap::new();
+    for section in &all {
+        host.take(section, text_of(&whole, section))?;
+        if !section.kind.is_of_host() {
+            places.entry(section.netns()).or_default().push(section);
+        }
+        if places.len() > MOST_NAMESPACES {
+            let (name, line) = (section.name.to_owned(), section.first_line);
+            return Err(PastedError::TooManyNamespaces { name, line });
+        }
+    }
+    let several = places.len() > 1;
+    for (netns, sections) in &places {
+        let name = netns.unwrap_or("host").to_owned();
+        let mut gaps = Gaps { netns: several.then(|| name.clone()), all: &mut case.gaps };
+        let namespace = namespace(name, sections, &whole, seed, &mut gaps);
+        case.namespaces.push(namespace);
+    }
+    case.host = host.finish();
+    Ok(case)
+}
+
+fn text_of<'w>(whole: &'w [Cow<'_, str>], section: &Section<'_>) -> &'w str {
+    whole.get(section.text).map_or("", |whole| whole)
+}
+
+fn nothing_known(name: &str, text: &str) -> PastedError {
+    let name = name.to_owned();
+    match lines(text, 0, 1).find(|line| !line.says.trim().is_empty()) {
+        Some(line) => PastedError::NothingKnown { name, line: line.number, shown: quoted(line.says) },
+        None => PastedError::Empty { name },
+    }
+}
+
+/// What the outputs of one namespace say.
+fn namespace(
+    name: String,
+    sections: &[&Section<'_>],
+    whole: &[Cow<'_, str>],
+    seed: u64,
+    gaps: &mut Gaps<'_>,
+) -> Namespace {
+    let mut namespace = Namespace { name, ..Namespace::default() };
+    let mut moments = Moments::default();
+    let mut tracked = Tracked::default();
+    for section in sections {
+        let text = text_of(whole, section);
+        let all = || section.lines(text);
+        let bytes = || text.get(section.start..section.end).unwrap_or_default().as_bytes();
+        let mut strays = Strays::default();
+        let mut unseen = Unseen::Text;
+        match section.kind {
+            Kind::Sysctl => {
+                settings::read(all(), &mut namespace.settings, &mut strays);
+                unseen = Unseen::Settings;
+            }
+            Kind::Statistics | Kind::Nstat | Kind::Counters => {
+                if let Some(snapshot) = counters::read(text, section, &mut strays) {
+                    moments.add(snapshot);
+                }
+                unseen = Unseen::Counters;
+            }
+            Kind::Sockstat => namespace.sockstat.append(&mut proc::sockstat(bytes())),
+            Kind::SsSummary => {
+                for (name, sum) in summary::read(all()) {
+                    namespace.sockstat.entry(name).or_insert(sum);
+                }
+            }
+            Kind::Conntrack => {
+                let mut table = Conntrack::default();
+                conntrack::table(all(), &mut table, &mut strays);
+                tracked.table = Some(table);
+                unseen = Unseen::Conntrack;
+            }
+            Kind::ConntrackStats => {
+                tracked.stats = Some(conntrack::statistics(all(), &mut strays));
+                unseen = Unseen::Conntrack;
+            }
+            Kind::ProcConntrackStats => tracked.stats = Some(proc::conntrack_stats(bytes())),
+            _ => {}
+        }
+        gaps.strays(unseen, section, strays);
+    }
+    gaps.settings(&namespace.settings);
+    let (counters, because) = moments.finish();
+    namespace.counters = counters;
+    if let Some(because) = because {
+        let how_to_see = "nstat -az; sleep 10; nstat -az, typed and pasted as one line";
+        gaps.add(Unseen::Counters, because, how_to_see);
+    }
+    namespace.conntrack = tracked.finish(&namespace.settings, gaps);
+    let tables: Vec<Table<'_>> = sections
+        .iter()
+        .filter(|section| section.kind.is_table())
+        .map(|section| Table::new(text_of(whole, section), section))
+        .collect();
+    let found = sockets::merge(&tables, &namespace.settings, seed);
+    gaps.sockets(&tables, &found);
+    (namespace.sockets, namespace.processes) = (found.sockets, found.processes);
+    namespace
+}
+
+/// What was pasted of conntrack. Its statistics since the boot say nothing, so that the last ones are kept and no rise.
+#[derive(Default)]
+struct Tracked {
+    table: Option<Conntrack>,
+    stats: Option<BTreeMap<String, u64>>,
+}
+
+impl Tracked {
+    fn finish(self, settings: &Settings, gaps: &mut Gaps<'_>) -> Option<Conntrack> {
+        let count = settings.number("net.netfilter.nf_conntrack_count");
+        if self.table.is_none() && self.stats.is_none() && count.is_none() {
+            let because = "the text holds nothing of conntrack";
+            gaps.add(Unseen::Conntrack, because, "conntrack -L; conntrack -S; sysctl net.netfilter");
+            return None;
+        }
+        let has_table = self.table.is_some();
+        let mut conntrack = self.table.unwrap_or_default();
+        conntrack.max = settings.number("net.netfilter.nf_conntrack_max").unwrap_or(0);
+        conntrack.entries = conntrack.entries.max(count.unwrap_or(0));
+        // Of no entries, none has a state.
+        if !has_table && count != Some(0) {
+            conntrack.partial = true;
+            gaps.add(Unseen::Conntrack, "conntrack's entries by state", "conntrack -L");
+        }
+        conntrack.stats_end = self.stats.unwrap_or_default();
+        Some(conntrack)
+    }
+}

@@ -1,0 +1,121 @@
+//! conntrack's table and statistics, as `conntrack -L`, `conntrack -S` and the files below /proc/net show them.
+
+use crate::sections::Strays;
+use crate::text::Line;
+use evidence::Conntrack;
+
+/// conntrack's states of a TCP connection (net/netfilter/nf_conntrack_proto_tcp.c `tcp_conntrack_names`).
+const STATES: [&str; 11] = [
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+    "LISTEN",
+];
+
+/// Counts the entries of a table.
+pub(crate) fn table<'a>(
+    lines: impl Iterator<Item = Line<'a>>,
+    conntrack: &mut Conntrack,
+    strays: &mut Strays,
+) {
+    for Line { number, says, .. } in lines {
+        let mut words = says.split_ascii_whitespace().peekable();
+        if words.next_if(|word| matches!(*word, "ipv4" | "ipv6")).is_some() {
+            words.next();
+        }
+        let (Some(protocol), Some(is_number)) =
+            (words.next(), words.next().map(|number| number.parse::<u8>().is_ok()))
+        else {
+            continue;
+        };
+        if says.starts_with("conntrack v") {
+            continue;
+        }
+        if !is_number || !says.contains(" src=") {
+            strays.add(number);
+            continue;
+        }
+        if protocol != "tcp" {
+            conntrack.other_protocols += 1;
+            conntrack.entries += 1;
+            continue;
+        }
+        let state = words.find(|word| STATES.contains(word));
+        match state {
+            Some(state) => {
+                *conntrack.tcp_by_state.entry(state.to_owned()).or_default() += 1;
+                conntrack.entries += 1;
+            }
+            None => strays.add(number),
+        }
+    }
+}
+
+/// The statistics of `conntrack -S`, summed over CPUs: `cpu=0 found=0 invalid=0 insert_failed=0 drop=0`.
+pub(crate) fn statistics<'a>(
+    lines: impl Iterator<Item = Line<'a>>,
+    strays: &mut Strays,
+) -> std::collections::BTreeMap<String, u64> {
+    const MOST: usize = 64;
+    let mut sums = std::collections::BTreeMap::<String, u64>::new();
+    for Line { number, says, .. } in lines {
+        if says.is_empty() {
+            continue;
+        }
+        let mut read = false;
+        for (name, value) in says.split_ascii_whitespace().filter_map(|word| word.split_once('=')).skip(1) {
+            let Ok(value) = value.parse::<u64>() else { continue };
+            read = true;
+            if sums.len() < MOST || sums.contains_key(name) {
+                let sum = sums.entry(name.chars().take(64).collect()).or_default();
+                *sum = sum.saturating_add(value);
+            }
+        }
+        if !read {
+            strays.add(number);
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::lines;
+
+    #[test]
+    fn entries_are_counted_by_state() {
+        let text = "\
+tcp      6 117 TIME_WAIT src=10.0.0.1 dst=10.0.0.2 sport=5000 dport=80 src=10.0.0.2 dst=10.0.0.1 sport=80 dport=5000 [ASSURED] mark=0 use=1
+ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=5001 dport=80 src=10.0.0.2 dst=10.0.0.1 sport=80 dport=5001 [ASSURED]
+udp      17 29 src=10.0.0.1 dst=10.0.0.53 sport=5000 dport=53 [UNREPLIED] src=10.0.0.53 dst=10.0.0.1 sport=53 dport=5000
+tcp      6 117 DANCING src=10.0.0.1 dst=10.0.0.2 sport=5000 dport=80
+conntrack v1.4.7 (conntrack-tools): 3 flow entries have been shown.
+";
+        let (mut conntrack, mut strays) = <(Conntrack, Strays)>::default();
+        table(lines(text, 0, 1), &mut conntrack, &mut strays);
+        assert_eq!((conntrack.entries, conntrack.other_protocols), (3, 1));
+        assert_eq!(conntrack.tcp_by_state.get("TIME_WAIT"), Some(&1));
+        assert_eq!(strays, Strays { count: 1, first: 4 });
+    }
+
+    #[test]
+    fn statistics_are_summed_over_cpus() {
+        let text =
+            "cpu=0   \tfound=0 insert_failed=2 drop=1 \ncpu=1   \tfound=0 insert_failed=3 drop=x \nhello\n";
+        let mut strays = Strays::default();
+        let sums = statistics(lines(text, 0, 1), &mut strays);
+        assert_eq!(
+            (sums.get("insert_failed"), sums.get("drop"), sums.get("cpu")),
+            (Some(&5), Some(&1), None)
+        );
+        assert_eq!(strays, Strays { count: 1, first: 3 });
+    }
+}

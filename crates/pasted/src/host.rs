@@ -1,0 +1,96 @@
+//! Which host the texts are of: what `uname -a`, `hostname` and the settings `kernel.*` say.
+
+use crate::case::PastedError;
+use crate::sections::{Kind, Section};
+use crate::settings::setting;
+use crate::text::quoted;
+use evidence::Host;
+
+/// The longest name of a host or a release that is kept.
+const LONGEST_NAME: usize = 256;
+
+/// What was said of the host so far.
+#[derive(Default)]
+pub(crate) struct HostFound {
+    /// Its name, and where that stands.
+    name: Option<(String, String)>,
+    kernel: Option<String>,
+}
+
+impl HostFound {
+    /// Takes what an output says. Containers have names of their own.
+    pub(crate) fn take(&mut self, section: &Section<'_>, text: &str) -> Result<(), PastedError> {
+        if section.netns().is_some() {
+            return Ok(());
+        }
+        let mut lines = section.lines(text);
+        match section.kind {
+            // Linux web1 6.1.0-18-amd64 #1 SMP ...
+            Kind::Uname => {
+                let mut words = lines.next().map_or("", |line| line.says).split_whitespace().skip(1);
+                self.named(words.next().unwrap_or_default(), section, section.first_line)?;
+                self.kernel(words.next().unwrap_or_default());
+            }
+            Kind::Hostname => {
+                if let Some(line) = lines.next() {
+                    self.named(line.says.trim(), section, line.number)?;
+                }
+            }
+            Kind::Sysctl => {
+                for line in lines.filter(|line| line.says.trim_start().starts_with("kernel.")) {
+                    match setting(line.says.trim()) {
+                        Some((name, value)) if name == "kernel.hostname" => {
+                            self.named(value, section, line.number)?;
+                        }
+                        Some((name, value)) if name == "kernel.osrelease" => self.kernel(value),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn named(&mut self, name: &str, section: &Section<'_>, line: u32) -> Result<(), PastedError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(plain) {
+            return Ok(());
+        }
+        match &self.name {
+            Some((other_host, other)) if !same_host(name, other_host) => Err(PastedError::OtherHost {
+                name: section.name.to_owned(),
+                line,
+                host: quoted(name),
+                other: other.clone(),
+                other_host: quoted(other_host),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                self.name = Some((name.to_owned(), format!("{}, line {line},", section.name)));
+                Ok(())
+            }
+        }
+    }
+
+    fn kernel(&mut self, release: &str) {
+        if self.kernel.is_none() && !release.is_empty() {
+            self.kernel = Some(release.chars().take(LONGEST_NAME).collect());
+        }
+    }
+
+    /// The host.
+    pub(crate) fn finish(self) -> Host {
+        Host {
+            name: self.name.map(|(name, _)| name).unwrap_or_default(),
+            kernel: self.kernel.unwrap_or_default(),
+            ..Host::default()
+        }
+    }
+}
+
+/// True for two names of one host, one of which may have its domain.
+fn same_host(one: &str, other: &str) -> bool {
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    first(one) == first(other)
+}

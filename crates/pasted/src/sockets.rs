@@ -1,0 +1,273 @@
+//! From the tables of one namespace to its sockets: of several tables, each kind of socket is taken from the one that
+//! tells most of it, so that a socket is counted once.
+
+use crate::sections::{Kind, Section, Strays};
+use crate::table::{self, Read, Row};
+use evidence::{Process, Settings, Sockets, Tally, TallyOptions};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use tcp::{State, StateSet};
+
+/// So many processes are kept apart; sockets of further ones have no owner.
+const MOST_PROCESSES: usize = 65_536;
+
+/// So many listeners are kept; a host has hundreds.
+const MOST_LISTENERS: u64 = 100_000;
+
+/// The longest name of a process that is kept; the kernel has 15 bytes.
+const LONGEST_NAME: usize = 64;
+
+/// A table, and what it tells.
+pub(crate) struct Table<'a> {
+    pub(crate) section: &'a Section<'a>,
+    text: &'a str,
+    /// The states that it would show if there were such sockets.
+    covers: StateSet,
+    /// The same of families: IPv4, IPv6.
+    families: [bool; 2],
+    /// How much it tells of a socket.
+    score: u8,
+    pub(crate) seen: Seen,
+}
+
+/// What was seen in a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    sockets: u64,
+    states: StateSet,
+    families: [bool; 2],
+    pub(crate) time_wait: u64,
+    pub(crate) time_wait_timed: u64,
+    /// Sockets that a process may own.
+    pub(crate) live: u64,
+    pub(crate) owned: u64,
+    /// Sockets in the middle of closing, and those whose idle time is told.
+    pub(crate) waiting: u64,
+    pub(crate) idle_known: u64,
+    /// Sockets whose addresses may be cut off.
+    pub(crate) clipped: u64,
+    pub(crate) odd: Strays,
+    pub(crate) named: Strays,
+    pub(crate) stateless: Strays,
+}
+
+impl Seen {
+    fn of(text: &str, section: &Section<'_>) -> Self {
+        let mut seen = Self {
+            sockets: 0,
+            states: StateSet::EMPTY,
+            families: [false; 2],
+            time_wait: 0,
+            time_wait_timed: 0,
+            live: 0,
+            owned: 0,
+            waiting: 0,
+            idle_known: 0,
+            clipped: 0,
+            odd: Strays::default(),
+            named: Strays::default(),
+            stateless: Strays::default(),
+        };
+        table::rows(text, section, |line, read| match read {
+            Read::Socket(row) => seen.add(&row),
+            Read::Aside => {}
+            Read::Named => seen.named.add(line),
+            Read::Stateless => seen.stateless.add(line),
+            Read::Odd => seen.odd.add(line),
+        });
+        seen
+    }
+
+    fn add(&mut self, row: &Row<'_>) {
+        self.sockets += 1;
+        self.states = self.states.with(row.state);
+        self.families[usize::from(row.is_wide())] = true;
+        self.clipped += u64::from(row.clipped);
+        if row.state == State::TimeWait {
+            self.time_wait += 1;
+            self.time_wait_timed += u64::from(row.timer.is_some_and(|timer| timer.time_wait));
+        } else if !row.is_mini() {
+            self.live += u64::from(row.inode != Some(0));
+            self.owned += u64::from(row.process.is_some());
+        }
+        if row.is_closing() {
+            self.waiting += 1;
+            self.idle_known += u64::from(row.idle_ms.is_some());
+        }
+    }
+}
+
+impl<'a> Table<'a> {
+    /// Reads a table for the first time: what it tells.
+    pub(crate) fn new(text: &'a str, section: &'a Section<'a>) -> Self {
+        let seen = Seen::of(text, section);
+        let command = section.command.as_ref();
+        let filtered = command.is_some_and(|command| command.filtered);
+        let covers = if filtered {
+            seen.states
+        } else {
+            table::asked(section).unwrap_or_else(|| guessed(section.kind, seen.states))
+        };
+        let only = |letter| command.is_some_and(|command| command.has(letter));
+        let families = match section.kind {
+            Kind::ProcTcp => seen.families,
+            _ => [!only('6') || only('4'), !only('4') || only('6')],
+        };
+        let score = if filtered {
+            0
+        } else {
+            1 + u8::from(section.kind == Kind::Ss)
+                + 2 * u8::from(seen.idle_known > 0)
+                + 4 * u8::from(seen.time_wait_timed > 0)
+                + 8 * u8::from(seen.owned > 0)
+        };
+        Self { section, text, covers, families, score, seen }
+    }
+
+    /// True if its rows are no sockets that can be used.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.sockets == 0
+    }
+}
+
+/// What a table shows whose command is not known: with listeners and others it is one of all sockets.
+fn guessed(kind: Kind, seen: StateSet) -> StateSet {
+    let all = StateSet::of(&State::ALL);
+    let listens = seen.has(State::Listen);
+    if listens && seen.without(State::Listen).without(State::Closed).is_empty() {
+        return StateSet::of(&[State::Listen, State::Closed]);
+    }
+    match kind {
+        Kind::Ss if !listens && seen.only().is_some() => seen,
+        Kind::Ss if !listens && !seen.has(State::TimeWait) => {
+            all.without(State::Listen).without(State::TimeWait).without(State::Closed)
+        }
+        Kind::Netstat if !listens => all.without(State::Listen),
+        _ => all,
+    }
+}
+
+/// The sockets of a namespace.
+pub(crate) struct Found {
+    pub(crate) sockets: Sockets,
+    pub(crate) processes: Vec<Process>,
+    /// The tables that they come from.
+    pub(crate) taken: Vec<usize>,
+    /// States that no table shows.
+    pub(crate) uncovered: StateSet,
+    pub(crate) listeners_left_out: u64,
+    pub(crate) live_not_kept: u64,
+}
+
+/// Puts the tables of one namespace together. `seed` is random, because peers choose the addresses that are hashed.
+pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Found {
+    let choice = Choice::new(tables);
+    let mut tally = Tally::new(TallyOptions {
+        range: settings.local_port_range(),
+        reserved: settings.reserved_ports(),
+        owners_by_cookie: HashMap::default(),
+        seed,
+    });
+    let mut roster = Roster::new(seed);
+    let (mut listeners, mut listeners_left_out) = (0_u64, 0_u64);
+    // The listeners come first: they decide which end of a connection this host is.
+    for listening in [true, false] {
+        for (index, table) in tables.iter().enumerate() {
+            if !choice.takes(index, listening) {
+                continue;
+            }
+            table::rows(table.text, table.section, |_, read| {
+                let Read::Socket(row) = read else { return };
+                if (row.state == State::Listen) != listening || choice.of(&row) != Some(index) {
+                    return;
+                }
+                let owner = row.process.and_then(|(pid, name)| roster.place_of(pid, name));
+                let socket = row.seen(owner);
+                match row.state {
+                    State::Listen if listeners >= MOST_LISTENERS => listeners_left_out += 1,
+                    State::Listen => {
+                        listeners += 1;
+                        tally.add_listener(&socket, None);
+                    }
+                    State::Closed => tally.add_idle_bound(row.local.port),
+                    _ => {
+                        tally.add(&socket);
+                        if let Some(idle_ms) = row.idle_ms.filter(|_| row.is_closing()) {
+                            tally.add_idle(&socket, idle_ms);
+                        }
+                    }
+                }
+            });
+        }
+    }
+    tally.attribute(|inode| inode.checked_sub(1).filter(|place| (*place as usize) < roster.processes.len()));
+    Found {
+        live_not_kept: tally.live_not_kept(),
+        sockets: tally.finish(),
+        processes: roster.processes,
+        taken: (0..tables.len())
+            .filter(|index| choice.takes(*index, true) || choice.takes(*index, false))
+            .collect(),
+        uncovered: choice.uncovered(),
+        listeners_left_out,
+    }
+}
+
+/// Which table each kind of socket is taken from, by family and state.
+struct Choice([[Option<usize>; State::COUNT]; 2]);
+
+impl Choice {
+    fn new(tables: &[Table<'_>]) -> Self {
+        let best = |wide: usize, state: State| {
+            let covering = tables
+                .iter()
+                .enumerate()
+                .filter(|(_, table)| !table.is_empty() && table.families[wide] && table.covers.has(state));
+            // Of two that tell as much, the later.
+            covering.max_by_key(|(index, table)| (table.score, *index)).map(|(index, _)| index)
+        };
+        Self([0, 1].map(|wide| State::ALL.map(|state| best(wide, state))))
+    }
+
+    fn of(&self, row: &Row<'_>) -> Option<usize> {
+        self.0[usize::from(row.is_wide())][row.state.index()]
+    }
+
+    fn takes(&self, table: usize, listening: bool) -> bool {
+        let is_chosen = |state: &State| self.0.iter().any(|chosen| chosen[state.index()] == Some(table));
+        State::ALL.iter().filter(|state| (**state == State::Listen) == listening).any(is_chosen)
+    }
+
+    /// The states that no table shows. Sockets that are only bound hardly any does.
+    fn uncovered(&self) -> StateSet {
+        let shown = |state: State| self.0.iter().any(|chosen| chosen[state.index()].is_some());
+        let hidden = State::ALL.into_iter().filter(|state| *state != State::Closed && !shown(*state));
+        hidden.fold(StateSet::EMPTY, StateSet::with)
+    }
+}
+
+/// Processes, each once.
+struct Roster {
+    processes: Vec<Process>,
+    places: HashMap<u32, u32, FixedState>,
+}
+
+impl Roster {
+    fn new(seed: u64) -> Self {
+        Self { processes: Vec::new(), places: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    fn place_of(&mut self, pid: u32, name: &str) -> Option<u32> {
+        if let Some(place) = self.places.get(&pid) {
+            return Some(*place);
+        }
+        if self.processes.len() >= MOST_PROCESSES {
+            return None;
+        }
+        let place = u32::try_from(self.processes.len()).ok()?;
+        let name = name.chars().take(LONGEST_NAME).collect();
+        self.processes.push(Process { pid, name, ..Process::default() });
+        self.places.insert(pid, place);
+        Some(place)
+    }
+}

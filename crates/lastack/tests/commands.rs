@@ -131,10 +131,10 @@ fn pasted_text_is_told_apart_and_may_come_from_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut table = "web1:~ # ss -tanpoe\n".to_owned();
-    for port in 40_000..40_990 {
-        table += &format!("TIME-WAIT 0 0 10.0.0.1:{port} 10.0.0.2:80 timer:(timewait,30sec,0) ino:0 sk:1\n");
-    }
+    let rows: Vec<String> = (40_000..40_990)
+        .map(|port| format!("TIME-WAIT 0 0 10.0.0.1:{port} 10.0.0.2:80 timer:(timewait,30sec,0) ino:0 sk:1"))
+        .collect();
+    let table = format!("web1:~ # ss -tanpoe\n{}\n", rows.join("\n"));
     child.stdin.take().unwrap().write_all(table.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));

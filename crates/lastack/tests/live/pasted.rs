@@ -1,7 +1,8 @@
 //! What other tools print of a namespace, pasted, is the case of a look at it.
 
-use crate::harness::{Server, has, in_namespace, lastack, listener_with_backlog, run, skip, ss, until};
+use crate::harness::{Server, has, lastack, listener_with_backlog, run, ss, until};
 use evidence::{Case, KnownBy, Namespace, Role};
+use namespaced::{in_namespace, skip};
 use std::net::{IpAddr, Ipv6Addr, TcpStream};
 use std::path::Path;
 

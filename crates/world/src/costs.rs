@@ -1,5 +1,7 @@
 //! What things cost on a machine: what the simulator foretells rates and latencies from.
 
+mod fit;
+
 use serde::{Deserialize, Serialize};
 use tcp::machine::Nanos;
 

@@ -10,10 +10,11 @@ use report::{ExperimentPage, ScenarioSum, StageRow, VariantPart};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::process::ExitCode;
-use world::Measures;
 use world::scenario::{Scenario, Stage, Variant, World};
 use world::verdict::{self, BrokenRelation, Findings, Outcome, Verdict};
+use world::{Costs, Measures};
 
 /// How it went on one stage.
 pub(super) enum Ran {
@@ -35,6 +36,8 @@ struct Line<'a> {
     on: &'static str,
     measured: Option<&'a Measures>,
     predicted: Option<&'a Measures>,
+    /// What it was predicted with.
+    costs: Option<&'a Costs>,
     /// Names of rules, each once; of the kernel if it ran.
     findings: BTreeSet<&'a str>,
     expected: BTreeSet<&'a str>,
@@ -47,11 +50,37 @@ struct Line<'a> {
     skipped: Option<&'a str>,
 }
 
+/// What things cost on this machine, as far as the variants of a scenario have told.
+#[derive(Default)]
+struct Machine(Option<Costs>);
+
+impl Machine {
+    /// The first variant on the kernel that says something of it is what all are foretold from. True: it was this one.
+    fn learns(&mut self, variant: &Variant, real: &Outcome) -> bool {
+        if self.0.is_some() {
+            return false;
+        }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let known = Costs { processors: u32::try_from(processors).ok(), ..Costs::default() };
+        self.0 = known.fitted(&variant.world, &real.measures);
+        self.0.is_some()
+    }
+
+    /// The variant on it.
+    fn under(&self, variant: &Variant) -> Variant {
+        let mut variant = variant.clone();
+        variant.world.costs = self.0.clone().unwrap_or_default();
+        variant
+    }
+}
+
 /// A variant that was tried.
 struct Tried {
     part: VariantPart,
     sum: ScenarioSum,
     outcomes: BTreeMap<Stage, Outcome>,
+    /// What the simulator took things to cost, if it ran.
+    costs: Option<Costs>,
     skipped: Option<String>,
 }
 
@@ -113,9 +142,10 @@ fn stages(options: &LabRun, variant: &Variant) -> Vec<Stage> {
 fn scenario(options: &LabRun, found: &Found, progress: &Progress) -> anyhow::Result<(ScenarioSum, bool)> {
     let scenario = &found.scenario;
     let mut tried = Vec::new();
+    let mut machine = Machine::default();
     for variant in wanted(options, scenario) {
         progress.at(&scenario.name, &variant.name);
-        tried.push((variant, try_variant(options, found, variant)?));
+        tried.push((variant, try_variant(options, found, variant, &mut machine)?));
         progress.done();
     }
     hold_to_relations(scenario, &mut tried);
@@ -168,11 +198,17 @@ fn hold_to_relations(scenario: &Scenario, tried: &mut [(&Variant, Tried)]) {
     }
 }
 
-fn try_variant(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Result<Tried> {
+fn try_variant(
+    options: &LabRun,
+    found: &Found,
+    variant: &Variant,
+    machine: &mut Machine,
+) -> anyhow::Result<Tried> {
     let mut part =
         VariantPart { name: variant.name.clone(), about: variant.about.clone(), ..VariantPart::default() };
     let mut sum = ScenarioSum::default();
     let mut outcomes = BTreeMap::new();
+    let mut costs = None;
     let mut skipped = None;
     let stages = stages(options, variant);
     if stages.is_empty() {
@@ -181,7 +217,14 @@ fn try_variant(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Re
     for stage in stages {
         let ran = match stage {
             Stage::Kernel => kernel::run(found, variant, options.keep.as_deref())?,
-            Stage::Simulator => simulator::run(variant),
+            Stage::Simulator => {
+                let fits = outcomes.get(&Stage::Kernel).is_some_and(|real| machine.learns(variant, real));
+                part.notes
+                    .extend(fits.then(|| "what things cost here was fitted to this variant".to_owned()));
+                let variant = machine.under(variant);
+                costs = Some(variant.world.costs.clone());
+                simulator::run(&variant)
+            }
         };
         match ran {
             Ran::Skipped(reason) => skipped = Some(reason),
@@ -233,7 +276,7 @@ fn try_variant(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Re
         sum.skipped = 1;
         part.skipped.clone_from(&skipped);
     }
-    Ok(Tried { part, sum, outcomes, skipped })
+    Ok(Tried { part, sum, outcomes, costs, skipped })
 }
 
 /// What is not as expected, in sentences.
@@ -304,6 +347,7 @@ fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::
         },
         measured: real.map(|outcome| &outcome.measures),
         predicted: simulated.map(|outcome| &outcome.measures),
+        costs: tried.costs.as_ref(),
         findings: findings.values().flatten().map(String::as_str).collect(),
         expected: expected.values().flatten().map(String::as_str).collect(),
         findings_by_host: findings,

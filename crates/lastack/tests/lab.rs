@@ -64,6 +64,7 @@ fn a_run_gives_a_line_for_each_variant_with_the_fields_of_the_contract() {
             "on",
             "measured",
             "predicted",
+            "costs",
             "findings",
             "expected",
             "passed",
@@ -74,6 +75,8 @@ fn a_run_gives_a_line_for_each_variant_with_the_fields_of_the_contract() {
         assert_eq!((&line["on"], &line["passed"]), (&"simulator".into(), &true.into()));
     }
     assert_eq!(lines[0]["predicted"]["server.sockets.CLOSE-WAIT"], 50.0);
+    let again = lab(&["run", "close-wait-leak", "--on", "simulator", "--json"]);
+    assert_eq!(again.stdout, output.stdout, "where nothing is measured, every run is the same");
     assert!(lines[0]["findings"].as_array().is_some_and(|rules| rules.contains(&"close-wait-leak".into())));
 }
 

@@ -15,11 +15,17 @@ struct Recorded {
 }
 
 fn recorded(text: &str) -> Vec<Recorded> {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("it is JSON")
 }
 
 fn world(scenario: &str, variant: &str) -> World {
-    collection::scenario(scenario).unwrap().unwrap().variant(variant).unwrap().world.clone()
+    collection::scenario(scenario)
+        .expect("it comes with lastack")
+        .expect("it is read")
+        .variant(variant)
+        .expect("it has the variant")
+        .world
+        .clone()
 }
 
 /// How many rates, and processor times and medians of connect(), lie within the limit, of how many.
@@ -54,7 +60,7 @@ fn fitted_and_not(recorded: &[Recorded]) -> [Hits; 2] {
             }
             _ => {
                 let costs = Costs::default().fitted(&world, &run.measured);
-                fitted = Some((&run.scenario, costs.unwrap()));
+                fitted = Some((&run.scenario, costs.expect("the first says what things cost")));
             }
         }
     }

@@ -52,6 +52,9 @@ pub struct Load {
     pub turns: u32,
     /// Turns that begin in a second; each when the one before is done, if none.
     pub per_second: Option<f64>,
+    /// With `per_second`: so many are begun together, at the same mean rate.
+    #[serde(default)]
+    pub burst: u32,
     /// Turns that go on at once, at most.
     pub concurrency: u32,
     /// No turn begins later than so many milliseconds after the first.

@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Read(Read),
     Lab(Lab),
+    Whatif(WhatIf),
     Explain(Explain),
     Completions(Completions),
     Man(Man),
@@ -209,6 +210,62 @@ With --json one line for each scenario and variant. docs/scenarios.md has the la
 Exit status: 0 all was as expected, 1 something was not, 2 it could not be run. A variant that lacks a program or a \
 privilege is skipped, with its reason.";
 
+/// Says what a change would do to a load, before it is made
+///
+/// A model of the load is fitted to what was seen (who connects to whom, how often, how long, who closes), and played in
+/// virtual time: as it is, under each remedy alone, and under one after the other. Without --set and --remedy these are
+/// the remedies that `doctor` advises. It changes nothing, and says what it assumed. Without --case, --capture and
+/// --scenario it looks at this host.
+#[derive(Debug, Args)]
+#[command(after_help = WHATIF_HELP)]
+pub(crate) struct WhatIf {
+    /// Fit the load to this case (`doctor --save`); - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "length")]
+    pub(crate) case: Option<PathBuf>,
+    /// Fit it to this capture, too, or to it alone; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) capture: Vec<PathBuf>,
+    /// Take the load from the first variant of a scenario: a name of `lab list`, or a file
+    #[arg(long, value_name = "NAME|FILE", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["case", "capture", "netns", "length", "failed", "load", "lasting"])]
+    pub(crate) scenario: Option<String>,
+    /// What if this setting had this value: net.ipv4.ip_local_port_range="10240 65000"; of another host of the model
+    /// with its name and a colon before; may be repeated
+    #[arg(long, value_name = "[HOST:]KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// What if this remedy were carried out, or this variant of the scenario: keep-connections, more-destinations=4;
+    /// `list` shows them; may be repeated
+    #[arg(long, value_name = "NAME[=N]")]
+    pub(crate) remedy: Vec<String>,
+    /// So many connects failed for want of a port while the load was seen, as the program logs it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) failed: u64,
+    /// What if the load were so many times as large
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub(crate) load: f64,
+    /// Let the load go on for so long: 90s, 10m
+    #[arg(long, value_name = "DURATION", value_parser = look_length::parse)]
+    pub(crate) lasting: Option<Duration>,
+    /// Look at this network namespace, or take it from the case; the one with the most sockets without it
+    #[arg(long, value_name = "NAME|PATH|pid:N")]
+    pub(crate) netns: Vec<String>,
+    /// Look at this host for so long
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = look_length::parse)]
+    pub(crate) length: Duration,
+    /// Draw the course over time to this file, as SVG
+    #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
+    pub(crate) plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const WHATIF_HELP: &str = "\
+Numbers are from low to high: what the evidence leaves open is tried at both ends. docs/whatif.md says how the load is \
+fitted, what is simulated, and how far predictions were from a real kernel.
+
+Exit status: 0 nothing fails with all that was asked for, 1 connects still fail, or TIME-WAIT does not fit its table, 2 it \
+could not be told.";
+
 /// Explains a rule, or lists the rules
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -328,7 +385,7 @@ fn help_command(error: &clap::Error) -> String {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
-    let commands = ["doctor", "read", "lab", "explain", "completions", "man"];
+    let commands = ["doctor", "read", "lab", "whatif", "explain", "completions", "man"];
     let words = usage.split_whitespace().find(|word| commands.contains(word));
     words.map_or_else(|| "lastack --help".to_owned(), |command| format!("lastack {command} --help"))
 }

@@ -7,6 +7,8 @@ mod progress;
 mod show;
 mod simulator;
 
+pub(crate) use found::scenario as find;
+
 use crate::Outcome;
 use crate::arguments::{Lab, LabCommand};
 

@@ -21,6 +21,7 @@ mod read_lines;
 mod read_progress;
 mod screen;
 mod sequence;
+mod whatif;
 
 use arguments::{Arguments, Command};
 use clap::Parser as _;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Read(options) => read::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Lab(options) => lab::run(options),
+        Command::Whatif(options) => whatif::run(options),
         Command::Completions(options) => completions::run(options),
         Command::Man(options) => man::run(options),
     };

@@ -60,9 +60,19 @@ fn assert_refused(output: &Output, thing: &str) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in
-        ["", "doctor", "read", "lab", "lab list", "lab show", "lab run", "explain", "completions", "man"]
-    {
+    for command in [
+        "",
+        "doctor",
+        "read",
+        "lab",
+        "lab list",
+        "lab show",
+        "lab run",
+        "whatif",
+        "explain",
+        "completions",
+        "man",
+    ] {
         let output = run(command.split_whitespace().chain(["--help"]));
         assert_eq!(output.status.code(), Some(0), "{command}");
         let name = if command.is_empty() { "lastack".to_owned() } else { command.replace(' ', "-") };

@@ -27,12 +27,14 @@ pub mod markdown;
 
 pub mod page;
 mod pen;
+mod plot;
 
 mod report;
 mod sequence;
 mod talkers;
 mod traffic;
 mod visible;
+mod whatif;
 
 pub use budgets::{BudgetRow, OwnerRow};
 pub use closing::{Closes, Movement, TimeWait, Tracking};
@@ -40,6 +42,7 @@ pub use deviations::Deviation;
 pub use experiment::{ExperimentPage, ScenarioSum, StageRow, VariantPart, write_experiment, write_sums};
 pub use json::{json_schema, write_json};
 pub use pen::Style;
+pub use plot::write_plot;
 pub use report::{
     GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow, thousands,
 };
@@ -47,3 +50,7 @@ pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use traffic::{HttpRow, OverTime, PeerRow, Shown, Sides, TrafficRow};
 pub use visible::visible;
+pub use whatif::{
+    Assumed, LoadRow, ModelHost, NotSimulated, OutcomeRow, OverTimeRow, Span, WHATIF_SCHEMA, WhatIf,
+    write_whatif,
+};

@@ -8,13 +8,18 @@
 mod case;
 pub mod collection;
 pub mod costs;
+pub mod cure;
+pub mod fit;
 pub mod measure;
 pub mod scenario;
 mod simulator;
 mod traffic;
 pub mod verdict;
+pub mod whatif;
 
 pub use costs::Costs;
 pub use measure::Measures;
 pub use scenario::Scenario;
-pub use simulator::{Run, simulate, simulate_in_full, simulate_watched};
+pub use simulator::{
+    HostSample, Run, Sample, simulate, simulate_in_full, simulate_sampled, simulate_watched,
+};

@@ -180,6 +180,11 @@ impl World {
             })
     }
 
+    /// Looks whether it contradicts itself, as it is looked at when it is read.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        check::world(self)
+    }
+
     /// A setting of a host: its own, else that of all hosts; none: the kernel's default.
     pub fn setting(&self, host: &str, name: &str) -> Option<&str> {
         let own = self.host(host).and_then(|host| host.settings.get(name));

@@ -95,6 +95,19 @@ pub fn simulate_in_full(world: &World) -> Run {
     simulation.result()
 }
 
+/// The same, looked at from time to time: how each host and each client did until then. No cases are made.
+///
+/// There is a first sample at the beginning and a last one at the end.
+pub fn simulate_sampled(world: &World, every_ms: u64) -> (Run, Vec<Sample>) {
+    let mut simulation = Simulation::new(world);
+    simulation.sampling = Some(Sampling { every_ms: every_ms.max(1), samples: Vec::new() });
+    simulation.agenda.add(0, What::Sample);
+    simulation.run();
+    simulation.sample();
+    let samples = simulation.sampling.as_ref().map(|sampling| sampling.samples.clone());
+    (simulation.result(), samples.unwrap_or_default())
+}
+
 /// The same with captures at each host, read into its case: rules that need packets can judge it.
 ///
 /// Connections run segment by segment for as long as packets are kept; a gap in the cases says where that ended.
@@ -104,6 +117,32 @@ pub fn simulate_watched(world: &World) -> Run {
     simulation.tap = Some(Tap::new(world.hosts.len()));
     simulation.run();
     simulation.result()
+}
+
+/// How a world was at one time of its run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// When, milliseconds from the start.
+    pub at_ms: u64,
+    /// Each host, in the order of the world.
+    pub hosts: Vec<HostSample>,
+    /// Calls that failed until then, at each client and then at each proxy, in the order of the world.
+    pub failed: Vec<u64>,
+}
+
+/// A host at that time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostSample {
+    /// Its sockets in TIME-WAIT.
+    pub time_wait: u64,
+    /// The fewest ports that are left to any source address for any destination; none while it has not connected.
+    pub ports_left: Option<u32>,
+}
+
+/// Samples that are being taken.
+struct Sampling {
+    every_ms: u64,
+    samples: Vec<Sample>,
 }
 
 struct Simulation<'w> {
@@ -135,6 +174,7 @@ struct Simulation<'w> {
     /// When something is done to the world next.
     next_step: Option<Nanos>,
     tap: Option<Tap>,
+    sampling: Option<Sampling>,
     out: Vec<Packet>,
     played: u64,
     trace: u64,
@@ -194,6 +234,7 @@ impl<'w> Simulation<'w> {
             fixed_ports: world.clients.iter().any(|client| client.bind == Bind::Port),
             next_step: world.steps.iter().map(|step| ms(step.at_ms)).min(),
             tap: None,
+            sampling: None,
             out: Vec::new(),
             played: 0,
             trace: 0,
@@ -313,6 +354,12 @@ impl<'w> Simulation<'w> {
             What::Look => {
                 self.look();
                 self.agenda.add(self.now + LOOK_EVERY_NS, What::Look);
+            }
+            What::Sample => {
+                self.sample();
+                if let Some(sampling) = &self.sampling {
+                    self.agenda.add(self.now.saturating_add(ms(sampling.every_ms)), What::Sample);
+                }
             }
         }
     }

@@ -150,8 +150,11 @@ impl Shared {
             return None;
         }
         let end = Duration::from_millis(load.for_ms);
-        let due =
-            load.per_second.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(f64::from(turn) / rate));
+        let burst = load.burst.max(1);
+        let together = turn / burst * burst;
+        let due = load
+            .per_second
+            .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(f64::from(together) / rate));
         if due > end {
             return None;
         }

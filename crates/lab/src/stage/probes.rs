@@ -143,6 +143,7 @@ impl<'a> Running<'a> {
             to,
             turns: 2,
             per_second: None,
+            burst: 1,
             concurrency: 1,
             for_ms: 1_000,
             requests: 0,

@@ -373,6 +373,7 @@ impl<'a> Running<'a> {
             to,
             turns: client.connections,
             per_second: client.per_second,
+            burst: client.burst,
             concurrency: client.concurrency,
             for_ms: client.for_ms.unwrap_or(self.world.limit_ms).min(self.world.limit_ms),
             requests: client.requests,

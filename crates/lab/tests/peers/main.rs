@@ -40,6 +40,7 @@ fn load(turns: u32, close: Close) -> Load {
         to: vec![at(PORT)],
         turns,
         per_second: None,
+        burst: 1,
         concurrency: 4,
         for_ms: 60_000,
         requests: 1,

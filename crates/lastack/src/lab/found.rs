@@ -34,6 +34,11 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Found> {
     Ok(Found { text, scenario })
 }
 
+/// The scenario alone.
+pub(crate) fn scenario(name: &str) -> anyhow::Result<Scenario> {
+    Ok(find(name)?.scenario)
+}
+
 /// The name that was meant, if one is near.
 fn near(name: &str) -> String {
     let shared =

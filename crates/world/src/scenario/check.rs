@@ -211,6 +211,9 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.per_second.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000_000.0)) {
         return Err(wrong(place, "per_second: above 0, at most 10000000"));
     }
+    if client.burst == 0 || (client.burst > 1 && client.per_second.is_none()) {
+        return Err(wrong(place, "burst: at least 1; more go with per_second"));
+    }
     if client.requests == 0 {
         return Err(wrong(place, "requests: at least 1"));
     }

@@ -76,7 +76,28 @@ pub enum Kernel {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, String>);
 
+impl Host {
+    /// A host with everything as it is by default.
+    pub(crate) fn named(name: String) -> Self {
+        Self {
+            name,
+            networks: lan(),
+            addresses: one(),
+            settings: Settings::default(),
+            kernel: Kernel::default(),
+            clock_ahead_ms: 0,
+            time_wait_ms: None,
+            nat: Vec::new(),
+        }
+    }
+}
+
 impl Settings {
+    /// Sets one.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
     /// The value of a setting.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

@@ -150,6 +150,9 @@ pub struct Client {
     pub connections: u32,
     /// Connections begun a second, evenly; none: each when the one before is done.
     pub per_second: Option<f64>,
+    /// With `per_second`: so many are begun together, at the same mean rate.
+    #[serde(default = "one")]
+    pub burst: u32,
     /// How many at once, at most.
     #[serde(default = "one")]
     pub concurrency: u32,

@@ -27,6 +27,8 @@ pub(super) enum What {
     Step(usize),
     /// Peaks are looked at.
     Look,
+    /// Everything is looked at, and written down.
+    Sample,
 }
 
 /// What a process does.

@@ -77,8 +77,9 @@ impl Simulation<'_> {
         if running.planned || running.active >= config.concurrency {
             return;
         }
+        let together = running.begun / config.burst.max(1) * config.burst.max(1);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a week")]
-        let due = config.per_second.map_or(0, |rate| (f64::from(running.begun) / rate * 1e9) as Nanos);
+        let due = config.per_second.map_or(0, |rate| (f64::from(together) / rate * 1e9) as Nanos);
         let at = earliest.max(ms(config.start_ms).saturating_add(due));
         if self.may_begin(client, at) {
             self.clients[client].planned = true;

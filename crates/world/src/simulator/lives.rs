@@ -449,6 +449,7 @@ impl Simulation<'_> {
         world.probes.clear();
         let one = &mut world.clients[client];
         (one.connections, one.start_ms, one.per_second, one.for_ms) = (1, 0, None, None);
+        one.burst = 1;
         let mut stage = Simulation::new(&world);
         for (host, real) in stage.hosts.iter_mut().zip(&self.hosts) {
             host.tuned = real.tuned.clone();

@@ -174,6 +174,12 @@ impl Ports {
         self.usable[word] & !self.bound[word] & (!flow.taken[word] | aged)
     }
 
+    /// The fewest ports that connect() can still have, of all who share them; none if nobody has connected yet.
+    pub(super) fn fewest_left(&self) -> Option<u32> {
+        let left = |flow| (0..WORDS).map(|word| self.free(flow, word).count_ones()).sum();
+        (0..).zip(&self.flows).map(|(flow, _)| left(flow)).min()
+    }
+
     /// Looks at every second port from the one `start` behind the first, once round.
     fn half(&self, flow: FlowId, start: u32, length: u32) -> Result<Found, u32> {
         let first = u32::from(self.range.first);

@@ -91,6 +91,19 @@ const NUMBERS: [&str; 25] = [
     "MaxUserPort",
 ];
 
+/// The settings that the simulator reads and that are no whole numbers.
+const TEXTS: [&str; 2] = ["net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"];
+
+/// True if the simulator does something with a setting.
+pub(crate) fn reads(name: &str) -> bool {
+    NUMBERS.contains(&name) || TEXTS.contains(&name)
+}
+
+/// All the settings that the simulator reads.
+pub(crate) fn read() -> impl Iterator<Item = &'static str> {
+    TEXTS.into_iter().chain(NUMBERS)
+}
+
 /// What of these settings the simulator could not understand: the name, and what to write.
 pub(crate) fn mistake<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
     for (name, value) in settings {

@@ -1,0 +1,93 @@
+//! The remedies that rules advise, in the order in which they do.
+
+use super::source::{Of, Source};
+use diagnose::{Diagnosis, Finding};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use world::cure::Cure;
+use world::whatif::Remedy;
+
+/// More are not tried: each is a world of its own, twice.
+const MOST_ADVISED: usize = 12;
+
+/// Larger worlds are judged without their packets.
+const MOST_WATCHED: u32 = 2_500;
+
+/// Remedies, and those that cannot be tried.
+#[derive(Default)]
+pub(super) struct Advised {
+    pub(super) remedies: Vec<Remedy>,
+    pub(super) left_out: Vec<(String, String)>,
+}
+
+/// What rules advise for a load.
+pub(super) fn remedies(source: &Source) -> Advised {
+    let mut advised = Advised::default();
+    let mut known = BTreeSet::new();
+    match &source.of {
+        Of::Case(case, _) => {
+            let Diagnosis { findings, .. } = diagnose::diagnose(case);
+            advised.take(&findings, None, &mut known);
+        }
+        Of::Scenario(scenario) => {
+            let Some(first) = scenario.variants.first() else { return advised };
+            let is_small = first.world.clients.iter().all(|client| client.connections <= MOST_WATCHED);
+            let run = if is_small && first.world.probes.is_empty() {
+                world::simulate_watched(&first.world)
+            } else {
+                world::simulate(&first.world)
+            };
+            // The host that is asked about comes first.
+            let here = &source.worlds.here;
+            let mut hosts: Vec<&String> = run.cases.keys().collect();
+            hosts.sort_by_key(|host| *host != here);
+            for host in hosts {
+                let Some(case) = run.cases.get(host) else { continue };
+                let own: Vec<IpAddr> =
+                    run.addresses.get(host).into_iter().flatten().copied().map(IpAddr::V4).collect();
+                let Diagnosis { mut findings, .. } = diagnose::diagnose(case);
+                findings.retain(|finding| finding.concerns(&own));
+                advised.take(&findings, Some(host), &mut known);
+            }
+        }
+    }
+    advised
+}
+
+impl Advised {
+    fn take(&mut self, findings: &[Finding], host: Option<&String>, known: &mut BTreeSet<&'static str>) {
+        for remedy in findings.iter().flat_map(|finding| &finding.remedies) {
+            if !known.insert(remedy.name) {
+                continue;
+            }
+            if let Some(because) = world::cure::because(remedy.name) {
+                self.left_out.push((remedy.name.to_owned(), because.to_owned()));
+                continue;
+            }
+            if self.remedies.len() >= MOST_ADVISED {
+                let because = format!("{MOST_ADVISED} are tried at most; --remedy {} tries it", remedy.name);
+                self.left_out.push((remedy.name.to_owned(), because));
+                continue;
+            }
+            match cures(remedy) {
+                Ok(cures) => {
+                    self.remedies.push(Remedy { name: remedy.name.to_owned(), host: host.cloned(), cures });
+                }
+                Err(because) => self.left_out.push((remedy.name.to_owned(), because)),
+            }
+        }
+    }
+}
+
+/// What a remedy changes: its settings, or what it is known to do.
+fn cures(remedy: &diagnose::Remedy) -> Result<Vec<Cure>, String> {
+    if remedy.changes.is_empty() {
+        return remedy
+            .name
+            .parse()
+            .map(|cure| vec![cure])
+            .map_err(|error: world::cure::CureError| error.to_string());
+    }
+    let cures = remedy.changes.iter().map(|change| Cure::set(None, &change.setting, &change.to));
+    cures.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}

@@ -1,0 +1,98 @@
+//! Plays all columns, on all processors, with a bar if it takes long.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use world::scenario::World;
+use world::whatif::{Column, Played, play};
+
+/// What takes less needs no sign of life.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// More threads than this only take memory.
+const MOST_THREADS: usize = 8;
+
+/// Plays every world of every column.
+pub(super) fn all(columns: &[Column], here: &str) -> Vec<Played> {
+    let tasks: Vec<(usize, &World)> = columns
+        .iter()
+        .enumerate()
+        .flat_map(|(place, column)| column.worlds.iter().map(move |world| (place, world)))
+        .collect();
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(tasks.len());
+    let next = AtomicUsize::new(0);
+    let done: Mutex<BTreeMap<usize, Played>> = Mutex::new(BTreeMap::new());
+    let progress = Mutex::new(Progress::new(tasks.len()));
+    let work = || {
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            let Some((_, world)) = tasks.get(task) else { return };
+            let played = play(world, here);
+            if let Ok(mut done) = done.lock() {
+                done.insert(task, played);
+                if let Ok(mut progress) = progress.lock() {
+                    progress.reached(done.len());
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    if let Ok(mut progress) = progress.lock() {
+        progress.end();
+    }
+    let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let of = |column: usize| -> Played {
+        let each: Vec<Played> = tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, (place, _))| *place == column)
+            .filter_map(|(task, _)| done.get(&task).cloned())
+            .collect();
+        Played::joined(&each)
+    };
+    (0..columns.len()).map(of).collect()
+}
+
+/// A bar on stderr that appears if it takes long, and leaves nothing behind.
+struct Progress {
+    start: Instant,
+    tasks: usize,
+    wanted: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn new(tasks: usize) -> Self {
+        Self { start: Instant::now(), tasks, wanted: io::stderr().is_terminal(), bar: None }
+    }
+
+    fn reached(&mut self, done: usize) {
+        if !self.wanted || (self.bar.is_none() && self.start.elapsed() < PATIENCE) {
+            return;
+        }
+        let length = u64::try_from(self.tasks).unwrap_or(u64::MAX);
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(5));
+            match ProgressStyle::with_template("playing: {pos} of {len} worlds [{bar:30}] {eta} left") {
+                Ok(style) => bar.with_style(style.progress_chars("##.")),
+                Err(_) => bar,
+            }
+        });
+        bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

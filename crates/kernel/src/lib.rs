@@ -1,12 +1,14 @@
-//! Reads a Linux network stack without changing it.
+//! Reads a Linux network stack, and apart from that changes one setting of it.
 //!
 //! [`look`] makes a [`Case`](evidence::Case): the sockets of one or more network namespaces, grouped while they
 //! stream by, their owners, settings, counters over the look, conntrack and slabs. What cannot be read becomes
 //! a [`Gap`](evidence::Gap), not an error; only a namespace that cannot be found or entered is one.
 //!
-//! This crate is the only one that reads the host. It writes nothing, sends no packet, and asks the kernel by
-//! probing: does this setting, counter or request exist?
+//! This crate is the only one that reads the kernel. Nothing that reads writes or sends a packet; it asks the kernel by
+//! probing: does this setting, counter or request exist? The one write there is stands alone in [`change`], for those
+//! who keep a journal of what they change.
 
+pub mod change;
 pub mod conntrack;
 pub mod counters;
 pub mod host;

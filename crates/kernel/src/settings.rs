@@ -5,9 +5,19 @@ use evidence::{Gap, Settings, Unseen};
 use rustix::fs::CWD;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 /// The longest value that is read. The longest real one is `ip_local_reserved_ports` with every other port.
-const MAX_VALUE: usize = 256 << 10;
+pub(crate) const MAX_VALUE: usize = 256 << 10;
+
+/// Where a setting is; none if it is none of those that are read.
+pub(crate) fn path(root: &Root, name: &str) -> Option<PathBuf> {
+    evidence::SETTINGS.into_iter().find_map(|(prefix, names)| {
+        let leaf = name.strip_prefix(prefix)?;
+        let folder = root.proc.join("sys").join(prefix.replace('.', "/"));
+        names.contains(&leaf).then(|| folder.join(leaf))
+    })
+}
 
 /// Reads the settings of the calling thread's network namespace. What exists and cannot be read is a gap.
 pub fn read(root: &Root, gaps: &mut Vec<Gap>) -> Settings {

@@ -1,0 +1,217 @@
+//! From a plan to steps: where each change is to be made, what is there now, and what makes it last.
+
+use crate::durable::{self, Lasting};
+use crate::guard::{self, Guard};
+use crate::journal::Story;
+use crate::plan::{Change, Plan};
+use crate::replace::Target;
+use crate::step::{Kept, Now, Place, Scene, Step, StepError};
+use crate::value;
+use kernel::change::Setting;
+use kernel::netns::{self, Found};
+use kernel::{NetnsError, Root, Selection};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Steps, and the contents of files that go with them.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) steps: Vec<Step>,
+    /// How many are taken before it is decided whether they stay.
+    pub(crate) at_once: usize,
+    pub(crate) contents: BTreeMap<String, Vec<u8>>,
+    pub(crate) guards: BTreeSet<Guard>,
+    /// What is done, a line for each remedy.
+    pub(crate) about: Vec<String>,
+    /// What somebody should know.
+    pub(crate) notes: Vec<String>,
+    /// What is not taken back, as somebody else has changed it since.
+    pub(crate) left: Vec<String>,
+}
+
+/// The network namespace that a plan means by a name.
+fn place(root: &Root, name: &str) -> Result<(Place, Found), NetnsError> {
+    let here = netns::find(root, &Selection::Here, &mut Vec::new())?;
+    let found = if let Some(found) = here.into_iter().find(|found| found.name == name) {
+        found
+    } else {
+        let named = netns::find(root, &Selection::These(vec![name.to_owned()]), &mut Vec::new())?;
+        named.into_iter().next().ok_or_else(|| NetnsError::NoSuchName(name.to_owned()))?
+    };
+    Ok((Place { name: name.to_owned(), inode: found.inode }, found))
+}
+
+/// The network namespace of the first process: what `sysctl.d` says is set there at boot.
+fn inode_at_boot(root: &Root) -> Option<u64> {
+    rustix::fs::stat(root.proc.join("1/ns/net")).ok().map(|stat| stat.st_ino)
+}
+
+impl Draft {
+    /// The steps of a plan. Changes that are made already are left out.
+    pub(crate) fn of(root: &Root, plan: &Plan) -> Result<Self, StepError> {
+        let mut draft = Self::default();
+        let mut lasting: Vec<(usize, Vec<String>)> = Vec::new();
+        let at_boot = inode_at_boot(root);
+        for remedy in plan.chosen() {
+            let (place, found) = place(root, &remedy.netns)?;
+            draft.guards.extend(guard::guards(&place, &remedy.guards));
+            let mut changes = Vec::new();
+            for change in &remedy.changes {
+                let Change::Setting { setting, from, to } = change;
+                let step = Step::Setting {
+                    netns: place.clone(),
+                    setting: setting.clone(),
+                    before: from.clone(),
+                    after: value::plain(to),
+                };
+                changes.push(format!("{} = {}", step.subject(), value::plain(to)));
+                let now = netns::enter(&found, || Setting::find(root, setting)?.read())??;
+                if value::same(setting, &now, to) {
+                    draft.notes.push(format!("{} is {} already", step.subject(), value::plain(&now)));
+                    continue;
+                }
+                let known = draft.steps.iter().position(|other| *other == step);
+                let number = known.unwrap_or_else(|| {
+                    draft.steps.push(step);
+                    draft.steps.len().saturating_sub(1)
+                });
+                let mut why = vec![format!("{} ({})", remedy.summary, remedy.name)];
+                why.extend(remedy.why.iter().cloned());
+                match lasting.iter_mut().find(|(other, _)| *other == number) {
+                    Some((_, known)) => known.extend(why),
+                    None => lasting.push((number, why)),
+                }
+            }
+            draft.about.push(format!("{}: {}", remedy.name, changes.join(", ")));
+        }
+        draft.at_once = draft.steps.len();
+        draft.make_lasting(lasting, at_boot)?;
+        Ok(draft)
+    }
+
+    /// Adds the file that sets at boot what is set now, where that is the namespace in which it is read.
+    fn make_lasting(
+        &mut self,
+        lasting: Vec<(usize, Vec<String>)>,
+        at_boot: Option<u64>,
+    ) -> Result<(), StepError> {
+        let mut settings = Vec::new();
+        for (number, why) in lasting {
+            let Some(Step::Setting { netns, setting, before, after }) = self.steps.get(number).cloned()
+            else {
+                continue;
+            };
+            if Some(netns.inode) != at_boot {
+                self.notes.push(format!(
+                    "{setting} lasts as long as the network namespace {}: set it where that is made, too",
+                    netns.name
+                ));
+            } else if !Path::new(durable::FILE).parent().is_some_and(Path::is_dir) {
+                self.notes
+                    .push(format!("{setting} lasts until the next boot: this host has no /etc/sysctl.d"));
+            } else {
+                if let Some(file) = durable::overridden(Path::new("/etc"), &setting, &after) {
+                    self.notes.push(format!(
+                        "{} sets {setting} too, and may win at the next boot: change it there",
+                        file.display()
+                    ));
+                }
+                settings.push((setting, before, after, why));
+            }
+        }
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let target = Target::open(Path::new(durable::FILE))?;
+        let old = target.read()?;
+        let old_text = old.as_deref().map(String::from_utf8_lossy);
+        let lasting: Vec<Lasting<'_>> = settings
+            .iter()
+            .map(|(setting, before, after, why)| Lasting { setting, value: after, before, why: why.clone() })
+            .collect();
+        let text = durable::with(old_text.as_deref(), &lasting);
+        let step = self.file_step(Path::new(durable::FILE), old, Some(text.into_bytes()));
+        self.steps.extend(step);
+        Ok(())
+    }
+
+    /// A step that replaces a file, and its contents; none if nothing changes.
+    fn file_step(&mut self, path: &Path, before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> Option<Step> {
+        if before == after {
+            return None;
+        }
+        let number = self.steps.len();
+        let mut keep = |which: &str, bytes: Option<Vec<u8>>| {
+            let bytes = bytes?;
+            let kept = Kept { name: format!("{which}-{number}"), crc32: crc32fast::hash(&bytes) };
+            self.contents.insert(kept.name.clone(), bytes);
+            Some(kept)
+        };
+        Some(Step::File {
+            path: path.to_owned(),
+            before: keep("before", before),
+            after: keep("after", after),
+        })
+    }
+
+    /// The steps that take an earlier apply back. What somebody has changed since is left out, and said.
+    pub(crate) fn back(root: &Root, folder: &Path, story: &Story) -> Result<Self, StepError> {
+        let Some(begin) = story.begin() else { return Ok(Self::default()) };
+        let scene = Scene { root, id: &begin.id, folder };
+        let mut draft = Self::default();
+        let settings: Vec<&str> = begin
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Setting { setting, .. } => Some(setting.as_str()),
+                Step::File { .. } => None,
+            })
+            .collect();
+        for step in begin.steps.iter().rev() {
+            let what = step.subject();
+            match (step, scene.look(step)?) {
+                (_, Now::Before) => draft.notes.push(format!("{what} is what it was already")),
+                (_, Now::Gone) => draft.notes.push(format!("{what}: the network namespace has gone")),
+                (Step::Setting { .. }, Now::After) => draft.steps.push(step.inverse()),
+                (Step::File { path, before, after }, Now::After) => {
+                    let (before, after) = (scene.kept(before.as_ref())?, scene.kept(after.as_ref())?);
+                    let back = draft.file_step(path, after, before);
+                    draft.steps.extend(back);
+                }
+                // Other settings have come into our file since.
+                (Step::File { path, .. }, Now::Other(_)) if path == Path::new(durable::FILE) => {
+                    let now = Target::open(path)?.read()?;
+                    let text = String::from_utf8_lossy(now.as_deref().unwrap_or_default()).into_owned();
+                    let left = durable::taken_out(&text, settings.iter().copied());
+                    let back = draft.file_step(path, now, left.map(String::into_bytes));
+                    draft.steps.extend(back);
+                }
+                (_, Now::Other(now)) => {
+                    let now = if now.is_empty() { "empty".to_owned() } else { now };
+                    draft.left.push(format!(
+                        "{what} is {now} now: somebody has changed it since; it was left alone"
+                    ));
+                }
+            }
+            if let Step::Setting { netns, .. } = step {
+                draft.guards.extend(guard::guards(netns, &[]));
+            }
+        }
+        draft.at_once = draft.steps.len();
+        draft.about = begin.about.iter().map(|about| format!("back: {about}")).collect();
+        Ok(draft)
+    }
+
+    /// Checks what can be checked without touching anything.
+    pub(crate) fn rehearse(&self, root: &Root) -> Result<(), StepError> {
+        let scene = Scene { root, id: "rehearsal", folder: Path::new("/nonexistent") };
+        self.steps.iter().try_for_each(|step| match step {
+            Step::Setting { .. } => scene.check(step),
+            Step::File { path, .. } => {
+                let target = Target::open(path)?;
+                target.check()?;
+                Ok(target.check_writable()?)
+            }
+        })
+    }
+}

@@ -1,0 +1,348 @@
+//! The journal of one apply: a line for each thing that happened, written and synced before the next thing happens.
+//!
+//! A line is the CRC-32 of a JSON text, that text, and a newline. A last line without its end is what a crash leaves; it
+//! was never acted upon, and is cut off. Damage before that is said, and what can be read counts.
+
+use crate::failpoint;
+use crate::guard::Measured;
+use crate::step::Step;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+/// The journal's name in its folder.
+pub(crate) const NAME: &str = "journal";
+
+/// The version of the format. Fields may be added within one.
+pub(crate) const VERSION: u32 = 1;
+
+/// The largest journal that is read: far more than any apply writes.
+const MAX_JOURNAL: u64 = 16 << 20;
+
+/// Room that is reserved on disk, so that a disk that fills meanwhile does not keep the end of an apply from being
+/// written.
+const RESERVED: u64 = 64 << 10;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// What is going to be done. Nothing has been touched before this is on disk.
+    Begin(Box<Begin>),
+    /// A step is about to be taken.
+    Doing {
+        /// Which, from 0.
+        number: usize,
+    },
+    /// It was taken, and what it did was read back.
+    Done {
+        /// Which, from 0.
+        number: usize,
+    },
+    /// All steps were taken; the guards are watched.
+    Watching,
+    /// Whether the changes stay. From here on there is no way but this.
+    Decided {
+        /// True if they stay.
+        keep: bool,
+        /// Why.
+        because: String,
+    },
+    /// A step was taken back, or need not be.
+    Undone {
+        /// Which, from 0.
+        number: usize,
+        /// What was found.
+        outcome: Undone,
+    },
+    /// Nothing more will happen.
+    Ended {
+        /// True if the changes stay.
+        kept: bool,
+        /// What was measured before and during.
+        measured: Vec<Measured>,
+        /// RFC 3339.
+        at: String,
+    },
+    /// What was measured after that.
+    After {
+        /// All of it.
+        measured: Vec<Measured>,
+    },
+    /// A kind of record that a later version writes.
+    #[serde(other)]
+    Later,
+}
+
+/// The first record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Version of the format, 1.
+    pub version: u32,
+    /// The apply's name.
+    pub id: String,
+    /// RFC 3339.
+    pub at: String,
+    /// Which boot of the host; settings do not outlive it.
+    pub boot_id: String,
+    /// What is done, in words: a line for each remedy.
+    pub about: Vec<String>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// How many of the steps are taken at once; the others only when it is decided that the changes stay.
+    pub at_once: usize,
+    /// The apply that this takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<String>,
+    /// The process that does it.
+    pub pid: u32,
+}
+
+/// How a step was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum Undone {
+    /// What was before is there again.
+    Restored,
+    /// It was still there.
+    Untouched,
+    /// Somebody else has changed it meanwhile; it was left alone.
+    Left {
+        /// What it is.
+        now: String,
+    },
+    /// There is nothing to take back: the namespace is gone, or the host was started anew.
+    Gone,
+}
+
+/// A journal to be written to.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: File,
+}
+
+impl Journal {
+    /// Makes the journal in a new folder.
+    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+        let file = File::options().append(true).create_new(true).open(folder.join(NAME))?;
+        // Where the file system cannot reserve, there is less certainty on a full disk and nothing else.
+        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVED);
+        Ok(Self { file })
+    }
+
+    /// Opens it again to write on; what a crash left behind the last whole line is cut off.
+    pub(crate) fn reopen(folder: &Path, story: &Story) -> io::Result<Self> {
+        let mut file = File::options().read(true).write(true).open(folder.join(NAME))?;
+        file.set_len(story.whole)?;
+        file.seek(io::SeekFrom::End(0))?;
+        Ok(Self { file })
+    }
+
+    /// Writes a record, and returns when it is on disk.
+    pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
+        let line = line(record)?;
+        if cfg!(debug_assertions) {
+            // A crash may leave any part of a line.
+            let (half, rest) = line.split_at(line.len() / 2);
+            self.file.write_all(half)?;
+            failpoint::point("record-torn");
+            self.file.write_all(rest)?;
+        } else {
+            self.file.write_all(&line)?;
+        }
+        self.file.sync_data()?;
+        failpoint::point("record-written");
+        Ok(())
+    }
+}
+
+/// A record as a line.
+pub(crate) fn line(record: &Record) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(record)?;
+    let mut line = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
+    line.extend(json);
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// What a journal says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Story {
+    /// Its records, in order.
+    pub records: Vec<Record>,
+    /// The first line that is damaged, from 1, other than one that a crash cut off.
+    pub damaged: Option<usize>,
+    /// Bytes up to the end of the last whole line.
+    whole: u64,
+}
+
+impl Story {
+    /// Reads the journal in a folder.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(folder.join(NAME))?.take(MAX_JOURNAL).read_to_end(&mut bytes)?;
+        Ok(Self::parse(&bytes))
+    }
+
+    /// Reads the text of a journal. Any bytes give an answer.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut story = Self::default();
+        let (mut place, mut odd) = (0_u64, None);
+        for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            place = place.saturating_add(line.len() as u64);
+            match record(line) {
+                Some(record) => {
+                    story.damaged = story.damaged.or(odd);
+                    story.records.push(record);
+                    story.whole = place;
+                }
+                None => odd = odd.or(number.checked_add(1)),
+            }
+        }
+        story
+    }
+
+    /// The first record, if it is there.
+    pub fn begin(&self) -> Option<&Begin> {
+        self.records.iter().find_map(|record| match record {
+            Record::Begin(begin) => Some(&**begin),
+            _ => None,
+        })
+    }
+
+    /// What was decided last, and why.
+    pub fn decision(&self) -> Option<(bool, &str)> {
+        self.records.iter().rev().find_map(|record| match record {
+            Record::Decided { keep, because } => Some((*keep, because.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Whether the changes stay, if the apply has ended.
+    pub fn ended(&self) -> Option<bool> {
+        self.records.iter().find_map(|record| match record {
+            Record::Ended { kept, .. } => Some(*kept),
+            _ => None,
+        })
+    }
+
+    /// When it ended.
+    pub fn ended_at(&self) -> Option<&str> {
+        self.records.iter().find_map(|record| match record {
+            Record::Ended { at, .. } => Some(at.as_str()),
+            _ => None,
+        })
+    }
+
+    /// What was measured, as far as the apply came.
+    pub fn measured(&self) -> &[Measured] {
+        let measured = self.records.iter().rev().find_map(|record| match record {
+            Record::Ended { measured, .. } | Record::After { measured } => Some(measured.as_slice()),
+            _ => None,
+        });
+        measured.unwrap_or_default()
+    }
+
+    /// True if the step may have been taken.
+    pub(crate) fn was_begun(&self, number: usize) -> bool {
+        self.records
+            .iter()
+            .any(|record| matches!(record, Record::Doing { number: begun } if *begun == number))
+    }
+
+    /// How steps were taken back, the last word on each.
+    pub fn undone(&self) -> impl Iterator<Item = (usize, &Undone)> {
+        self.records.iter().filter_map(|record| match record {
+            Record::Undone { number, outcome } => Some((*number, outcome)),
+            _ => None,
+        })
+    }
+}
+
+/// A line as a record; none if it is damaged or has no end.
+fn record(line: &[u8]) -> Option<Record> {
+    let line = line.strip_suffix(b"\n")?;
+    let (sum, json) = line.split_at_checked(9)?;
+    let sum = std::str::from_utf8(sum.strip_suffix(b" ")?).ok()?;
+    let plain = sum.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+    let sum = u32::from_str_radix(sum, 16).ok().filter(|_| plain)?;
+    if crc32fast::hash(json) == sum { serde_json::from_slice(json).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn records() -> Vec<Record> {
+        vec![
+            Record::Doing { number: 0 },
+            Record::Done { number: 0 },
+            Record::Decided { keep: false, because: "nobody confirmed".into() },
+            Record::Undone { number: 0, outcome: Undone::Left { now: "7".into() } },
+        ]
+    }
+
+    fn text() -> Vec<u8> {
+        records().iter().flat_map(|record| line(record).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_journal_reads_back() {
+        let story = Story::parse(&text());
+        assert_eq!((story.records.clone(), story.damaged), (records(), None));
+        assert_eq!(story.decision(), Some((false, "nobody confirmed")));
+        assert_eq!(story.ended(), None);
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_off_wherever_it_tore_and_writing_goes_on() {
+        let text = text();
+        let folder = tempfile::tempdir().unwrap();
+        for cut in 0..=text.len() {
+            std::fs::write(folder.path().join(NAME), &text[..cut]).unwrap();
+            let story = Story::read(folder.path()).unwrap();
+            let whole = text[..cut].split(|byte| *byte == b'\n').count() - 1;
+            assert_eq!(
+                (story.records.as_slice(), story.damaged),
+                (&records()[..whole], None),
+                "cut at {cut}"
+            );
+            Journal::reopen(folder.path(), &story).unwrap().append(&Record::Watching).unwrap();
+            let story = Story::read(folder.path()).unwrap();
+            assert_eq!((story.records.len(), story.damaged), (whole + 1, None), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_said_and_the_rest_counts() {
+        let mut text = text();
+        text[12] ^= 1;
+        let story = Story::parse(&text);
+        assert_eq!((story.records.as_slice(), story.damaged), (&records()[1..], Some(1)));
+    }
+
+    #[test]
+    fn what_a_later_version_writes_is_passed_over() {
+        let json = br#"{"record":"slept","for_ms":3}"#;
+        let mut text = format!("{:08x} ", crc32fast::hash(json)).into_bytes();
+        text.extend(json);
+        text.push(b'\n');
+        assert_eq!(Story::parse(&text).records, [Record::Later]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            Story::parse(&bytes);
+        }
+
+        #[test]
+        fn one_flipped_bit_is_found(bit in 0_usize..8 * 100) {
+            let mut text = text();
+            text[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Story::parse(&text).records.len() < records().len());
+        }
+    }
+}

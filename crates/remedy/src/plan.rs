@@ -1,0 +1,239 @@
+//! What is to be done: the remedies of findings, chosen and checked. A plan is a text that can be read, edited and mailed.
+
+mod text;
+
+pub use text::{MAX_PLAN, PlanError};
+
+use crate::value;
+use diagnose::{Applicability, Diagnosis, Finding, Remedy};
+use evidence::Case;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Name and version of the format.
+pub const SCHEMA: &str = "lastack.plan/1";
+
+/// What to change on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The host it was made for.
+    pub host: String,
+    /// Its kernel, for people.
+    pub kernel: String,
+    /// When the host was looked at: RFC 3339.
+    pub made_at: String,
+    /// The remedies, in the order of the findings.
+    pub remedies: Vec<Planned>,
+}
+
+/// A remedy in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// Whether it is to be done.
+    pub apply: bool,
+    /// The rule that asks for it.
+    pub rule: String,
+    /// Its name.
+    pub name: String,
+    /// The network namespace it is about.
+    pub netns: String,
+    /// Whether a program may do it.
+    pub applicability: Applicability,
+    /// What it does.
+    pub summary: String,
+    /// The claims of the findings that ask for it.
+    pub why: Vec<String>,
+    /// What can go wrong.
+    pub risk: String,
+    /// What it will do to the numbers of the claims.
+    pub expected: String,
+    /// What the simulator foretells for this host's own load; none if it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<String>,
+    /// What is watched after it.
+    pub guards: Vec<String>,
+    /// What it changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// A change with its inverse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Change {
+    /// A setting.
+    Setting {
+        /// Its name.
+        setting: String,
+        /// Its value now; going back to it is the inverse.
+        from: String,
+        /// Its value after.
+        to: String,
+    },
+}
+
+/// Which remedies are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Those of these rules; of all if there are none.
+    pub rules: Vec<String>,
+    /// Those of these names; if there are none, those that are safe.
+    pub remedies: Vec<String>,
+}
+
+/// Why a plan is not carried out. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A name that no finding offers.
+    #[error("no finding here offers the remedy {0}; {1}")]
+    NotOffered(String, String),
+    /// For people.
+    #[error("{0} is for a person: lastack cannot do it")]
+    ForAPerson(String),
+    /// A change that is never made.
+    #[error("{setting} = {to} is refused: {why}")]
+    Never {
+        /// The setting.
+        setting: String,
+        /// The value.
+        to: String,
+        /// Why.
+        why: String,
+    },
+    /// Two remedies want different things.
+    #[error(
+        "{0} and {1} both change {2}, and differ: choose one of them with --remedy, or with `apply` in the plan"
+    )]
+    Conflict(String, String, String),
+    /// Another host's plan.
+    #[error(
+        "this plan was made for the host {0}, and this is {1}: if it is meant for this one, edit `host` in it"
+    )]
+    OtherHost(String, String),
+}
+
+impl Plan {
+    /// The plan for the findings of a case.
+    pub fn new(case: &Case, diagnosis: &Diagnosis, wishes: &Wishes) -> Result<Self, Refusal> {
+        let mut remedies: Vec<Planned> = Vec::new();
+        let wanted = |finding: &&Finding| {
+            wishes.rules.is_empty() || wishes.rules.iter().any(|rule| rule == finding.rule)
+        };
+        for finding in diagnosis.findings.iter().filter(wanted) {
+            for remedy in &finding.remedies {
+                let planned = planned(finding, remedy, wishes);
+                // Several findings may ask for the same.
+                let same = remedies.iter_mut().find(|other| {
+                    other.netns == planned.netns
+                        && other.changes == planned.changes
+                        && (!planned.changes.is_empty()
+                            || (&other.name, &other.summary) == (&planned.name, &planned.summary))
+                });
+                match same {
+                    Some(other) => {
+                        other.apply |= planned.apply;
+                        other.why.extend(
+                            planned
+                                .why
+                                .into_iter()
+                                .filter(|why| !other.why.contains(why))
+                                .collect::<Vec<_>>(),
+                        );
+                    }
+                    None => remedies.push(planned),
+                }
+            }
+        }
+        for name in &wishes.remedies {
+            if !remedies.iter().any(|remedy| remedy.name == *name) {
+                return Err(Refusal::NotOffered(name.clone(), offered(&remedies)));
+            }
+        }
+        Ok(Self {
+            host: case.host.name.clone(),
+            kernel: case.host.kernel.clone(),
+            made_at: case.host.taken_at.clone(),
+            remedies,
+        })
+    }
+
+    /// The remedies that are to be done.
+    pub fn chosen(&self) -> impl Iterator<Item = &Planned> {
+        self.remedies.iter().filter(|remedy| remedy.apply)
+    }
+
+    /// Whether all that is to be done may be done.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let mut asked: BTreeMap<(&str, &str), (&Planned, &Change)> = BTreeMap::new();
+        for remedy in self.chosen() {
+            if remedy.applicability == Applicability::DisplayOnly || remedy.changes.is_empty() {
+                return Err(Refusal::ForAPerson(remedy.name.clone()));
+            }
+            for change in &remedy.changes {
+                let Change::Setting { setting, from, to } = change;
+                if let Some(why) = value::refused(&remedy.rule, setting, from, &value::plain(to)) {
+                    return Err(Refusal::Never { setting: setting.clone(), to: value::plain(to), why });
+                }
+                let (other, before) = *asked.entry((&remedy.netns, setting)).or_insert((remedy, change));
+                if before != change {
+                    return Err(Refusal::Conflict(other.name.clone(), remedy.name.clone(), setting.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is for this host.
+    pub fn check_host(&self, here: &str) -> Result<(), Refusal> {
+        if self.host == here { Ok(()) } else { Err(Refusal::OtherHost(self.host.clone(), here.to_owned())) }
+    }
+
+    /// Reads a plan as [`Plan::to_text`] writes it, and as people edit it.
+    pub fn from_text(text: &str) -> Result<Self, PlanError> {
+        text::read(text)
+    }
+
+    /// The plan as a text to be read, edited and mailed.
+    pub fn to_text(&self) -> String {
+        text::write(self)
+    }
+}
+
+/// Which remedies there are that can be done, for somebody who named another.
+fn offered(remedies: &[Planned]) -> String {
+    let mut names: Vec<&str> = remedies
+        .iter()
+        .filter(|remedy| !remedy.changes.is_empty())
+        .map(|remedy| remedy.name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        "none that can be applied is offered".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    }
+}
+
+fn planned(finding: &Finding, remedy: &Remedy, wishes: &Wishes) -> Planned {
+    let named = wishes.remedies.iter().any(|name| name == remedy.name);
+    let safe = remedy.applicability == Applicability::Safe;
+    let change = |change: &diagnose::Change| Change::Setting {
+        setting: change.setting.clone(),
+        from: value::plain(&change.from),
+        to: value::plain(&change.to),
+    };
+    Planned {
+        apply: named || safe && wishes.remedies.is_empty(),
+        rule: finding.rule.to_owned(),
+        name: remedy.name.to_owned(),
+        netns: finding.subject.netns.clone(),
+        applicability: remedy.applicability,
+        summary: remedy.summary.clone(),
+        why: vec![format!("{}: {}", finding.rule, finding.claim)],
+        risk: remedy.risk.clone(),
+        expected: remedy.expected.clone(),
+        predicted: None,
+        guards: remedy.guards.clone(),
+        changes: remedy.changes.iter().map(change).collect(),
+    }
+}

@@ -1,0 +1,193 @@
+//! The end of an apply, both ways: everything is made so, or everything is taken back. The same whether the process that
+//! began it does it, or another after a crash: what is there now decides what is still to do.
+
+use crate::failpoint;
+use crate::journal::{Begin, Journal, Record, Undone};
+use crate::step::{Now, Scene, Step, StepError};
+use crate::store::{Entry, Lock, Store, StoreError};
+use kernel::Root;
+use std::io;
+
+/// What became of an apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// True if the changes stay.
+    pub kept: bool,
+    /// What could not be done, and must be done again.
+    pub failed: Vec<String>,
+    /// What was left as somebody else has made it.
+    pub left: Vec<String>,
+}
+
+/// Which boot of the host this is.
+pub(crate) fn boot_id(root: &Root) -> String {
+    let text = std::fs::read_to_string(root.proc.join("sys/kernel/random/boot_id"));
+    text.map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// The apply that is being settled.
+pub(crate) struct Settling<'a> {
+    pub(crate) scene: Scene<'a>,
+    pub(crate) begin: &'a Begin,
+    pub(crate) journal: &'a mut Journal,
+    /// Whether a step may have been taken.
+    pub(crate) begun: &'a dyn Fn(usize) -> bool,
+}
+
+impl Settling<'_> {
+    /// Makes sure that every step is taken.
+    pub(crate) fn forward(&mut self) -> Settled {
+        let mut settled = Settled { kept: true, failed: Vec::new(), left: Vec::new() };
+        let steps = &self.begin.steps;
+        for (number, step) in steps.iter().enumerate() {
+            let done = self.scene.look(step).and_then(|now| match now {
+                Now::After => Ok(None),
+                Now::Before => {
+                    self.note(&Record::Doing { number });
+                    self.scene.act(number, step)?;
+                    self.note(&Record::Done { number });
+                    Ok(None)
+                }
+                Now::Other(now) => Ok(Some(left(step, &now))),
+                Now::Gone => Ok(Some(format!("{}: the network namespace has gone", step.subject()))),
+            });
+            match done {
+                Ok(None) => {}
+                Ok(Some(left)) => settled.left.push(left),
+                Err(error) => settled.failed.push(error.to_string()),
+            }
+        }
+        self.tidy(&mut settled);
+        settled
+    }
+
+    /// Takes every step back that may have been taken, the last first.
+    pub(crate) fn back(&mut self) -> Settled {
+        let mut settled = Settled { kept: false, failed: Vec::new(), left: Vec::new() };
+        let same_boot = self.begin.boot_id == boot_id(self.scene.root);
+        let steps = &self.begin.steps;
+        for (number, step) in steps.iter().enumerate().rev() {
+            if !(self.begun)(number) {
+                continue;
+            }
+            failpoint::point("undoing");
+            match self.take_back(number, step, same_boot) {
+                Ok(outcome) => {
+                    if let Undone::Left { now } = &outcome {
+                        settled.left.push(left(step, now));
+                    }
+                    self.note(&Record::Undone { number, outcome });
+                }
+                Err(error) => settled.failed.push(format!("{}: {error}", step.subject())),
+            }
+        }
+        self.tidy(&mut settled);
+        settled
+    }
+
+    fn take_back(&self, number: usize, step: &Step, same_boot: bool) -> Result<Undone, StepError> {
+        if matches!(step, Step::Setting { .. }) && !same_boot {
+            // What was set went with the boot; whatever it is now, it is not from this apply.
+            return Ok(Undone::Gone);
+        }
+        match self.scene.look(step)? {
+            Now::Before => Ok(Undone::Untouched),
+            Now::After => {
+                self.scene.act(number, &step.inverse())?;
+                failpoint::point("undone");
+                Ok(Undone::Restored)
+            }
+            Now::Other(now) => Ok(Undone::Left { now }),
+            Now::Gone => Ok(Undone::Gone),
+        }
+    }
+
+    fn tidy(&self, settled: &mut Settled) {
+        for (number, step) in self.begin.steps.iter().enumerate() {
+            if let Err(error) = self.scene.tidy(number, step) {
+                settled.failed.push(error.to_string());
+            }
+        }
+        failpoint::point("tidied");
+    }
+
+    /// Writes a record. A journal that cannot be written any more does not keep the host from being settled: what is
+    /// there decides, and without an end in the journal it is looked at again.
+    fn note(&mut self, record: &Record) {
+        let _ = self.journal.append(record);
+    }
+}
+
+fn left(step: &Step, now: &str) -> String {
+    let now = if now.is_empty() { "empty" } else { now };
+    format!("{} is {now} now: somebody else has changed it; it was left alone", step.subject())
+}
+
+/// An apply that was not finished, and what was done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its name.
+    pub id: String,
+    /// What became of it.
+    pub settled: Settled,
+}
+
+/// Why an unfinished apply could not be settled.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its beginning cannot be read, and what follows can.
+    #[error(
+        "the journal {0} is damaged at line {1}, and the apply it is about was not finished: see what it says, set right \
+         what it names, and move its folder away"
+    )]
+    Damaged(String, usize),
+    /// From a later version.
+    #[error("the journal {0} was written by a later lastack and is not finished: use that one")]
+    Newer(String),
+    /// The operating system.
+    #[error("the journal {0}: {1}")]
+    Io(String, io::Error),
+}
+
+/// Settles every apply that was not finished. Whoever holds the lock knows that nobody else is at it.
+pub fn recover(root: &Root, store: &Store, _lock: &Lock) -> Result<Vec<Recovered>, RecoverError> {
+    let unfinished = store.entries()?.into_iter().filter(|entry| entry.story.ended().is_none());
+    unfinished.filter_map(|entry| one(root, &entry).transpose()).collect()
+}
+
+fn one(root: &Root, entry: &Entry) -> Result<Option<Recovered>, RecoverError> {
+    let io = |error| RecoverError::Io(entry.id.clone(), error);
+    let Some(begin) = entry.story.begin() else {
+        if let Some(line) = entry.story.damaged {
+            return Err(RecoverError::Damaged(entry.id.clone(), line));
+        }
+        // Nothing is touched before the first record is on disk.
+        std::fs::remove_dir_all(&entry.folder).map_err(io)?;
+        return Ok(None);
+    };
+    if begin.version > crate::journal::VERSION {
+        return Err(RecoverError::Newer(entry.id.clone()));
+    }
+    let mut journal = Journal::reopen(&entry.folder, &entry.story).map_err(io)?;
+    let keep = entry.story.decision().is_some_and(|(keep, _)| keep);
+    if entry.story.decision().is_none() {
+        let because = "the process that made the change was killed, or the host went down".to_owned();
+        journal.append(&Record::Decided { keep, because }).map_err(io)?;
+    }
+    let may_be_done = |number| entry.story.was_begun(number);
+    let scene = Scene { root, id: &begin.id, folder: &entry.folder };
+    let mut apply = Settling { scene, begin, journal: &mut journal, begun: &may_be_done };
+    let done = if keep { apply.forward() } else { apply.back() };
+    if done.failed.is_empty() {
+        journal.append(&end(keep, Vec::new())).map_err(io)?;
+    }
+    Ok(Some(Recovered { id: entry.id.clone(), settled: done }))
+}
+
+/// The record that ends an apply.
+pub(crate) fn end(kept: bool, measured: Vec<crate::guard::Measured>) -> Record {
+    Record::Ended { kept, measured, at: format!("{:.9}", jiff::Timestamp::now()) }
+}

@@ -1,0 +1,189 @@
+//! Where journals are: a folder for each apply, and a lock that one process holds while it changes the host.
+
+use crate::failpoint;
+use crate::journal::Story;
+use rustix::fs::FlockOperation;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Journals that are listed; older ones stay on disk.
+const MAX_LISTED: usize = 1_000;
+
+/// The folder of all journals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else is at work.
+    #[error("another `lastack fix` is changing this host: wait until it is done, or see `lastack fix --log`")]
+    Busy,
+    /// No home.
+    #[error(
+        "there is no place for the journal: neither $XDG_STATE_HOME nor $HOME is set; name one with --state-dir"
+    )]
+    NoHome,
+    /// The operating system.
+    #[error("the journal cannot be kept in {path}: {1}; nothing is changed without one (see --state-dir)", path = .0.display())]
+    Io(PathBuf, io::Error),
+}
+
+/// Held while the host is changed. It is given back when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Store {
+    /// The store in this folder.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The usual one: /var/lib/lastack for root, else `$XDG_STATE_HOME/lastack`, which is ~/.local/state/lastack.
+    pub fn usual() -> Result<Self, StoreError> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(Self::at("/var/lib/lastack".into()));
+        }
+        let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+        state.map(|state| Self::at(state.join("lastack"))).ok_or(StoreError::NoHome)
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn journals(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The folder of an apply.
+    pub(crate) fn folder(&self, id: &str) -> PathBuf {
+        self.journals().join(id)
+    }
+
+    /// Takes the lock, or says that somebody has it.
+    pub fn lock(&self) -> Result<Lock, StoreError> {
+        let failed = |error: io::Error| StoreError::Io(self.root.clone(), error);
+        // What is kept of configuration files is nobody else's business.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.journals()).map_err(failed)?;
+        let file = File::options().create(true).append(true).open(self.root.join("lock")).map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// True if there is something that could be unfinished: without it there is nothing to lock.
+    pub fn is_used(&self) -> bool {
+        self.journals().is_dir()
+    }
+
+    /// Makes the folder of a new apply, named after the time.
+    pub(crate) fn create(&self, _lock: &Lock) -> Result<(String, PathBuf), StoreError> {
+        let failed = |error: io::Error| StoreError::Io(self.root.clone(), error);
+        let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+        for number in 1_u32.. {
+            let id = if number == 1 { now.clone() } else { format!("{now}-{number}") };
+            let folder = self.folder(&id);
+            match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => {
+                    sync(&self.journals()).map_err(failed)?;
+                    failpoint::point("folder-made");
+                    return Ok((id, folder));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// All applies, the latest last.
+    pub fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+        let entries = match std::fs::read_dir(self.journals()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::Io(self.root.clone(), error)),
+        };
+        let mut ids: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|id| is_id(id))
+            .collect();
+        ids.sort_by_key(|id| order(id));
+        let ids = ids.split_off(ids.len().saturating_sub(MAX_LISTED));
+        let entry = |id: String| {
+            let folder = self.folder(&id);
+            match Story::read(&folder) {
+                Ok(story) => Ok(Entry { id, folder, story }),
+                // It was made, and nothing more happened.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok(Entry { id, folder, story: Story::default() })
+                }
+                Err(error) => Err(StoreError::Io(folder, error)),
+            }
+        };
+        ids.into_iter().map(entry).collect()
+    }
+}
+
+/// An apply and its journal.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub id: String,
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// What the journal says.
+    pub story: Story,
+}
+
+/// `20261121-064012`, perhaps with `-2`.
+fn is_id(name: &str) -> bool {
+    name.len() >= 15 && name.len() <= 26 && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
+/// The place in time: `...-10` comes after `...-2`.
+fn order(id: &str) -> (String, u64) {
+    let (time, number) = id.split_at_checked(15).unwrap_or((id, ""));
+    (time.to_owned(), number.trim_start_matches('-').parse().unwrap_or(1))
+}
+
+/// Makes what happened to the names of a folder last.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("state"));
+        assert!(!store.is_used());
+        let lock = store.lock().unwrap();
+        assert!(matches!(store.lock(), Err(StoreError::Busy)));
+        let ids: Vec<String> = (0..12).map(|_| store.create(&lock).unwrap().0).collect();
+        let listed: Vec<String> = store.entries().unwrap().into_iter().map(|entry| entry.id).collect();
+        assert_eq!(listed, ids);
+        drop(lock);
+        store.lock().unwrap();
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let error = Store::at("/proc/lastack".into()).lock().unwrap_err().to_string();
+        assert!(error.contains("/proc/lastack"), "{error}");
+    }
+}

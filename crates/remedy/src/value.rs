@@ -1,0 +1,193 @@
+//! Values of settings: which may be set, which never, and when two texts say the same.
+
+use evidence::{PortRange, PortSet};
+
+/// What a setting takes, and what lastack sets it to.
+struct Known {
+    name: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A whole number within these bounds.
+    Number(u64, u64),
+    /// A whole number within these bounds that is not less than before.
+    NotLess(u64, u64),
+    /// First and last port.
+    Range,
+    /// A list of ports and ranges.
+    Ports,
+}
+
+/// Every setting that a remedy of a rule changes, with the bounds of what may be advised.
+const KNOWN: &[Known] = &[
+    Known { name: "net.ipv4.ip_local_port_range", kind: Kind::Range },
+    Known { name: "net.ipv4.ip_local_reserved_ports", kind: Kind::Ports },
+    Known { name: "net.ipv4.tcp_tw_reuse", kind: Kind::Number(0, 2) },
+    Known { name: "net.ipv4.tcp_tw_recycle", kind: Kind::Number(0, 1) },
+    Known { name: "net.ipv4.tcp_max_tw_buckets", kind: Kind::Number(0, i32::MAX as u64) },
+    Known { name: "net.ipv4.tcp_fin_timeout", kind: Kind::Number(1, i32::MAX as u64) },
+    Known { name: "net.ipv4.tcp_timestamps", kind: Kind::Number(0, 2) },
+    Known { name: "net.ipv4.tcp_rfc1337", kind: Kind::Number(0, 1) },
+    Known { name: "net.ipv4.tcp_orphan_retries", kind: Kind::Number(1, 255) },
+    Known { name: "net.ipv4.tcp_syncookies", kind: Kind::Number(1, 2) },
+    Known { name: "net.ipv4.tcp_abort_on_overflow", kind: Kind::Number(0, 0) },
+    Known { name: "net.core.somaxconn", kind: Kind::NotLess(1, i32::MAX as u64) },
+    Known { name: "net.netfilter.nf_conntrack_max", kind: Kind::NotLess(1, i32::MAX as u64) },
+    Known { name: "net.netfilter.nf_conntrack_tcp_timeout_time_wait", kind: Kind::Number(30, 3_600) },
+];
+
+/// `tcp_fin_timeout` between these shortens the wait instead of lengthening it: above 60 s the socket waits twice for
+/// what exceeds 60 s (net/ipv4/tcp.c `tcp_close`, `tcp_fin_time`).
+const FIN_TIMEOUT_TRAP: std::ops::RangeInclusive<u64> = 61..=89;
+
+/// The rule whose remedy may shorten `tcp_fin_timeout`.
+const FIN_WAIT_2_RULE: &str = "fin-wait-2-waiting";
+
+/// True if two values of a setting mean the same: the kernel separates by tabs, and joins ports to ranges.
+pub fn same(setting: &str, one: &str, other: &str) -> bool {
+    if setting == "net.ipv4.ip_local_reserved_ports" {
+        let ports = |text: &str| {
+            if text.trim().is_empty() { Some(PortSet::default()) } else { PortSet::parse(text) }
+        };
+        return ports(one).is_some() && ports(one) == ports(other);
+    }
+    one.split_whitespace().eq(other.split_whitespace())
+}
+
+/// The value with single spaces, as it is written.
+pub(crate) fn plain(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Why a change is never made, as the end of a sentence; none if it may be. `rule` is what asks for it.
+pub(crate) fn refused(rule: &str, setting: &str, from: &str, to: &str) -> Option<String> {
+    let Some(known) = KNOWN.iter().find(|known| known.name == setting) else {
+        return Some("no rule of lastack changes this setting; use sysctl for others".to_owned());
+    };
+    if let Some(why) = malformed(known, from, to) {
+        return Some(why);
+    }
+    never(rule, setting, from, to).map(str::to_owned)
+}
+
+fn malformed(known: &Known, from: &str, to: &str) -> Option<String> {
+    let within = |least: u64, most: u64| match number(to) {
+        Some(value) if (least..=most).contains(&value) => None,
+        Some(_) if least == most => Some(format!("the one value to set is {least}")),
+        _ => Some(format!("the value must be a whole number from {least} to {most}")),
+    };
+    match known.kind {
+        Kind::Number(least, most) => within(least, most),
+        Kind::NotLess(least, most) => within(least, most).or_else(|| {
+            let less = number(from).zip(number(to)).is_some_and(|(from, to)| to < from);
+            less.then(|| format!("less than the {from} it is now would drop what fits today"))
+        }),
+        Kind::Range => {
+            let two = to.split_whitespace().count() == 2;
+            let range = PortRange::parse(to).filter(|range| range.first > 0 && range.first < range.last);
+            (!two || range.is_none())
+                .then(|| "the value must be two ports, the first below the last: 10240 65535".to_owned())
+        }
+        Kind::Ports => {
+            let plain = to.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b',' | b'-'));
+            (!plain || !to.is_empty() && PortSet::parse(to).is_none())
+                .then(|| "the value must be a list of ports such as 8080,9000-9010".to_owned())
+        }
+    }
+}
+
+/// A decimal number without sign, spaces or zeros in front, which some would take for octal.
+fn number(text: &str) -> Option<u64> {
+    let decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if decimal { text.parse().ok() } else { None }
+}
+
+/// What is never advised, whoever asks: docs/fix.md has the list.
+fn never(rule: &str, setting: &str, from: &str, to: &str) -> Option<&'static str> {
+    let (was, becomes) = (number(from.trim()), number(to));
+    let less = was.zip(becomes).is_some_and(|(was, becomes)| becomes < was);
+    match setting.rsplit('.').next().unwrap_or_default() {
+        "tcp_tw_recycle" if becomes != Some(0) => {
+            Some("it drops clients behind NAT and every client that hashes its timestamps")
+        }
+        "tcp_timestamps" if becomes == Some(0) => {
+            Some("without timestamps there is no tcp_tw_reuse and no protection against old segments (PAWS)")
+        }
+        "tcp_rfc1337" if becomes != Some(0) => {
+            Some("a client that meets an old TIME-WAIT then waits for its end instead of clearing it")
+        }
+        "tcp_max_tw_buckets" if less || becomes == Some(0) => Some(
+            "closing connections then skip TIME-WAIT: late FINs meet a reset, and old segments a new connection",
+        ),
+        "tcp_fin_timeout" if becomes.is_some_and(|seconds| FIN_TIMEOUT_TRAP.contains(&seconds)) => Some(
+            "from 61 to 89 it shortens the wait it is meant to lengthen: the kernel waits twice for what exceeds 60 s",
+        ),
+        "tcp_fin_timeout" if less && rule != FIN_WAIT_2_RULE => {
+            Some("it does not shorten TIME-WAIT; it is how long an orphan FIN-WAIT-2 is kept")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REUSE: &str = "net.ipv4.tcp_tw_reuse";
+    const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
+
+    #[test]
+    fn values_are_compared_by_what_they_mean() {
+        assert!(same("net.ipv4.ip_local_port_range", "32768\t60999", "32768 60999"));
+        assert!(same(RESERVED, "8080,8081,9000", "8080-8081,9000"));
+        assert!(same(RESERVED, "", "\n"));
+        assert!(!same(RESERVED, "", "80"));
+        assert!(!same(RESERVED, "x", "y"));
+        assert!(!same(REUSE, "1", "2"));
+    }
+
+    #[test]
+    fn what_is_never_advised_is_refused_whoever_asks() {
+        for (setting, from, to) in [
+            ("net.ipv4.tcp_tw_recycle", "0", "1"),
+            ("net.ipv4.tcp_timestamps", "1", "0"),
+            ("net.ipv4.tcp_rfc1337", "0", "1"),
+            ("net.ipv4.tcp_max_tw_buckets", "131072", "5000"),
+            ("net.ipv4.tcp_max_tw_buckets", "131072", "0"),
+            ("net.ipv4.tcp_fin_timeout", "60", "15"),
+            ("net.ipv4.tcp_fin_timeout", "60", "75"),
+            ("net.ipv4.tcp_abort_on_overflow", "0", "1"),
+            ("net.ipv4.tcp_syncookies", "1", "0"),
+            ("net.core.somaxconn", "4096", "128"),
+            ("net.netfilter.nf_conntrack_max", "65536", "1000"),
+            ("net.netfilter.nf_conntrack_tcp_timeout_time_wait", "120", "5"),
+            ("net.ipv4.tcp_orphan_retries", "0", "0"),
+            ("net.ipv4.tcp_mem", "1 2 3", "4 5 6"),
+            ("kernel.core_pattern", "core", "|/bin/sh"),
+        ] {
+            assert!(refused("time-wait-at-server", setting, from, to).is_some(), "{setting} {from} -> {to}");
+        }
+        assert_eq!(refused(FIN_WAIT_2_RULE, "net.ipv4.tcp_fin_timeout", "60", "15"), None);
+        assert_eq!(refused("fin-timeout-misread", "net.ipv4.tcp_fin_timeout", "5", "60"), None);
+        assert_eq!(refused("time-wait-table-full", "net.ipv4.tcp_max_tw_buckets", "5000", "131072"), None);
+    }
+
+    #[test]
+    fn a_value_must_be_one() {
+        for to in ["", "3", "-1", "+1", "01", "1 ", "1\n2", "0x1", "1;reboot", "18446744073709551616"] {
+            assert!(refused("any", REUSE, "2", to).is_some(), "{to:?}");
+        }
+        assert_eq!(refused("any", REUSE, "2", "1"), None);
+        let range = "net.ipv4.ip_local_port_range";
+        for to in ["10240", "10240 70000", "0 100", "60000 10240", "1 2 3", "10240-65535", "5 5"] {
+            assert!(refused("any", range, "32768\t60999", to).is_some(), "{to:?}");
+        }
+        assert_eq!(refused("any", range, "32768\t60999", "10240 65535"), None);
+        for to in ["8080;", "80-", "a", "8080 9090", "70000"] {
+            assert!(refused("any", RESERVED, "", to).is_some(), "{to:?}");
+        }
+        assert_eq!(refused("any", RESERVED, "", "8080,9000-9010"), None);
+        assert_eq!(refused("any", RESERVED, "8080", ""), None);
+    }
+}

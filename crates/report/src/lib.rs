@@ -22,6 +22,7 @@ mod budgets;
 mod closing;
 mod deviations;
 mod experiment;
+mod fix;
 mod json;
 pub mod markdown;
 
@@ -40,6 +41,10 @@ pub use budgets::{BudgetRow, OwnerRow};
 pub use closing::{Closes, Movement, TimeWait, Tracking};
 pub use deviations::Deviation;
 pub use experiment::{ExperimentPage, ScenarioSum, StageRow, VariantPart, write_experiment, write_sums};
+pub use fix::{
+    DiffPart, LogPage, LogPart, MeasuredRow, OutcomePage, PlanPage, PlanPart, write_log, write_outcome,
+    write_plan,
+};
 pub use json::{json_schema, write_json};
 pub use pen::Style;
 pub use plot::write_plot;
@@ -49,7 +54,7 @@ pub use report::{
 pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use traffic::{HttpRow, OverTime, PeerRow, Shown, Sides, TrafficRow};
-pub use visible::visible;
+pub use visible::{shell_quoted, visible};
 pub use whatif::{
     Assumed, LoadRow, ModelHost, NotSimulated, OutcomeRow, OverTimeRow, Span, WHATIF_SCHEMA, WhatIf,
     write_whatif,

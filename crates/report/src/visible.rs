@@ -164,7 +164,7 @@ fn shell_words(command: &str) -> Vec<&str> {
 }
 
 /// A word as a POSIX shell reads it back unchanged.
-pub(crate) fn shell_quoted(word: &str) -> Cow<'_, str> {
+pub fn shell_quoted(word: &str) -> Cow<'_, str> {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
     if !word.is_empty() && word.chars().all(safe) {
         return Cow::Borrowed(word);

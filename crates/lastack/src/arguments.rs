@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Doctor(Doctor),
     Read(Read),
+    Fix(Fix),
+    /// Is the process that makes a change; started by `fix --apply`
+    #[command(hide = true)]
+    FixWorker,
     Lab(Lab),
     Whatif(WhatIf),
     Explain(Explain),
@@ -88,6 +92,72 @@ pub(crate) struct Read {
     #[command(flatten)]
     pub(crate) output: Output,
 }
+
+/// Shows what would help, and does it: guarded, and taken back unless it is confirmed
+///
+/// Without --apply it changes nothing: it shows each remedy with its change, why, its inverse, its risk and its guards. With
+/// --apply it does those that are safe, or those that are named. If nobody confirms that they stay, the terminal goes, a
+/// guard trips, or anything is killed, all is taken back.
+#[derive(Debug, Args)]
+#[command(after_help = FIX_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
+pub(crate) struct Fix {
+    /// Only what helps against this finding; may be repeated
+    #[arg(long, value_name = "RULE", value_parser = rule_names(), hide_possible_values = true)]
+    pub(crate) finding: Vec<String>,
+    /// This remedy; may be repeated. One that has a price is done only if it is named
+    #[arg(long, value_name = "NAME")]
+    pub(crate) remedy: Vec<String>,
+    /// Write the plan to this file; if it is there already, read it instead of looking
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) plan: Option<PathBuf>,
+    /// Make the changes
+    #[arg(long, conflicts_with = "case")]
+    pub(crate) apply: bool,
+    /// Confirm beforehand: ask nothing, and keep the changes if the guards hold
+    #[arg(long, requires = "apply")]
+    pub(crate) yes: bool,
+    /// Watch the guards for so long after the change
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = look_length::parse)]
+    pub(crate) guard: Duration,
+    /// Watch the counters for so long before the change, and once more at the end; else as long as --guard, but not
+    /// longer than 10s
+    #[arg(long, value_name = "DURATION", value_parser = look_length::parse)]
+    pub(crate) baseline: Option<Duration>,
+    /// Wait so long for the answer whether the changes stay
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = look_length::parse)]
+    pub(crate) confirm_within: Duration,
+    /// Take back an apply that was kept: its name in --log, or `last`
+    #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "finding", "remedy", "plan", "case", "netns", "all_netns"])]
+    pub(crate) rollback: Option<String>,
+    /// List what was done; settle first what was not finished
+    #[arg(long, conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "case", "netns", "all_netns"])]
+    pub(crate) log: bool,
+    /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
+    #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
+    pub(crate) netns: Vec<String>,
+    /// Look at every network namespace of the host
+    #[arg(long)]
+    pub(crate) all_netns: bool,
+    /// Look for so long: 500ms, 10s, 2m; 0 is one glance, which sees no counter move
+    #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = look_length::parse)]
+    pub(crate) length: Duration,
+    /// Plan for a saved case instead of looking; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["netns", "all_netns", "length"])]
+    pub(crate) case: Option<PathBuf>,
+    /// Keep the journal in this folder; else /var/lib/lastack for root, $XDG_STATE_HOME/lastack for others
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const FIX_HELP: &str = "\
+docs/fix.md says what is watched, what is never done, and what happens when something is killed meanwhile.
+
+Exit status without --apply: 0 nothing is wrong, 1 something is, 2 it could not be told. With --apply or --rollback: 0 it is \
+done, or there was nothing to do, 1 it was taken back, or not all of it could be taken back, 2 it was refused, or failed.";
 
 /// Which connection is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -385,7 +455,7 @@ fn help_command(error: &clap::Error) -> String {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
-    let commands = ["doctor", "read", "lab", "whatif", "explain", "completions", "man"];
+    let commands = ["doctor", "read", "fix", "lab", "whatif", "explain", "completions", "man"];
     let words = usage.split_whitespace().find(|word| commands.contains(word));
     words.map_or_else(|| "lastack --help".to_owned(), |command| format!("lastack {command} --help"))
 }

@@ -41,6 +41,22 @@ fn bounded(mut stream: impl std::io::Read) -> std::io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() as u64 <= MAX_CASE_BYTES).then_some(bytes))
 }
 
+/// The bytes of a file that has at most so many.
+pub(crate) fn bounded_file(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        let mut bytes = Vec::new();
+        file.take((most as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| anyhow!("{}", said(&error)))?;
+    if bytes.len() > most { Err(anyhow!("larger than {} MiB", most >> 20)) } else { Ok(bytes) }
+}
+
 /// A case shows in its first bytes: `{`, or gzip's mark.
 const HEAD: u64 = 4_096;
 

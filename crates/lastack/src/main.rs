@@ -1,7 +1,7 @@
 //! `lastack`: shows how TCP connections end on a machine, and what is wrong with that.
 //!
 //! Wiring only: arguments, files, exit codes and the terminal. What is read is the business of `kernel`, what
-//! it means of `diagnose`, and how it is said of `report`.
+//! it means of `diagnose`, how it is said of `report`, and what is changed of `remedy`.
 
 mod arguments;
 mod case_file;
@@ -9,6 +9,7 @@ mod completions;
 mod doctor;
 mod explain;
 mod filter;
+mod fix;
 mod lab;
 mod look_length;
 mod man;
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain::run(options),
         Command::Lab(options) => lab::run(options),
         Command::Whatif(options) => whatif::run(options),
+        Command::Fix(options) => fix::run(options),
+        Command::FixWorker => fix::work(),
         Command::Completions(options) => completions::run(options),
         Command::Man(options) => man::run(options),
     };

@@ -35,7 +35,7 @@ fn page() -> std::io::Result<Vec<u8>> {
     main.render_name_section(&mut roff)?;
     main.render_synopsis_section(&mut roff)?;
     main.render_description_section(&mut roff)?;
-    for command in program.get_subcommands() {
+    for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
         writeln!(roff, ".SH \"LASTACK {}\"", name.to_uppercase())?;
         let page = clap_mangen::Man::new(command.clone());
@@ -101,6 +101,12 @@ The connections that a reset ended, one JSON object a line.
 .TP
 lastack read web.pcap \-\-connection 12
 One connection packet by packet, with the states of both sides.
+.TP
+lastack fix
+What would be changed, why, and how to get back; nothing is changed.
+.TP
+lastack fix \-\-remedy tw\-reuse \-\-apply \-\-guard 5m
+Change it, watch for five minutes, and go back unless it is confirmed.
 .TP
 lastack explain close\-wait\-leak
 What a rule sees, why it hurts, how to prove it, what to do and what not to do.

@@ -64,6 +64,7 @@ fn help_of_every_command() {
         "",
         "doctor",
         "read",
+        "fix",
         "lab",
         "lab list",
         "lab show",
@@ -122,6 +123,15 @@ fn a_mistake_is_one_line_on_stderr() {
         (&["explain", "close-wait-leek"], "close-wait-leak"),
         (&["completions", "tcsh"], "tcsh"),
         (&["completions"], "SHELL"),
+        (&["fix", "--apply", "--case", "x.case"], "--case"),
+        (&["fix", "--rollback", "last", "--plan", "x"], "--plan"),
+        (&["fix", "--yes"], "--apply"),
+        (&["fix", "--finding", "close-wait-leek"], "close-wait-leak"),
+        (
+            &["fix", "--plan", "/nonexistent/plan", "--case", "/nonexistent.case"],
+            "/nonexistent.case: no such file",
+        ),
+        (&["fix-worker"], "fix --apply"),
         (&["docter"], "doctor"),
         (&[], "lastack doctor"),
     ] {

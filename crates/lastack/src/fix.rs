@@ -1,0 +1,244 @@
+//! `lastack fix`.
+
+mod log;
+mod pages;
+
+use crate::arguments::Fix;
+use crate::{Outcome, case_file, progress, screen};
+use anyhow::{Context as _, bail};
+use diagnose::Severity;
+use remedy::{Event, Order, Plan, Store, Task, Wishes};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// Counters are watched before a change as long as after it, but not longer than this.
+const LONGEST_BEFORE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(options: &Fix) -> Outcome {
+    if options.log {
+        return log::run(options);
+    }
+    if let Some(id) = &options.rollback {
+        return roll_back(options, id);
+    }
+    let (plan, is_problem) = match &options.plan {
+        Some(file) if file.exists() || options.apply => (read(file, options)?, true),
+        _ => look(options)?,
+    };
+    if options.apply {
+        return apply(options, &plan);
+    }
+    let mut notes = unfinished(options);
+    let refusal = plan.check().err().map(|refusal| refusal.to_string());
+    notes.extend(refusal.map(|refusal| format!("Not as it is: {refusal}")));
+    if let Some(file) = options.plan.as_deref().filter(|file| !file.exists()) {
+        save(file, &plan)?;
+        notes.push(format!("The plan is in {}", file.display()));
+    }
+    let mut text = Vec::new();
+    if options.output.json {
+        report::write_json(&pages::PlanJson::new(&plan, &notes), &mut text)?;
+    } else {
+        let netns: &[String] = if options.plan.is_some() { &[] } else { &options.netns };
+        let page = pages::plan(&plan, notes, options.plan.as_deref(), netns);
+        report::write_plan(&page, &mut text, screen::style(options.output.color))?;
+    }
+    screen::print(&text)?;
+    let wanted = plan.remedies.iter().any(|remedy| remedy.apply || !remedy.changes.is_empty());
+    Ok(ExitCode::from(u8::from(is_problem && (wanted || options.plan.is_none()))))
+}
+
+/// Is the process that makes a change.
+pub(crate) fn work() -> Outcome {
+    remedy::work()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A plan for what is found, and whether that is a warning or worse.
+fn look(options: &Fix) -> anyhow::Result<(Plan, bool)> {
+    let case = match &options.case {
+        Some(file) => case_file::open(file)?,
+        None => progress::shown_during(options.length, || {
+            let selection = match (options.all_netns, options.netns.as_slice()) {
+                (true, _) => kernel::Selection::All,
+                (false, []) => kernel::Selection::Here,
+                (false, names) => kernel::Selection::These(names.to_vec()),
+            };
+            kernel::look(&kernel::Options {
+                selection,
+                duration: options.length,
+                ..kernel::Options::default()
+            })
+        })?,
+    };
+    let diagnosis = diagnose::diagnose(&case);
+    let wishes = Wishes { rules: options.finding.clone(), remedies: options.remedy.clone() };
+    let plan = Plan::new(&case, &diagnosis, &wishes)?;
+    let wanted = |rule: &str| wishes.rules.is_empty() || wishes.rules.iter().any(|name| name == rule);
+    let mut findings = diagnosis.findings.iter().filter(|finding| wanted(finding.rule));
+    let is_problem = findings.any(|finding| finding.severity > Severity::Note);
+    Ok((plan, is_problem))
+}
+
+/// A plan that somebody kept.
+fn read(file: &Path, options: &Fix) -> anyhow::Result<Plan> {
+    let shown = file.display();
+    if !options.finding.is_empty()
+        || !options.remedy.is_empty()
+        || options.case.is_some()
+        || !options.netns.is_empty()
+    {
+        bail!(
+            "{shown}: is there already, and says what is to be done: edit `apply` in it, or name another file"
+        );
+    }
+    let bytes = case_file::bounded_file(file, remedy::MAX_PLAN).with_context(|| format!("{shown}"))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{shown}: not a plan of lastack: no text"))?;
+    Plan::from_text(&text).with_context(|| format!("{shown}"))
+}
+
+/// Writes a plan to a new file.
+fn save(file: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let write = || -> io::Result<()> {
+        let mut to = std::fs::File::options().write(true).create_new(true).open(file)?;
+        to.write_all(plan.to_text().as_bytes())?;
+        to.sync_all()
+    };
+    write().map_err(|error| {
+        anyhow::anyhow!("{}: cannot write the plan: {}", file.display(), case_file::said(&error))
+    })
+}
+
+fn store(options: &Fix) -> anyhow::Result<Store> {
+    Ok(match &options.state_dir {
+        Some(folder) => {
+            Store::at(std::path::absolute(folder).with_context(|| format!("{}", folder.display()))?)
+        }
+        None => Store::usual()?,
+    })
+}
+
+/// What somebody should know who only looks.
+fn unfinished(options: &Fix) -> Vec<String> {
+    let Ok(entries) = store(options).and_then(|store| Ok(store.entries()?)) else { return Vec::new() };
+    let open = entries.iter().filter(|entry| entry.story.ended().is_none());
+    open.map(|entry| {
+        format!(
+            "The apply {} is not finished: `lastack fix --log` settles it, or says who is at it",
+            entry.id
+        )
+    })
+    .collect()
+}
+
+fn apply(options: &Fix, plan: &Plan) -> Outcome {
+    plan.check()?;
+    plan.check_host(&kernel::host::read(&kernel::Root::default()).name)?;
+    if plan.chosen().next().is_none() {
+        let page = pages::nothing(plan);
+        return finish(options, &remedy::Outcome { notes: page, ..remedy::Outcome::default() });
+    }
+    let notes = remedy::rehearse(plan)?;
+    if !options.yes {
+        if !io::stdin().is_terminal() {
+            bail!("nobody is here to confirm: standard input is no terminal; --yes confirms beforehand");
+        }
+        let mut text = Vec::new();
+        let page = pages::plan(plan, notes, None, &[]);
+        report::write_plan(&page, &mut text, screen::style(options.output.color))?;
+        io::stderr().write_all(&text)?;
+        if !confirmed("\nApply it? [y/N] ")? {
+            return Err(anyhow::anyhow!("not applied; nothing was changed"));
+        }
+    }
+    carry_out(options, Task::Apply(plan.to_text()))
+}
+
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    io::stderr().write_all(question.as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+fn roll_back(options: &Fix, id: &str) -> Outcome {
+    let store = store(options)?;
+    let entries = store.entries()?;
+    let taken_back: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.story.ended() == Some(true))
+        .filter_map(|entry| entry.story.begin()?.takes_back.as_deref())
+        .collect();
+    let stays = |entry: &&remedy::Entry| {
+        let made = entry.story.begin().is_some_and(|begin| begin.takes_back.is_none());
+        made && entry.story.ended() == Some(true) && !taken_back.contains(&entry.id.as_str())
+    };
+    let found = if id == "last" {
+        let found = entries.iter().rev().find(stays);
+        found
+            .with_context(|| "there is no apply that was kept and not taken back; see `lastack fix --log`")?
+    } else {
+        let found = entries.iter().find(|entry| entry.id == id);
+        let found = found
+            .with_context(|| format!("there is no apply {}; see `lastack fix --log`", report::visible(id)))?;
+        if !stays(&found) {
+            bail!(
+                "the apply {id} is not in force: it was taken back, or is one that takes back; see `lastack fix --log`"
+            );
+        }
+        found
+    };
+    carry_out(options, Task::TakeBack(found.id.clone()))
+}
+
+/// Gives the order to a process of its own, and says what came of it.
+fn carry_out(options: &Fix, task: Task) -> Outcome {
+    let store = store(options)?;
+    let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let order = Order {
+        state: store.root().to_owned(),
+        task,
+        before_ms: ms(options.baseline.unwrap_or(options.guard.min(LONGEST_BEFORE))),
+        guard_ms: ms(options.guard),
+        answer_ms: ms(options.confirm_within),
+        confirmed: options.yes || options.rollback.is_some(),
+    };
+    let mut worker = Command::new(std::env::current_exe().context("where lastack itself is")?);
+    worker.arg("fix-worker");
+    let outcome = remedy::supervise(&store, &order, worker, &mut |event| tell(event))?;
+    finish(options, &outcome)
+}
+
+/// Says on stderr what happens.
+fn tell(event: &Event) {
+    let Some(line) = pages::progress(event) else { return };
+    let end = if matches!(event, Event::Asking { .. }) { "" } else { "\n" };
+    // A terminal that went away is noticed elsewhere.
+    let _ = write!(io::stderr(), "{}{end}", report::visible(&line));
+}
+
+fn finish(options: &Fix, outcome: &remedy::Outcome) -> Outcome {
+    if outcome.refused {
+        bail!("{}; nothing was changed", outcome.because);
+    }
+    let mut text = Vec::new();
+    if options.output.json {
+        report::write_json(&pages::OutcomeJson::new(outcome), &mut text)?;
+    } else {
+        report::write_outcome(
+            &pages::outcome(outcome, options.rollback.is_some()),
+            &mut text,
+            screen::style(options.output.color),
+        )?;
+    }
+    screen::print(&text)?;
+    Ok(ExitCode::from(match outcome {
+        outcome if !outcome.failed.is_empty() => 2,
+        outcome if outcome.kept == Some(false) => 1,
+        outcome if options.rollback.is_some() && !outcome.left.is_empty() => 1,
+        _ => 0,
+    }))
+}

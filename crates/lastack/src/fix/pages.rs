@@ -1,0 +1,191 @@
+//! What `lastack fix` says: plans, progress and outcomes, for people and as JSON.
+
+use diagnose::Applicability;
+use remedy::{Change, Event, Measured, Outcome, Plan, Planned};
+use report::{DiffPart, MeasuredRow, OutcomePage, PlanPage, PlanPart};
+use serde::Serialize;
+use std::path::Path;
+
+/// A plan as JSON.
+#[derive(Serialize)]
+pub(super) struct PlanJson<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    plan: &'a Plan,
+    notes: &'a [String],
+}
+
+impl<'a> PlanJson<'a> {
+    pub(super) fn new(plan: &'a Plan, notes: &'a [String]) -> Self {
+        Self { schema: remedy::SCHEMA, plan, notes }
+    }
+}
+
+/// An outcome as JSON.
+#[derive(Serialize)]
+pub(super) struct OutcomeJson<'a> {
+    schema: &'static str,
+    id: Option<&'a str>,
+    outcome: &'static str,
+    because: &'a str,
+    failed: &'a [String],
+    left: &'a [String],
+    notes: &'a [String],
+    measured: &'a [Measured],
+}
+
+impl<'a> OutcomeJson<'a> {
+    pub(super) fn new(outcome: &'a Outcome) -> Self {
+        Self {
+            schema: "lastack.fix/1",
+            id: outcome.id.as_deref(),
+            outcome: match outcome.kept {
+                Some(true) => "kept",
+                Some(false) => "rolled-back",
+                None => "nothing-to-do",
+            },
+            because: &outcome.because,
+            failed: &outcome.failed,
+            left: &outcome.left,
+            notes: &outcome.notes,
+            measured: &outcome.measured,
+        }
+    }
+}
+
+/// A plan for people. `file` is where it is kept, `netns` where it was asked for.
+pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, netns: &[String]) -> PlanPage {
+    let (all, chosen) = (plan.remedies.len(), plan.chosen().count());
+    let on = if plan.host.is_empty() { String::new() } else { format!(" on {}", plan.host) };
+    let headline = match (all, chosen) {
+        (0, _) => format!("Nothing to do{on}: no finding asks for anything."),
+        (_, 0) => format!("Nothing is to be applied{on}; {all} remedies are offered."),
+        (1, 1) => format!("1 remedy is to be applied{on}."),
+        _ => format!(
+            "{chosen} of {all} remedies {} to be applied{on}.",
+            if chosen == 1 { "is" } else { "are" }
+        ),
+    };
+    let next = (chosen > 0).then(|| {
+        let what = match file {
+            Some(file) => {
+                vec!["--plan".to_owned(), report::shell_quoted(&file.display().to_string()).into_owned()]
+            }
+            None => plan.chosen().flat_map(|remedy| ["--remedy".to_owned(), remedy.name.clone()]).collect(),
+        };
+        let words = ["lastack", "fix"].into_iter().chain(netns.iter().flat_map(|name| ["--netns", name]));
+        let words = words.map(str::to_owned).chain(what).chain(["--apply".to_owned()]);
+        words.collect::<Vec<_>>().join(" ")
+    });
+    let next = next.into_iter().collect();
+    PlanPage { headline, remedies: plan.remedies.iter().map(part).collect(), notes, next }
+}
+
+fn part(remedy: &Planned) -> PlanPart {
+    let tag = match remedy.applicability {
+        Applicability::Safe => "safe, can be taken back".to_owned(),
+        Applicability::Unsafe if remedy.apply => "has a price, was named; can be taken back".to_owned(),
+        Applicability::Unsafe => {
+            format!("has a price: only with --remedy {}; can be taken back", remedy.name)
+        }
+        Applicability::DisplayOnly => "for a person".to_owned(),
+    };
+    let diff = |change: &Change| {
+        let Change::Setting { setting, from, to } = change;
+        let shown = |value: &str| if value.is_empty() { "(empty)".to_owned() } else { value.to_owned() };
+        DiffPart {
+            what: if remedy.netns == "host" {
+                setting.clone()
+            } else {
+                format!("{setting} in {}", remedy.netns)
+            },
+            lines: vec![('-', shown(from)), ('+', shown(to))],
+            inverse: format!("{setting} = {}", shown(from)),
+        }
+    };
+    let mut guards = remedy.guards.clone();
+    if !guards.is_empty() {
+        guards.push("and those of every change (docs/fix.md)".to_owned());
+    }
+    PlanPart {
+        apply: remedy.apply,
+        name: remedy.name.clone(),
+        tag,
+        summary: remedy.summary.clone(),
+        why: remedy.why.clone(),
+        changes: remedy.changes.iter().map(diff).collect(),
+        expected: remedy.expected.clone(),
+        predicted: remedy.predicted.clone(),
+        risk: remedy.risk.clone(),
+        guards,
+    }
+}
+
+/// What to say where nothing is chosen.
+pub(super) fn nothing(plan: &Plan) -> Vec<String> {
+    let with_price: Vec<&str> = plan
+        .remedies
+        .iter()
+        .filter(|remedy| !remedy.changes.is_empty())
+        .map(|remedy| remedy.name.as_str())
+        .collect();
+    if with_price.is_empty() {
+        return vec!["no finding offers a remedy that can be applied".to_owned()];
+    }
+    vec![format!(
+        "what is offered must be named, it has a price: --remedy {}",
+        with_price.join(", --remedy ")
+    )]
+}
+
+/// A sign of life, one line; none for what is told at the end.
+pub(super) fn progress(event: &Event) -> Option<String> {
+    let seconds =
+        |ms: &u64| report::length_text(i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX));
+    Some(match event {
+        Event::Recovered { id, kept, .. } => {
+            let how = if *kept { "its changes stay" } else { "taken back" };
+            format!("The apply {id} was not finished: {how}")
+        }
+        Event::Began { id, .. } => format!("Apply {id}: the journal is on disk"),
+        Event::Measuring { for_ms } => format!("Counters before the change: {}", seconds(for_ms)),
+        Event::Taken { what } => format!("Changed: {what}"),
+        Event::Watching { for_ms } => format!("Guards: watched for {}", seconds(for_ms)),
+        Event::Asking { for_ms } => {
+            format!("The guards hold. Keep it? [y/N] (taken back in {} without an answer) ", seconds(for_ms))
+        }
+        Event::Decided { keep: true, because } => format!("Kept: {because}"),
+        Event::Decided { keep: false, because } => format!("Taking back: {because}"),
+        Event::Refused { .. } | Event::Nothing { .. } | Event::Ended { .. } | Event::After { .. } => {
+            return None;
+        }
+    })
+}
+
+/// An outcome for people.
+pub(super) fn outcome(outcome: &Outcome, back: bool) -> OutcomePage {
+    let id = outcome.id.as_deref().unwrap_or_default();
+    let (good, headline) = match outcome.kept {
+        _ if !outcome.failed.is_empty() => (false, format!("Not finished ({id}): {}", outcome.because)),
+        Some(true) if back && outcome.left.is_empty() => (true, format!("Taken back, as apply {id}.")),
+        Some(true) if back => (false, format!("Taken back as far as it was still ours, as apply {id}.")),
+        Some(true) => (true, format!("Kept, as apply {id}: {}.", outcome.because)),
+        Some(false) => (false, format!("Taken back ({id}): {}.", outcome.because)),
+        None => (outcome.left.is_empty(), "Nothing to do.".to_owned()),
+    };
+    let first = outcome.measured.first().map(|row| &row.netns);
+    let one_netns = outcome.measured.iter().all(|row| Some(&row.netns) == first);
+    let rows = outcome.measured.iter().map(|row| MeasuredRow {
+        counter: if one_netns { row.counter.clone() } else { format!("{} in {}", row.counter, row.netns) },
+        per_second: [row.before_per_second, row.during_per_second, row.after_per_second],
+        tripped: row.tripped,
+    });
+    let next = match outcome.kept {
+        _ if !outcome.failed.is_empty() => vec!["lastack fix --log".to_owned()],
+        Some(true) if !back => vec![format!("lastack fix --rollback {id}")],
+        _ => Vec::new(),
+    };
+    let failed = outcome.failed.iter().map(|failed| format!("could not be done: {failed}"));
+    let notes = failed.chain(outcome.left.iter().cloned()).chain(outcome.notes.iter().cloned());
+    OutcomePage { good, headline, notes: notes.collect(), measured: rows.collect(), next }
+}

@@ -1,0 +1,238 @@
+//! The dead-man switch: what is not confirmed does not stay.
+
+use crate::sandbox::{
+    CHANGES, DURABLE, State, applies, apply, before, ends, fix, get, in_sandbox, plan, said, set, until,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A terminal with `lastack fix` in front of it.
+struct Terminal {
+    hand: File,
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    fn run(arguments: &[&str]) -> Self {
+        let hand: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&hand).unwrap();
+        unlockpt(&hand).unwrap();
+        let name = ptsname(&hand, Vec::new()).unwrap();
+        let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let mut command: Command = fix(arguments);
+        let child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
+        Self { hand: hand.into(), child, shown: String::new() }
+    }
+
+    /// Reads until this is shown.
+    fn shows(&mut self, text: &str) {
+        let mut bytes = [0; 4_096];
+        while !self.shown.contains(text) {
+            let length = self.hand.read(&mut bytes).unwrap_or(0);
+            assert!(length > 0, "{text:?} was never shown: {}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+    }
+
+    fn types(&mut self, text: &str) {
+        self.hand.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn ends(mut self, code: i32) {
+        // Nobody is to wait for what nobody reads.
+        let mut bytes = [0; 4_096];
+        while let Ok(1..) = self.hand.read(&mut bytes) {}
+        assert_eq!(self.child.wait().unwrap().code(), Some(code));
+    }
+}
+
+fn arguments<'a>(order: &'a str, within: &'a str) -> [&'a str; 7] {
+    ["--plan", order, "--apply", "--guard", "0", "--confirm-within", within]
+}
+
+#[test]
+fn a_person_confirms_twice() {
+    in_sandbox("guarded::a_person_confirms_twice", || {
+        let unchanged = before();
+        let order = plan(&CHANGES);
+        let mut terminal = Terminal::run(&arguments(&order, "1h"));
+        terminal.shows("Apply it? [y/N]");
+        assert_eq!(State::read(), unchanged);
+        terminal.types("y\n");
+        terminal.shows("Keep it? [y/N]");
+        assert_eq!(get("net.ipv4.tcp_fin_timeout"), "60");
+        terminal.types("yes\n");
+        terminal.ends(0);
+        assert_eq!(get("net.ipv4.tcp_rfc1337"), "0");
+        assert!(std::fs::read_to_string(DURABLE).unwrap().contains("\nnet.ipv4.tcp_rfc1337 = 0\n"));
+        ends(&mut fix(&["--rollback", "last"]), 0);
+        assert_eq!(State::read(), unchanged);
+    });
+}
+
+#[test]
+fn whoever_says_no_or_nothing_gets_it_back() {
+    in_sandbox("guarded::whoever_says_no_or_nothing_gets_it_back", || {
+        let unchanged = before();
+        let order = plan(&CHANGES);
+        let mut terminal = Terminal::run(&arguments(&order, "1h"));
+        terminal.shows("Apply it? [y/N]");
+        terminal.types("\n");
+        terminal.ends(2);
+        assert_eq!(State::read(), unchanged);
+
+        let mut terminal = Terminal::run(&arguments(&order, "1h"));
+        terminal.shows("Apply it? [y/N]");
+        terminal.types("y\n");
+        terminal.shows("Keep it? [y/N]");
+        terminal.types("no\n");
+        terminal.ends(1);
+        assert_eq!(State::read(), unchanged);
+
+        // The dead man.
+        let mut terminal = Terminal::run(&arguments(&order, "100ms"));
+        terminal.shows("Apply it? [y/N]");
+        terminal.types("y\n");
+        terminal.shows("nobody confirmed it in time");
+        terminal.ends(1);
+        assert_eq!(State::read(), unchanged);
+    });
+}
+
+#[test]
+fn a_terminal_that_goes_takes_it_back() {
+    in_sandbox("guarded::a_terminal_that_goes_takes_it_back", || {
+        let unchanged = before();
+        let order = plan(&CHANGES);
+        let mut terminal = Terminal::run(&arguments(&order, "1h"));
+        terminal.shows("Apply it? [y/N]");
+        terminal.types("y\n");
+        terminal.shows("Keep it? [y/N]");
+        let Terminal { hand, mut child, .. } = terminal;
+        drop(hand);
+        child.wait().unwrap();
+        until("it is taken back", || State::read() == unchanged);
+        assert_eq!(applies().last().unwrap()["outcome"], "rolled-back");
+    });
+}
+
+#[test]
+fn every_signal_takes_it_back() {
+    in_sandbox("guarded::every_signal_takes_it_back", || {
+        for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT, Signal::KILL] {
+            let unchanged = before();
+            let mut child = apply("1h").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let code = child.wait().unwrap().code();
+            assert_eq!(code, (signal != Signal::KILL).then_some(1), "{signal:?}");
+            until("it is taken back", || State::read() == unchanged);
+            assert_eq!(applies().last().unwrap()["outcome"], "rolled-back", "{signal:?}");
+        }
+    });
+}
+
+#[test]
+fn a_guard_that_trips_takes_it_back() {
+    in_sandbox("guarded::a_guard_that_trips_takes_it_back", || {
+        let unchanged = before();
+        let order = plan(&CHANGES);
+        let child =
+            fix(&["--plan", &order, "--apply", "--yes", "--guard", "10m", "--baseline", "200ms", "--json"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn();
+        let child = child.unwrap();
+        until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+        // Connects that fail: nobody listens.
+        until("it is taken back", || {
+            for _ in 0..100 {
+                std::net::TcpStream::connect("127.0.0.1:9").unwrap_err();
+            }
+            get("net.ipv4.tcp_rfc1337") == "1"
+        });
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(outcome["outcome"], "rolled-back");
+        assert!(outcome["because"].as_str().unwrap().contains(" rose by "), "{outcome}");
+        let rows = outcome["measured"].as_array().unwrap();
+        let fails = rows.iter().find(|row| row["counter"] == "TcpAttemptFails").unwrap();
+        assert_eq!(fails["before_per_second"], 0.0);
+        assert_eq!(fails["tripped"], true);
+        assert!(fails["during_per_second"].as_f64().unwrap() > 0.0, "{fails}");
+        assert!(fails["after_per_second"].is_number(), "{fails}");
+        assert_eq!(State::read(), unchanged);
+    });
+}
+
+#[test]
+fn what_somebody_edits_meanwhile_is_never_overwritten() {
+    in_sandbox("guarded::what_somebody_edits_meanwhile_is_never_overwritten", || {
+        // A setting, while the guards are watched; then it is taken back.
+        before();
+        let mut child = apply("1h").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+        set("net.ipv4.tcp_fin_timeout", "42");
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert_eq!((get("net.ipv4.tcp_fin_timeout"), get("net.ipv4.tcp_rfc1337")), ("42".into(), "1".into()));
+        let log = applies();
+        let left = log.last().unwrap()["left"][0].as_str().unwrap();
+        assert!(left.contains("net.ipv4.tcp_fin_timeout") && left.contains("42"), "{left}");
+
+        // Our file, before it is kept: then it is not kept.
+        let unchanged = before();
+        let child = apply("3s").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+        std::fs::write(DURABLE, "# edited\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("somebody else has changed it"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(DURABLE).unwrap(), "# edited\n");
+        std::fs::write(DURABLE, "# mine\nvm.swappiness = 1\n").unwrap();
+        assert_eq!(State::read(), unchanged);
+
+        // Both, after it was kept: what is still ours is taken back.
+        before();
+        ends(&mut apply("0"), 0);
+        set("net.ipv4.tcp_fin_timeout", "42");
+        let text = std::fs::read_to_string(DURABLE).unwrap();
+        std::fs::write(DURABLE, format!("{text}net.core.somaxconn = 9\n")).unwrap();
+        let said = ends(&mut fix(&["--rollback", "last"]), 1);
+        assert!(
+            said.contains("net.ipv4.tcp_fin_timeout in pid:1 is 42 now: somebody has changed it since"),
+            "{said}"
+        );
+        assert_eq!((get("net.ipv4.tcp_fin_timeout"), get("net.ipv4.tcp_rfc1337")), ("42".into(), "1".into()));
+        let text = std::fs::read_to_string(DURABLE).unwrap();
+        assert_eq!(text, "# mine\nvm.swappiness = 1\nnet.core.somaxconn = 9\n");
+    });
+}
+
+#[test]
+fn a_process_that_is_stopped_keeps_nothing() {
+    in_sandbox("guarded::a_process_that_is_stopped_keeps_nothing", || {
+        let unchanged = before();
+        let order = plan(&CHANGES);
+        let mut terminal = Terminal::run(&arguments(&order, "300ms"));
+        terminal.shows("Apply it? [y/N]");
+        terminal.types("y\n");
+        terminal.shows("Keep it? [y/N]");
+        // Stopped, the process before the terminal answers nothing; the other one does not wait for it.
+        let stopped = Pid::from_child(&terminal.child);
+        kill_process(stopped, Signal::STOP).unwrap();
+        until("it is taken back", || State::read() == unchanged);
+        kill_process(stopped, Signal::CONT).unwrap();
+        terminal.types("y\n");
+        terminal.ends(1);
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(State::read(), unchanged);
+    });
+}

@@ -3,7 +3,7 @@
 //! The steps are not listed here: a run that is not killed writes the name of each place that it passes, and then each of
 //! them is where the next run is killed.
 
-use crate::sandbox::{CHANGES, State, applies, apply, before, ends, fix, in_sandbox, plan, skip};
+use crate::sandbox::{CHANGES, State, applies, apply, before, ends, fix, in_sandbox, plan};
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -41,7 +41,7 @@ fn in_debug_build(name: &str, body: impl FnOnce()) {
     if cfg!(debug_assertions) {
         in_sandbox(name, body);
     } else {
-        skip(name, "a release build has no failpoints");
+        namespaced::skip(name, "a release build has no failpoints");
     }
 }
 

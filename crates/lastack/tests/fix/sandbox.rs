@@ -2,7 +2,6 @@
 //! test runs itself again inside; nothing of the machine can be changed from there.
 
 use std::env;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -27,6 +26,10 @@ pub(crate) fn in_sandbox(name: &str, body: impl FnOnce()) {
         body();
         return;
     }
+    let test = env::current_exe().expect("the test knows its own file");
+    // A test that was renamed would start nothing inside, and pass.
+    let found = Command::new(&test).args(["--list", "--exact", name]).output().expect("the test starts");
+    assert!(found.stdout.starts_with(name.as_bytes()), "{name} is not the name of a test");
     let namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
     let made = |extra: &[&str]| {
         let mut command = Command::new("unshare");
@@ -38,10 +41,9 @@ pub(crate) fn in_sandbox(name: &str, body: impl FnOnce()) {
         made(way).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     });
     let Some(way) = way else {
-        skip(name, "no namespaces: neither root nor unprivileged user namespaces");
+        namespaced::skip(name, "no namespaces: neither root nor unprivileged user namespaces");
         return;
     };
-    let test = env::current_exe().expect("the test knows its own file");
     let status = made(way)
         .arg(test)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -50,15 +52,6 @@ pub(crate) fn in_sandbox(name: &str, body: impl FnOnce()) {
         .status()
         .expect("unshare of util-linux runs");
     assert!(status.success(), "{name} failed in its sandbox");
-}
-
-pub(crate) fn skip(name: &str, reason: &str) {
-    println!("SKIP {name}: {reason}");
-    if let Some(file) = env::var_os("LASTACK_SKIP_LOG") {
-        let mut log =
-            std::fs::OpenOptions::new().append(true).create(true).open(file).expect("the skip log opens");
-        writeln!(log, "{name}\t{reason}").expect("the skip log takes a line");
-    }
 }
 
 /// Runs a program that must succeed.

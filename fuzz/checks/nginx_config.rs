@@ -1,6 +1,6 @@
 //! Files of nginx come from anyone who writes configuration.
 
-use config::nginx::{MAX_DEPTH, Sources, Tree, evaluate};
+use config::nginx::{Change, MAX_DEPTH, Sources, Tree, edit, evaluate};
 
 /// Any bytes give a tree that is the bytes; its directives lie within each other and in order, and each knows where.
 pub(crate) fn nginx_config(bytes: &[u8]) {
@@ -50,5 +50,34 @@ fn means(bytes: &[u8]) {
         nginx.passes.iter().map(|pass| pass.place).chain(nginx.upstreams.iter().map(|block| block.place))
     {
         assert!((1..=lines).contains(&(place.line as usize)) && place.file == 0);
+    }
+    for pass in nginx.passes.iter().take(3) {
+        let change = Change::Pool { pass: pass.place, connections: 7 };
+        // What cannot be pooled is refused; what is pooled is so by what it means.
+        let Ok(edited) = edit(&sources, &[change]) else { continue };
+        let after = evaluate(&edited.sources, Some("1.22.1")).nginx.expect("it is nginx");
+        let index =
+            nginx.passes.iter().position(|other| std::ptr::eq(pass, other)).expect("it is one of them");
+        if sources.files().any(|(_, tree)| {
+            tree.all().any(|one| one.is("include") || one.is("http") && one.parent().is_some())
+        }) || sources
+            .files()
+            .map(|(_, tree)| tree.top().filter(|one| one.is("http")).count())
+            .sum::<usize>()
+            > 1
+        {
+            continue;
+        }
+        assert_eq!(after.passes.len(), nginx.passes.len());
+        let pass = &after.passes[index];
+        let upstream = after.upstream_of(pass).expect("a pool needs an upstream");
+        assert_ne!(upstream.keepalive.value(), Some(&0));
+        if let Some(http) = &pass.http {
+            assert_ne!(http.version.value().map(String::as_str), Some("1.0"), "{pass:?}");
+            assert!(
+                http.connection.value().is_none_or(|header| !header.eq_ignore_ascii_case("close")),
+                "{pass:?}"
+            );
+        }
     }
 }

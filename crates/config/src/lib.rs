@@ -17,11 +17,13 @@
 //! something is in one place of the tree. Memory is bounded by the size of the file, depth and number of leaves by
 //! limits that are said when they are met.
 
+mod edit;
 pub mod haproxy;
 mod leaf;
 pub mod nginx;
 pub mod sysctl;
 mod text;
 
+pub use edit::{CannotEdit, EditedFile};
 pub use leaf::{Leaf, LeafKind, MAX_LEAVES};
 pub use text::{MAX_BYTES, Place, Problem, Span, Text};

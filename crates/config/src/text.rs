@@ -88,6 +88,27 @@ impl Text {
         }
     }
 
+    /// The byte at a line and a column; none if there is no such line.
+    pub(crate) fn offset(&self, place: Place) -> Option<u32> {
+        let line = usize::try_from(place.line).ok()?.checked_sub(1)?;
+        self.lines.get(line)?.checked_add(place.column.checked_sub(1)?)
+    }
+
+    /// The line that a byte is in, without its line ending.
+    pub(crate) fn line_of(&self, offset: u32) -> Span {
+        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or_default() as usize;
+        let end = self.lines.get(line).map_or(self.read().len(), |next| *next as usize - 1);
+        let end = if end > start && self.bytes.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
+        Span::new(start, end)
+    }
+
+    /// Where the line after the one that a byte is in begins; the end of the text if there is none.
+    pub(crate) fn next_line(&self, offset: u32) -> usize {
+        let line = self.lines.partition_point(|start| *start <= offset);
+        self.lines.get(line).map_or(self.read().len(), |next| *next as usize)
+    }
+
     /// What ends most lines here: `\n`, or `\r\n`.
     pub fn line_ending(&self) -> &'static str {
         let ends = memchr::memchr_iter(b'\n', self.read());
@@ -152,6 +173,11 @@ mod tests {
         let text = Text::new(b"ab\r\ncd\n".to_vec());
         let places: Vec<_> = (0..8).map(|offset| text.place(offset).to_string()).collect();
         assert_eq!(places, ["1:1", "1:2", "1:3", "1:4", "2:1", "2:2", "2:3", "3:1"]);
+        assert_eq!(text.slice(text.line_of(1)), b"ab");
+        assert_eq!(text.slice(text.line_of(5)), b"cd");
+        assert_eq!((text.next_line(1), text.next_line(5), text.next_line(7)), (4, 7, 7));
+        assert!((0..8).all(|offset| text.offset(text.place(offset)) == Some(offset)));
+        assert_eq!(text.offset(Place { line: 9, column: 1 }), None);
     }
 
     #[test]

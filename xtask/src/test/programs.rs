@@ -14,8 +14,8 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
     ("setpriv", "util-linux", "runs a stage as a user without privilege"),
     ("sysctl", "procps", "settings are compared with what it prints"),
     ("tcpdump", "tcpdump", "captures the links of a stage"),
-    ("nginx", "nginx", "is the proxy of scenarios that name it"),
-    ("haproxy", "haproxy", "is the proxy of scenarios that name it"),
+    ("nginx", "nginx", "is the proxy of scenarios that name it, and judges edited configuration"),
+    ("haproxy", "haproxy", "is the proxy of scenarios that name it, and judges edited configuration"),
 ];
 
 /// Installs what is missing if this is root on Debian and it may; says in one line what stays missing.

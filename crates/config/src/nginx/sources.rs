@@ -116,6 +116,13 @@ impl Sources {
         self.files.get(index as usize).map(|(path, tree)| (path.as_str(), tree))
     }
 
+    /// Puts another tree in the place of a file's.
+    pub(super) fn replace(&mut self, index: u32, tree: Tree) {
+        if let Some((_, old)) = self.files.get_mut(index as usize) {
+            *old = tree;
+        }
+    }
+
     /// True if not all files were taken: there were too many, or they were too large.
     pub fn is_cut(&self) -> bool {
         self.refused

@@ -99,6 +99,11 @@ impl<'t> Assignment<'t> {
         self.row.minus
     }
 
+    /// Where the key is.
+    pub fn key_span(self) -> Span {
+        self.row.key
+    }
+
     /// Where the value is.
     pub fn value_span(self) -> Option<Span> {
         self.row.value

@@ -1,0 +1,96 @@
+//! Settings in one file of `sysctl.d`.
+
+use super::{Assignment, Tree, normalized};
+use crate::LeafKind;
+use crate::edit::{CannotEdit, Lines, Splices};
+use crate::nginx::shown;
+
+/// The file with a setting: its value is replaced where it is set last, or it is added at the end, below a comment that
+/// says why.
+///
+/// ```
+/// use config::sysctl::{Tree, set};
+/// let empty = Tree::parse("");
+/// let after = set(&empty, "net.ipv4.ip_local_port_range", "10240 65535", "more ports for the proxy").unwrap();
+/// assert_eq!(after, b"# more ports for the proxy\nnet.ipv4.ip_local_port_range = 10240 65535\n");
+/// ```
+pub fn set(tree: &Tree, key: &str, value: &str, why: &str) -> Result<Vec<u8>, CannotEdit> {
+    let name = normalized(key);
+    let line = format!("{key} = {value}");
+    let check = Tree::parse(line.as_str());
+    let says = check.assignments().map(|one| (one.name(), one.value().map(std::borrow::Cow::into_owned)));
+    if !says.eq([(name.clone(), Some(value.to_owned()))]) || why.contains(['\n', '\r', '\0']) {
+        return Err(CannotEdit::Impossible(format!(
+            "`{}` is not one setting with a comment of one line",
+            shown(&line)
+        )));
+    }
+    let text = tree.text();
+    let mut splices = Splices::default();
+    let last = tree.assignments().filter(|one| one.name() == name && one.value().is_some()).last();
+    if let Some(old) = last {
+        let end = old.span().end;
+        match old.value_span() {
+            Some(span) if span.start < span.end => splices.replace(span, value),
+            // Nothing stands behind its equals sign.
+            _ => splices.insert(after_equals(tree, old).unwrap_or(end), format!(" {value}")),
+        }
+    } else {
+        let (bytes, eol) = (text.bytes(), text.line_ending());
+        let apart = if bytes.is_empty() || bytes.ends_with(b"\n") { "" } else { eol };
+        let comment = if why.is_empty() { String::new() } else { format!("# {why}{eol}") };
+        let end = u32::try_from(text.read().len()).unwrap_or(u32::MAX);
+        splices.insert(end, format!("{apart}{comment}{line}{eol}"));
+    }
+    prove(tree, &splices, &name, Some(value))
+}
+
+/// The file without a setting, and without the comment lines just above it, up to a blank line or another setting.
+pub fn unset(tree: &Tree, key: &str) -> Result<Vec<u8>, CannotEdit> {
+    let name = normalized(key);
+    let text = tree.text();
+    let lines = Lines::new(text);
+    let mut splices = Splices::default();
+    for one in tree.assignments().filter(|one| one.name() == name) {
+        let mut removal = lines.removal(one.span());
+        while let Some(comment) = comment_above(tree, removal.start) {
+            removal.start = comment;
+        }
+        splices.replace(removal, "");
+    }
+    prove(tree, &splices, &name, None)
+}
+
+/// Where the line above begins, if it is a comment.
+fn comment_above(tree: &Tree, start: u32) -> Option<u32> {
+    let above = tree.text().line_of(start.checked_sub(1)?);
+    let comments = tree.leaves().iter().filter(|leaf| leaf.kind == LeafKind::Comment);
+    let mut within = comments.filter(|leaf| above.start <= leaf.span.start && leaf.span.end <= above.end);
+    within.next().map(|_| above.start)
+}
+
+fn after_equals(tree: &Tree, one: Assignment<'_>) -> Option<u32> {
+    let mark = tree
+        .leaves()
+        .iter()
+        .find(|leaf| leaf.kind == LeafKind::Mark && leaf.span.start >= one.key_span().end);
+    mark.map(|leaf| leaf.span.end)
+}
+
+/// The new bytes, if they say of this setting what was meant, and of all others what they said.
+fn prove(tree: &Tree, splices: &Splices, name: &str, value: Option<&str>) -> Result<Vec<u8>, CannotEdit> {
+    let after = Tree::parse(splices.apply(tree.text()));
+    let others = |tree: &Tree| -> Vec<(String, Option<String>)> {
+        let others = tree.assignments().filter(|one| one.name() != name);
+        others.map(|one| (one.name(), one.value().map(std::borrow::Cow::into_owned))).collect()
+    };
+    let last = after.assignments().filter(|one| one.name() == name).last();
+    let said = last.and_then(Assignment::value);
+    if said.as_deref() == value
+        && others(tree) == others(&after)
+        && after.problems().len() <= tree.problems().len()
+    {
+        return Ok(after.to_bytes());
+    }
+    Err(CannotEdit::Unproven(shown(name)))
+}

@@ -223,9 +223,12 @@ fn starved(namespace: &Namespace, group: &Group, closes: &[u32]) -> Option<Range
     if inner.len() < LASTING_SECONDS {
         return None;
     }
-    let all: u64 = inner.iter().map(|closes| u64::from(*closes)).sum();
-    let (mean, chance) = (all as f64 / inner.len() as f64, (all as f64).sqrt() / inner.len() as f64);
-    Some(Range { low: mean - chance, high: mean + chance })
+    let seconds = inner.len() as f64;
+    let mean = inner.iter().map(|closes| f64::from(*closes)).sum::<f64>() / seconds;
+    // As far as a mean of so many seconds that differ so much may be off.
+    let spread = inner.iter().map(|closes| (f64::from(*closes) - mean).powi(2)).sum::<f64>() / seconds;
+    let error = (spread / seconds).sqrt();
+    Some(Range { low: mean - error, high: mean + error })
 }
 
 /// The same destination from several local addresses is one talker with several sources.

@@ -7,7 +7,7 @@ use super::tap::Tap;
 use super::{HostSample, Run, Sample, Simulation, probes};
 use crate::case::{self, Owners};
 use crate::{Measures, traffic};
-use evidence::Case;
+use evidence::{Case, PortSet};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use tcp::State;
@@ -75,10 +75,8 @@ impl Simulation<'_> {
                 measures.set(format!("{name}.counters.{counter}"), rise as f64);
             }
             if host.mini_count > 0 {
-                let held = |hold: Option<Hold>| hold.is_some_and(|hold| hold.flow.is_some());
-                let pinned = host.minis().filter(|(_, mini)| held(mini.hold)).count() as u64;
-                let bytes =
-                    host.mini_count * linux::TIME_WAIT_BYTES.value + pinned * linux::BIND_BUCKETS_BYTES.value;
+                let holds = host.minis().filter_map(|(_, mini)| mini.hold);
+                let bytes = host.mini_count * linux::TIME_WAIT_BYTES.value + bytes_of_buckets(holds);
                 measures.set(format!("{name}.bytes.time_wait"), bytes as f64);
             }
             let tracked = tracker.alive(self.now);
@@ -167,4 +165,16 @@ impl Simulation<'_> {
             }
         }
     }
+}
+
+/// Bind buckets that clients' ports pin: one of a pair for each port, the other for each address and port; connections
+/// to other destinations share both (net/ipv4/inet_hashtables.c `__inet_hash_connect()`).
+fn bytes_of_buckets(holds: impl Iterator<Item = Hold>) -> u64 {
+    let mut pairs: Vec<_> =
+        holds.filter(|hold| hold.flow.is_some()).map(|hold| (hold.source, hold.port)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let mut ports = PortSet::default();
+    ports.extend(pairs.iter().map(|(_, port)| *port));
+    (pairs.len() as u64 + u64::from(ports.len())) * linux::BIND_BUCKETS_BYTES.value / 2
 }

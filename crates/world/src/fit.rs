@@ -179,7 +179,7 @@ pub fn fit(case: &Case, knowledge: &Knowledge) -> Result<Fit, Unfit> {
     }
     talkers.sort_by_key(|talker| std::cmp::Reverse(talker.connections));
     if talkers.len() > MOST_TALKERS {
-        let left: u64 = talkers.drain(MOST_TALKERS..).map(|talker| talker.connections).sum();
+        let left = sum(talkers.drain(MOST_TALKERS..).map(|talker| talker.connections));
         assumptions.push(Assumption::new(
             format!("{left} connections of the smallest talkers are left out"),
             format!("{MOST_TALKERS} are kept apart"),
@@ -219,6 +219,11 @@ fn namespace<'c>(
         ));
     }
     Ok(most)
+}
+
+/// A sum of what a file says, which may be anything.
+fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// Which addresses and ports are this host's.

@@ -2,7 +2,7 @@
 
 use super::{
     Assumption, Ends, Fit, HARD_LIMIT, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_PLAYED, Pace, Party,
-    Talker, Unfit,
+    Talker, Unfit, sum,
 };
 use crate::Costs;
 use crate::scenario::{
@@ -52,6 +52,17 @@ pub(super) fn fit(
         for talker in talkers.iter_mut().filter(|talker| talker.ends != Ends::StaysOpen) {
             talker.pace = talker.pace.max(Pace::GoesOn);
         }
+    }
+    let once = talkers.iter().filter(|talker| !talker.lasts()).map(|talker| talker.connections as f64);
+    let once: f64 = once.sum();
+    if once > HARD_LIMIT {
+        for talker in talkers.iter_mut().filter(|talker| !talker.lasts()) {
+            talker.scale(HARD_LIMIT / once);
+        }
+        assumptions.push(Assumption::new(
+            format!("{HARD_LIMIT:.0} connections stand for {once:.0}"),
+            "so many are played at most; ports and tables are not made smaller, so that they fill later",
+        ));
     }
     let lasts = talkers.iter().any(Talker::lasts);
     let for_ms = length(namespace, &talkers, knowledge, lasts, &mut assumptions)?;
@@ -166,7 +177,11 @@ impl<'n> Builder<'n> {
                 self.talk(talker);
             }
         }
-        let limit_ms = if self.lasts { self.for_ms + SETTLE_MS } else { self.for_ms * 4 + MAY_TAKE_MS };
+        let limit_ms = if self.lasts {
+            self.for_ms.saturating_add(SETTLE_MS)
+        } else {
+            self.for_ms.saturating_mul(4).saturating_add(MAY_TAKE_MS)
+        };
         World {
             seed: if self.end == End::Low { 1 } else { 2 },
             settle_ms: SETTLE_MS,
@@ -373,7 +388,7 @@ impl<'n> Builder<'n> {
         }
         let backs = || back.iter().filter_map(|place| talkers.get(*place));
         let at_once: u32 = backs().map(|talker| talker.at_once).fold(0, u32::saturating_add);
-        let connections: u64 = backs().map(|talker| talker.connections).sum();
+        let connections = sum(backs().map(|talker| talker.connections));
         let is_pooled = passed > connections as f64 * 1.5;
         let speaks = |http: Http| backs().filter(|talker| talker.http == http).count() * 2 > back.len();
         let name = if program == Program::Nginx { "nginx" } else { "haproxy" };

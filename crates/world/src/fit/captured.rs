@@ -1,6 +1,6 @@
 //! Talkers of a capture: every close and every request is in it.
 
-use super::{Assumption, Ends, LASTING_SECONDS, Pace, Party, Place, Range, Talker};
+use super::{Assumption, Ends, LASTING_SECONDS, Pace, Party, Place, Range, Talker, sum};
 use crate::scenario::Http;
 use evidence::{Case, Exchange, Role, Traffic};
 
@@ -76,17 +76,17 @@ fn of_exchange(
 ) -> u64 {
     let Some(port) = exchange.server.port else { return 0 };
     let mut ways = ways(exchange, was_quiet(case, traffic));
-    let all: u64 = ways.iter().map(|(_, count)| *count).sum();
+    let all = sum(ways.iter().map(|(_, count)| *count));
     ways.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let mut few = 0;
+    let mut few = 0_u64;
     ways.retain(|(ends, count)| {
         // What nobody closes holds its port for ever, few or not.
         let kept = count.saturating_mul(ONE_IN) >= all || *ends == Ends::StaysOpen && !lasts;
-        few += if kept { 0 } else { *count };
+        few = few.saturating_add(if kept { 0 } else { *count });
         kept && *count > 0
     });
     if let Some((_, most)) = ways.first_mut() {
-        *most += few;
+        *most = most.saturating_add(few);
     }
     let (client, server) = parties(place, exchange, port);
     let over_ms = if lasts { traffic.length_ms } else { exchange.length_ms }.max(1);
@@ -113,11 +113,11 @@ fn of_exchange(
         talker.open_ms = open_ms.min(over_ms);
         if let Some(http) = exchange.http.as_ref().filter(|http| http.connections > 0) {
             talker.is_http = true;
-            let each = (http.requests + http.connections / 2) / http.connections;
+            let each = http.requests.saturating_add(http.connections / 2) / http.connections;
             talker.requests = u32::try_from(each).unwrap_or(u32::MAX).max(1);
-            talker.http = if http.old_version * 2 > http.connections {
+            talker.http = if http.old_version.saturating_mul(2) > http.connections {
                 Http::V1_0
-            } else if http.client_asks_to_close.count * 2 > http.connections {
+            } else if http.client_asks_to_close.count.saturating_mul(2) > http.connections {
                 Http::V1_1Close
             } else {
                 Http::V1_1
@@ -163,7 +163,7 @@ fn ways(exchange: &Exchange, was_quiet: bool) -> Vec<(Ends, u64)> {
     let ending = |how: &str| exchange.endings.get(how).copied().unwrap_or(0);
     let aborted = |by: fn(&evidence::Ends) -> u64| {
         let causes = ["abort-by-linger", "unread-data"].into_iter();
-        causes.filter_map(|cause| exchange.resets_by.get(cause)).map(by).sum::<u64>()
+        sum(causes.filter_map(|cause| exchange.resets_by.get(cause)).map(by))
     };
     let resets = ending("reset");
     let by_client = aborted(|by| by.client).min(resets);

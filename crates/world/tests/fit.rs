@@ -1,0 +1,222 @@
+//! What a model that is fitted to a list of sockets says of a load that is known, and that no case breaks it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use evidence::Case;
+use proptest::prelude::*;
+use world::fit::{Ends, Fit, Knowledge, Pace, Party, Unfit, fit};
+use world::scenario::Bind;
+use world::whatif::effect;
+use world::{Scenario, simulate_in_full};
+
+/// 200 connections a second for ever, each 50 ms long, cut after 20 s: a host as `doctor` would find it.
+fn case(host: &str, client: &str, server: &str) -> Case {
+    let text = format!(
+        r#"
+        name = "s"
+        title = "t"
+        limit_ms = 20000
+        [[host]]
+        name = "client"
+        [[host]]
+        name = "server"
+        [[server]]
+        name = "app"
+        host = "server"
+        port = 8080
+        answer = {{ after_ms = 50 }}
+        {server}
+        [[client]]
+        name = "load"
+        host = "client"
+        to = ["app"]
+        connections = 100000
+        per_second = 200.0
+        concurrency = 100
+        {client}
+        "#
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    simulate_in_full(&scenario.variants[0].world).cases.remove(host).unwrap()
+}
+
+const CLIENT_CLOSES: (&str, &str) = (r#"close = { when = "requests" }"#, r#"close = { when = "peer" }"#);
+
+fn fitted(host: &str, (client, server): (&str, &str)) -> Fit {
+    fit(&case(host, client, server), &Knowledge::default()).unwrap()
+}
+
+fn is_near(value: f64, known: f64) -> bool {
+    (value - known).abs() <= known * 0.1
+}
+
+#[test]
+fn a_client_that_closes_first_is_read_from_its_time_wait() {
+    let fit = fitted("client", CLIENT_CLOSES);
+    let [talker] = fit.talkers.as_slice() else { panic!("{:#?}", fit.talkers) };
+    assert_eq!((talker.client, talker.port, talker.ends), (Party::Here, 8_080, Ends::ClientCloses));
+    assert_eq!((talker.pace, fit.lasts, fit.here.as_str()), (Pace::GoesOn, true, "here"));
+    assert!(is_near(talker.per_second.low, 200.0) && is_near(talker.per_second.high, 200.0), "{talker:?}");
+    // Little's law.
+    assert!((45..=56).contains(&talker.open_ms), "{talker:?}");
+    assert_eq!(talker.process.as_deref(), Some("load"));
+    assert!(fit.low.check().is_ok() && fit.high.check().is_ok());
+}
+
+#[test]
+fn the_other_host_fits_the_same_load() {
+    let fit = fitted("server", (CLIENT_CLOSES.1, CLIENT_CLOSES.0));
+    let [talker] = fit.talkers.as_slice() else { panic!("{:#?}", fit.talkers) };
+    assert_eq!((talker.server, talker.port, talker.ends), (Party::Here, 8_080, Ends::ServerCloses));
+    assert!(is_near(talker.per_second.high, 200.0), "{talker:?}");
+}
+
+#[test]
+fn what_leaves_no_time_wait_is_read_from_counters() {
+    for (host, closes) in [("client", Ends::ServerCloses), ("server", Ends::ClientCloses)] {
+        let ways = if host == "client" { (CLIENT_CLOSES.1, CLIENT_CLOSES.0) } else { CLIENT_CLOSES };
+        let fit = fitted(host, ways);
+        let talker = fit.talkers.iter().find(|talker| talker.ends == closes).unwrap();
+        assert!(is_near(talker.per_second.high, 200.0), "{host}: {talker:?}");
+        assert!(fit.assumptions.iter().any(|one| one.because.contains("Opens")), "{:?}", fit.assumptions);
+    }
+}
+
+#[test]
+fn a_program_that_binds_first_is_told_by_the_half_of_its_ports() {
+    let bound = (r#"close = { when = "requests" }"#.to_owned() + "\n bind = \"address\"", CLIENT_CLOSES.1);
+    let fit = fitted("client", (&bound.0, bound.1));
+    assert!(fit.talkers[0].binds, "{:?}", fit.talkers);
+    assert_eq!(fit.high.clients[0].bind, Bind::Address);
+    assert!(!fitted("client", CLIENT_CLOSES).talkers[0].binds);
+}
+
+#[test]
+fn an_effect_is_said_in_numbers_before_and_after() {
+    let case = case("client", CLIENT_CLOSES.0, CLIENT_CLOSES.1);
+    let narrow = world::cure::Cure::set(None, "net.ipv4.ip_local_port_range", "40000 43999").unwrap();
+    let wait = "wait".parse().unwrap();
+    let effect = effect(&case, &Knowledge::default(), &[narrow, wait]).unwrap();
+    assert_eq!(effect.before.failed.high.to_bits(), 0.0_f64.to_bits());
+    assert!(effect.after.failed.low > 1_000.0, "{:?}", effect.after);
+    assert_eq!(effect.left_out.len(), 1);
+    let said = effect.differences().join("; ");
+    assert!(said.contains("failed connects a second: 0 -> "), "{said}");
+    assert!(said.contains("local ports left: "), "{said}");
+}
+
+#[test]
+fn knowledge_that_makes_no_load_is_refused() {
+    let case = case("client", CLIENT_CLOSES.0, CLIENT_CLOSES.1);
+    let with = |knowledge: Knowledge| fit(&case, &knowledge);
+    for knowledge in [
+        Knowledge { times: 0.0, ..Knowledge::default() },
+        Knowledge { times: f64::NAN, ..Knowledge::default() },
+        Knowledge { times: f64::INFINITY, ..Knowledge::default() },
+        Knowledge { for_ms: Some(0), ..Knowledge::default() },
+        Knowledge { for_ms: Some(u64::MAX), ..Knowledge::default() },
+    ] {
+        assert!(matches!(with(knowledge), Err(Unfit::Unusable(_))));
+    }
+    let elsewhere = Knowledge { netns: Some("elsewhere".to_owned()), ..Knowledge::default() };
+    assert!(matches!(with(elsewhere), Err(Unfit::NoNamespace { .. })));
+    assert_eq!(fit(&Case::default(), &Knowledge::default()), Err(Unfit::NoLoad));
+    let twice = with(Knowledge { times: 2.0, ..Knowledge::default() }).unwrap();
+    assert!(is_near(twice.talkers[0].per_second.high, 400.0));
+    assert!(with(Knowledge { failed: u64::MAX, ..Knowledge::default() }).is_ok());
+}
+
+/// A number that a lying file may hold.
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![0..20_u64, 0..100_000_u64, Just(u64::from(u32::MAX)), Just(u64::MAX)]
+}
+
+fn address() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..4_u8).prop_map(|last| format!("10.0.0.{last}")),
+        Just("127.0.0.1".to_owned()),
+        Just("2001:db8::1".to_owned()),
+        Just("*".to_owned()),
+    ]
+}
+
+fn endpoint() -> impl Strategy<Value = String> {
+    (address(), prop_oneof![Just(80_u16), Just(8_080), Just(0), Just(65_535)]).prop_map(|(address, port)| {
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    })
+}
+
+fn exchange() -> impl Strategy<Value = serde_json::Value> {
+    let ends = || (count(), count(), count());
+    let more = (count(), count(), ends(), ends(), count());
+    (address(), endpoint(), count(), 0..u32::MAX, count(), more).prop_map(
+        |(client, server, connections, at_once, length_ms, (graceful, open, first, never, requests))| {
+            serde_json::json!({
+                "client": client, "server": server, "connections": connections, "at_once": at_once,
+                "length_ms": length_ms, "handshakes": {"complete": connections, "refused": open},
+                "endings": {"graceful": graceful, "open": open, "reset": requests, "half-closed": graceful},
+                "first_closer": {"client": first.0, "server": first.1, "both": first.2},
+                "not_closed_by": {"client": never.0, "server": never.1, "both": never.2},
+                "resets_by": {"abort-by-linger": {"client": requests, "server": open, "both": graceful}},
+                "http": {"connections": open, "requests": requests},
+            })
+        },
+    )
+}
+
+fn group() -> impl Strategy<Value = serde_json::Value> {
+    let small = || 0..u32::MAX;
+    (
+        any::<bool>(),
+        address(),
+        endpoint(),
+        small(),
+        small(),
+        proptest::collection::vec((0..4_000_u32, small()), 0..12),
+    )
+        .prop_map(|(is_client, one, other, open, held, closes)| {
+            let by_second: serde_json::Map<String, serde_json::Value> =
+                closes.into_iter().map(|(second, count)| (second.to_string(), count.into())).collect();
+            let (local, remote) = if is_client { (one, other) } else { (other, one) };
+            serde_json::json!({
+                "role": if is_client { "client" } else { "server" }, "local": local, "remote": remote,
+                "states": {"ESTABLISHED": open, "TIME-WAIT": held, "CLOSE-WAIT": open, "FIN-WAIT-2": held},
+                "time_wait": {"by_second": by_second},
+                "ports": {"time_wait": {"preferred": held, "other": open}},
+            })
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_case_breaks_it(
+        groups in proptest::collection::vec(group(), 0..4),
+        exchanges in proptest::collection::vec(exchange(), 0..4),
+        (length_ms, opens, interval_ms, failed) in (count(), count(), count(), count()),
+        range in prop_oneof![Just("32768 60999"), Just("1 1"), Just("junk"), Just("65535 65535")],
+    ) {
+        let case = serde_json::json!({
+            "schema": "lastack.case/1",
+            "host": {"name": "h", "taken_at": "2026-01-01T00:00:10Z"},
+            "namespaces": [{
+                "name": "n",
+                "settings": {"net.ipv4.ip_local_port_range": range, "net.ipv4.tcp_tw_timeout": "0"},
+                "counters": {"interval_ms": interval_ms, "start": {"TcpActiveOpens": 0, "TcpPassiveOpens": 0},
+                             "end": {"TcpActiveOpens": opens, "TcpPassiveOpens": opens}},
+                "sockets": {"groups": groups},
+            }],
+            "traffic": {"start": "2026-01-01T00:00:00Z", "length_ms": length_ms, "exchanges": exchanges},
+        });
+        let case = Case::from_bytes(case.to_string().as_bytes());
+        prop_assert!(case.is_ok(), "{case:?}");
+        if let Ok(fit) = fit(&case.unwrap(), &Knowledge { failed, ..Knowledge::default() }) {
+            for world in [&fit.low, &fit.high] {
+                prop_assert!(world.check().is_ok());
+                prop_assert!(world.hosts.iter().any(|host| host.name == fit.here));
+                let connections: f64 = world.clients.iter().map(|client| f64::from(client.connections)).sum();
+                prop_assert!(connections <= 1e7, "{connections}");
+            }
+        }
+    }
+}

@@ -177,7 +177,10 @@ impl OutcomeRow {
 }
 
 /// So many rows of the load are shown.
-const MOST_LOAD_ROWS: usize = 12;
+const MOST_LOAD_ROWS: usize = 8;
+
+/// So many things that a remedy changes are named.
+const MOST_CHANGES: usize = 3;
 
 /// Writes the page.
 pub fn write_whatif(answer: &WhatIf, out: &mut impl Write, style: Style) -> io::Result<()> {
@@ -193,7 +196,12 @@ pub fn write_whatif(answer: &WhatIf, out: &mut impl Write, style: Style) -> io::
     outcomes(answer, &mut pen)?;
     for row in answer.outcomes.iter().filter(|row| row.kind == "alone") {
         let lead = format!("  {}: ", row.title());
-        pen.flow(&[(Paint::Good, &lead)], 4, (Paint::Plain, &row.changes.join("; ")))?;
+        let mut said: Vec<String> = row.changes.iter().take(MOST_CHANGES).cloned().collect();
+        let more = row.changes.len().saturating_sub(MOST_CHANGES);
+        if more > 0 {
+            said.push(format!("and {more} more"));
+        }
+        pen.flow(&[(Paint::Good, &lead)], 4, (Paint::Plain, &said.join("; ")))?;
     }
     if !answer.not_simulated.is_empty() {
         pen.heading("not simulated", "")?;

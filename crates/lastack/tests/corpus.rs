@@ -5,10 +5,14 @@ use std::path::Path;
 
 #[path = "../../../fuzz/checks/case.rs"]
 mod case;
+#[path = "../../../fuzz/checks/journal.rs"]
+mod journal;
 #[path = "../../../fuzz/checks/netlink.rs"]
 mod netlink;
 #[path = "../../../fuzz/checks/pasted.rs"]
 mod pasted;
+#[path = "../../../fuzz/checks/plan.rs"]
+mod plan;
 #[path = "../../../fuzz/checks/proc.rs"]
 mod proc;
 
@@ -47,4 +51,14 @@ fn the_corpus_of_pasted_texts_is_read_and_diagnosed() -> std::io::Result<()> {
 #[test]
 fn the_corpus_of_proc_texts_is_read() -> std::io::Result<()> {
     replay("proc", proc::proc)
+}
+
+#[test]
+fn the_corpus_of_plans_is_read() -> std::io::Result<()> {
+    replay("plan", plan::plan)
+}
+
+#[test]
+fn the_corpus_of_journals_is_read() -> std::io::Result<()> {
+    replay("journal", journal::journal)
 }

@@ -4,7 +4,8 @@ use crate::durable::{self, Lasting};
 use crate::guard::{self, Guard};
 use crate::journal::Story;
 use crate::plan::{Change, Plan};
-use crate::replace::Target;
+use crate::program::{Program, Running};
+use crate::replace::{ReplaceError, Target};
 use crate::step::{Kept, Now, Place, Scene, Step, StepError};
 use crate::value;
 use kernel::change::Setting;
@@ -27,6 +28,8 @@ pub(crate) struct Draft {
     pub(crate) notes: Vec<String>,
     /// What is not taken back, as somebody else has changed it since.
     pub(crate) left: Vec<String>,
+    /// Programs whose files are replaced.
+    programs: Vec<Running>,
 }
 
 /// The network namespace that a plan means by a name.
@@ -57,7 +60,14 @@ impl Draft {
             draft.guards.extend(guard::guards(&place, &remedy.guards));
             let mut changes = Vec::new();
             for change in &remedy.changes {
-                let Change::Setting { setting, from, to } = change;
+                let (setting, from, to) = match change {
+                    Change::Setting { setting, from, to } => (setting, from, to),
+                    Change::File { file, program, from, to } => {
+                        draft.replace(root, file, *program, from, to)?;
+                        changes.push(change.what());
+                        continue;
+                    }
+                };
                 let step = Step::Setting {
                     netns: place.clone(),
                     setting: setting.clone(),
@@ -84,9 +94,48 @@ impl Draft {
             }
             draft.about.push(format!("{}: {}", remedy.name, changes.join(", ")));
         }
+        draft.reload_programs();
         draft.at_once = draft.steps.len();
         draft.make_lasting(lasting, at_boot)?;
         Ok(draft)
+    }
+
+    /// Adds the step that replaces a file of a program.
+    fn replace(
+        &mut self,
+        root: &Root,
+        file: &Path,
+        program: Program,
+        from: &str,
+        to: &str,
+    ) -> Result<(), StepError> {
+        let running = Running::find(&root.proc, program)?;
+        let target = Target::open(file)?;
+        running.check_reads(file)?;
+        let now = target.read()?;
+        if now.as_deref() == Some(to.as_bytes()) {
+            self.notes.push(format!("{} is so already", file.display()));
+            return Ok(());
+        }
+        if now.as_deref() != Some(from.as_bytes()) {
+            return Err(ReplaceError::Changed(file.to_owned()).into());
+        }
+        let known = self.steps.iter().any(|step| matches!(step, Step::File { path, .. } if path == file));
+        if !known {
+            let step = self.file_step(file, now, Some(to.as_bytes().to_vec()));
+            self.steps.extend(step);
+        }
+        if !self.programs.contains(&running) {
+            self.programs.push(running);
+        }
+        Ok(())
+    }
+
+    /// Adds the steps that let programs test and take what was replaced: all tests first.
+    fn reload_programs(&mut self) {
+        let programs = std::mem::take(&mut self.programs);
+        self.steps.extend(programs.iter().map(|running| Step::Test { running: running.clone() }));
+        self.steps.extend(programs.into_iter().map(|running| Step::Reload { running }));
     }
 
     /// Adds the file that sets at boot what is set now, where that is the namespace in which it is read.
@@ -164,12 +213,18 @@ impl Draft {
             .iter()
             .filter_map(|step| match step {
                 Step::Setting { setting, .. } => Some(setting.as_str()),
-                Step::File { .. } => None,
+                Step::File { .. } | Step::Test { .. } | Step::Reload { .. } => None,
             })
             .collect();
         for step in begin.steps.iter().rev() {
             let what = step.subject();
             match (step, scene.look(step)?) {
+                (Step::Test { .. }, _) => {}
+                // As it runs now: it may have been started anew since.
+                (Step::Reload { running }, _) => match Running::find(&root.proc, running.program) {
+                    Ok(running) => draft.programs.push(running),
+                    Err(error) => draft.notes.push(error.to_string()),
+                },
                 (_, Now::Before) => draft.notes.push(format!("{what} is what it was already")),
                 (_, Now::Gone) => draft.notes.push(format!("{what}: the network namespace has gone")),
                 (Step::Setting { .. }, Now::After) => draft.steps.push(step.inverse()),
@@ -186,7 +241,10 @@ impl Draft {
                     let back = draft.file_step(path, now, left.map(String::into_bytes));
                     draft.steps.extend(back);
                 }
-                (_, Now::Other(now)) => {
+                (Step::File { .. }, Now::Other(_)) => {
+                    draft.left.push(format!("{what}: somebody has changed it since; it was left alone"));
+                }
+                (Step::Setting { .. }, Now::Other(now)) => {
                     let now = if now.is_empty() { "empty".to_owned() } else { now };
                     draft.left.push(format!(
                         "{what} is {now} now: somebody has changed it since; it was left alone"
@@ -197,6 +255,11 @@ impl Draft {
                 draft.guards.extend(guard::guards(netns, &[]));
             }
         }
+        let other_file =
+            |step: &Step| matches!(step, Step::File { path, .. } if path != Path::new(durable::FILE));
+        if draft.steps.iter().any(other_file) {
+            draft.reload_programs();
+        }
         draft.at_once = draft.steps.len();
         draft.about = begin.about.iter().map(|about| format!("back: {about}")).collect();
         Ok(draft)
@@ -206,7 +269,7 @@ impl Draft {
     pub(crate) fn rehearse(&self, root: &Root) -> Result<(), StepError> {
         let scene = Scene { root, id: "rehearsal", folder: Path::new("/nonexistent") };
         self.steps.iter().try_for_each(|step| match step {
-            Step::Setting { .. } => scene.check(step),
+            Step::Setting { .. } | Step::Test { .. } | Step::Reload { .. } => scene.check(step),
             Step::File { path, .. } => {
                 let target = Target::open(path)?;
                 target.check()?;

@@ -5,6 +5,7 @@
 
 use crate::failpoint;
 use crate::guard::Measured;
+use crate::settle::Reached;
 use crate::step::Step;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -244,11 +245,14 @@ impl Story {
         measured.unwrap_or_default()
     }
 
-    /// True if the step may have been taken.
-    pub(crate) fn was_begun(&self, number: usize) -> bool {
-        self.records
-            .iter()
-            .any(|record| matches!(record, Record::Doing { number: begun } if *begun == number))
+    /// How far a step came.
+    pub(crate) fn reached(&self, number: usize) -> Reached {
+        let of_step = self.records.iter().map(|record| match record {
+            Record::Doing { number: begun } if *begun == number => Reached::Begun,
+            Record::Done { number: done } if *done == number => Reached::Done,
+            _ => Reached::Nothing,
+        });
+        of_step.max().unwrap_or_default()
     }
 
     /// How steps were taken back, the last word on each.

@@ -4,11 +4,13 @@ mod text;
 
 pub use text::{MAX_PLAN, PlanError};
 
+use crate::program::Program;
 use crate::value;
 use diagnose::{Applicability, Diagnosis, Finding, Remedy};
 use evidence::Case;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "lastack.plan/1";
@@ -69,6 +71,27 @@ pub enum Change {
         /// Its value after.
         to: String,
     },
+    /// A file of a program, as a whole. The program tests it, and takes it.
+    File {
+        /// Where it is.
+        file: PathBuf,
+        /// The program.
+        program: Program,
+        /// What it holds now; going back to it is the inverse.
+        from: String,
+        /// What it is to hold.
+        to: String,
+    },
+}
+
+impl Change {
+    /// What it changes: a setting's name, or a file.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Setting { setting, .. } => setting.clone(),
+            Self::File { file, .. } => file.display().to_string(),
+        }
+    }
 }
 
 /// Which remedies are wanted.
@@ -99,6 +122,9 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// A file that cannot be meant.
+    #[error("{0}: {1}")]
+    File(PathBuf, &'static str),
     /// Two remedies want different things.
     #[error(
         "{0} and {1} both change {2}, and differ: choose one of them with --remedy, or with `apply` in the plan"
@@ -163,19 +189,40 @@ impl Plan {
 
     /// Whether all that is to be done may be done.
     pub fn check(&self) -> Result<(), Refusal> {
-        let mut asked: BTreeMap<(&str, &str), (&Planned, &Change)> = BTreeMap::new();
+        let mut asked: BTreeMap<(&str, String), (&Planned, &Change)> = BTreeMap::new();
         for remedy in self.chosen() {
             if remedy.applicability == Applicability::DisplayOnly || remedy.changes.is_empty() {
                 return Err(Refusal::ForAPerson(remedy.name.clone()));
             }
             for change in &remedy.changes {
-                let Change::Setting { setting, from, to } = change;
-                if let Some(why) = value::refused(&remedy.rule, setting, from, &value::plain(to)) {
-                    return Err(Refusal::Never { setting: setting.clone(), to: value::plain(to), why });
-                }
-                let (other, before) = *asked.entry((&remedy.netns, setting)).or_insert((remedy, change));
+                let place = match change {
+                    Change::Setting { setting, from, to } => {
+                        if let Some(why) = value::refused(&remedy.rule, setting, from, &value::plain(to)) {
+                            return Err(Refusal::Never {
+                                setting: setting.clone(),
+                                to: value::plain(to),
+                                why,
+                            });
+                        }
+                        remedy.netns.as_str()
+                    }
+                    Change::File { file, to, .. } => {
+                        let why = if !file.is_absolute() {
+                            "a file is named from the root on"
+                        } else if to.trim().is_empty() {
+                            "an empty file cannot be meant"
+                        } else {
+                            ""
+                        };
+                        if !why.is_empty() {
+                            return Err(Refusal::File(file.clone(), why));
+                        }
+                        ""
+                    }
+                };
+                let (other, before) = *asked.entry((place, change.what())).or_insert((remedy, change));
                 if before != change {
-                    return Err(Refusal::Conflict(other.name.clone(), remedy.name.clone(), setting.clone()));
+                    return Err(Refusal::Conflict(other.name.clone(), remedy.name.clone(), change.what()));
                 }
             }
         }

@@ -25,13 +25,25 @@ pub(crate) fn boot_id(root: &Root) -> String {
     text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
+/// How far a step came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reached {
+    /// Nothing was done.
+    #[default]
+    Nothing,
+    /// It may have been taken.
+    Begun,
+    /// It was taken.
+    Done,
+}
+
 /// The apply that is being settled.
 pub(crate) struct Settling<'a> {
     pub(crate) scene: Scene<'a>,
     pub(crate) begin: &'a Begin,
     pub(crate) journal: &'a mut Journal,
-    /// Whether a step may have been taken.
-    pub(crate) begun: &'a dyn Fn(usize) -> bool,
+    /// How far each step came.
+    pub(crate) reached: &'a dyn Fn(usize) -> Reached,
 }
 
 impl Settling<'_> {
@@ -40,6 +52,16 @@ impl Settling<'_> {
         let mut settled = Settled { kept: true, failed: Vec::new(), left: Vec::new() };
         let steps = &self.begin.steps;
         for (number, step) in steps.iter().enumerate() {
+            // A program is told once; again only if nobody knows whether it was.
+            if matches!(step, Step::Test { .. } | Step::Reload { .. })
+                && (self.reached)(number) == Reached::Done
+            {
+                continue;
+            }
+            if matches!(step, Step::Reload { .. }) && !settled.failed.is_empty() {
+                settled.failed.push(format!("{}: left out, for what comes before it failed", step.subject()));
+                continue;
+            }
             let done = self.scene.look(step).and_then(|now| match now {
                 Now::After => Ok(None),
                 Now::Before => {
@@ -66,8 +88,12 @@ impl Settling<'_> {
         let mut settled = Settled { kept: false, failed: Vec::new(), left: Vec::new() };
         let same_boot = self.begin.boot_id == boot_id(self.scene.root);
         let steps = &self.begin.steps;
-        for (number, step) in steps.iter().enumerate().rev() {
-            if !(self.begun)(number) {
+        let is_reload = |step: &Step| matches!(step, Step::Reload { .. });
+        // Programs last: they are to read what is there again.
+        let (reloads, others): (Vec<_>, Vec<_>) =
+            steps.iter().enumerate().rev().partition(|(_, step)| is_reload(step));
+        for (number, step) in others.into_iter().chain(reloads) {
+            if (self.reached)(number) == Reached::Nothing {
                 continue;
             }
             failpoint::point("undoing");
@@ -90,15 +116,21 @@ impl Settling<'_> {
             // What was set went with the boot; whatever it is now, it is not from this apply.
             return Ok(Undone::Gone);
         }
-        match self.scene.look(step)? {
-            Now::Before => Ok(Undone::Untouched),
-            Now::After => {
+        match (step, self.scene.look(step)?) {
+            (Step::Reload { running }, _) => match self.scene.act(number, step) {
+                Ok(()) => Ok(Undone::Restored),
+                // A program that has ended reads its files when it is started again.
+                Err(_) if running.check_runs(&self.scene.root.proc).is_err() => Ok(Undone::Gone),
+                Err(error) => Err(error),
+            },
+            (_, Now::Before) => Ok(Undone::Untouched),
+            (_, Now::After) => {
                 self.scene.act(number, &step.inverse())?;
                 failpoint::point("undone");
                 Ok(Undone::Restored)
             }
-            Now::Other(now) => Ok(Undone::Left { now }),
-            Now::Gone => Ok(Undone::Gone),
+            (_, Now::Other(now)) => Ok(Undone::Left { now }),
+            (_, Now::Gone) => Ok(Undone::Gone),
         }
     }
 
@@ -177,9 +209,9 @@ fn one(root: &Root, entry: &Entry) -> Result<Option<Recovered>, RecoverError> {
         let because = "the process that made the change was killed, or the host went down".to_owned();
         journal.append(&Record::Decided { keep, because }).map_err(io)?;
     }
-    let may_be_done = |number| entry.story.was_begun(number);
+    let reached = |number| entry.story.reached(number);
     let scene = Scene { root, id: &begin.id, folder: &entry.folder };
-    let mut apply = Settling { scene, begin, journal: &mut journal, begun: &may_be_done };
+    let mut apply = Settling { scene, begin, journal: &mut journal, reached: &reached };
     let done = if keep { apply.forward() } else { apply.back() };
     if done.failed.is_empty() {
         journal.append(&end(keep, Vec::new())).map_err(io)?;

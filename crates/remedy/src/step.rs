@@ -2,6 +2,7 @@
 //! the same step the other way round.
 
 use crate::failpoint;
+use crate::program::{ProgramError, Running};
 use crate::replace::{ReplaceError, Target};
 use crate::value;
 use kernel::change::{ChangeError, Setting};
@@ -66,6 +67,16 @@ pub enum Step {
         /// What it is to hold; none if there is to be none.
         after: Option<Kept>,
     },
+    /// A program tests its files.
+    Test {
+        /// Which.
+        running: Running,
+    },
+    /// A program takes its files.
+    Reload {
+        /// Which.
+        running: Running,
+    },
 }
 
 impl Step {
@@ -75,6 +86,8 @@ impl Step {
             Self::Setting { netns, setting, .. } if netns.name == "host" => setting.clone(),
             Self::Setting { netns, setting, .. } => format!("{setting} in {}", netns.name),
             Self::File { path, .. } => path.display().to_string(),
+            Self::Test { running } => format!("test of {}", running.program.name()),
+            Self::Reload { running } => format!("reload of {}", running.program.name()),
         }
     }
 
@@ -85,6 +98,8 @@ impl Step {
                 Self::Setting { netns, setting, before: after, after: before }
             }
             Self::File { path, before, after } => Self::File { path, before: after, after: before },
+            // Once what it reads is as it was, a program goes back as it went there.
+            same @ (Self::Test { .. } | Self::Reload { .. }) => same,
         }
     }
 }
@@ -114,6 +129,9 @@ pub enum StepError {
     /// A file.
     #[error(transparent)]
     File(#[from] ReplaceError),
+    /// A program.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The namespace is gone.
     #[error("network namespace {0} has gone")]
     NamespaceGone(String),
@@ -184,6 +202,8 @@ impl Scene<'_> {
                     Now::Other("something else".to_owned())
                 })
             }
+            // What a program has read cannot be seen; the journal says whether it was told to.
+            Step::Test { .. } | Step::Reload { .. } => Ok(Now::Before),
         }
     }
 
@@ -204,6 +224,7 @@ impl Scene<'_> {
                 Ok(netns::enter(&found, || Setting::find(self.root, setting)?.check_writable())??)
             }
             Step::File { path, .. } => Ok(Target::open(path)?.check()?),
+            Step::Test { running } | Step::Reload { running } => Ok(running.check_runs(&self.root.proc)?),
         }
     }
 
@@ -225,9 +246,10 @@ impl Scene<'_> {
                     return Err(StepError::NamespaceGone(netns.name.clone()));
                 };
                 let says = netns::enter(&found, || {
-                    let setting = Setting::find(self.root, setting)?;
+                    let name = setting;
+                    let setting = Setting::find(self.root, name)?;
                     let now = setting.read()?;
-                    if !value::same(step_setting(step), &now, before) {
+                    if !value::same(name, &now, before) {
                         return Err(changed(step, &Now::Other(value::plain(&now))));
                     }
                     let says = setting.write(after)?;
@@ -254,6 +276,12 @@ impl Scene<'_> {
                 }
                 target.turn(&side, before.as_deref(), after.as_deref())?;
                 if target.read()? == after { Ok(()) } else { Err(ReplaceError::Changed(path.clone()).into()) }
+            }
+            Step::Test { running } => Ok(running.test()?),
+            Step::Reload { running } => {
+                running.reload(&self.root.proc)?;
+                failpoint::point("reloaded");
+                Ok(())
             }
         }
     }
@@ -290,13 +318,6 @@ impl Scene<'_> {
     }
 }
 
-fn step_setting(step: &Step) -> &str {
-    match step {
-        Step::Setting { setting, .. } => setting,
-        Step::File { .. } => "",
-    }
-}
-
 fn changed(step: &Step, now: &Now) -> StepError {
     match step {
         Step::Setting { before, .. } => StepError::Changed {
@@ -309,6 +330,9 @@ fn changed(step: &Step, now: &Now) -> StepError {
             before: shown(before),
         },
         Step::File { path, .. } => ReplaceError::Changed(path.clone()).into(),
+        Step::Test { running } | Step::Reload { running } => {
+            ProgramError::Reload(running.program.name(), running.pid, "it has changed".to_owned()).into()
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::failpoint;
 use crate::guard::{Glance, Measured, Measuring};
 use crate::journal::{Begin, Journal, Record, VERSION};
 use crate::plan::Plan;
-use crate::settle::{self, Settled, Settling, boot_id};
+use crate::settle::{self, Reached, Settled, Settling, boot_id};
 use crate::step::{Scene, Step, StepError};
 use crate::store::{self, Lock, Store};
 use kernel::Root;
@@ -112,7 +112,7 @@ struct Apply<'a, 'w> {
     folder: std::path::PathBuf,
     journal: Journal,
     draft: Draft,
-    begun: Vec<bool>,
+    reached: Vec<Reached>,
 }
 
 impl<'a, 'w> Apply<'a, 'w> {
@@ -154,9 +154,9 @@ impl<'a, 'w> Apply<'a, 'w> {
                 folder.display()
             )
         })?;
-        let untouched = vec![false; draft.steps.len()];
+        let untouched = vec![Reached::Nothing; draft.steps.len()];
         (worker.tell)(Event::Began { id, notes: draft.notes.clone(), left: draft.left.clone() });
-        Self { worker, begin, folder, journal, draft, begun: untouched }.run();
+        Self { worker, begin, folder, journal, draft, reached: untouched }.run();
         Ok(())
     }
 
@@ -189,10 +189,11 @@ impl<'a, 'w> Apply<'a, 'w> {
     }
 
     fn settle(&mut self, keep: bool) -> Settled {
-        let flags = self.begun.clone();
-        let begun = |number: usize| flags.get(number).copied().unwrap_or(false);
+        let steps = self.reached.clone();
+        let reached = |number: usize| steps.get(number).copied().unwrap_or_default();
         let scene = Scene { root: self.worker.root, id: &self.begin.id, folder: &self.folder };
-        let mut settling = Settling { scene, begin: &self.begin, journal: &mut self.journal, begun: &begun };
+        let mut settling =
+            Settling { scene, begin: &self.begin, journal: &mut self.journal, reached: &reached };
         if keep { settling.forward() } else { settling.back() }
     }
 
@@ -246,15 +247,20 @@ impl<'a, 'w> Apply<'a, 'w> {
     fn take(&mut self, number: usize) -> Result<(), String> {
         let Some(step) = self.begin.steps.get(number).cloned() else { return Ok(()) };
         self.append(&Record::Doing { number })?;
-        if let Some(begun) = self.begun.get_mut(number) {
-            *begun = true;
-        }
+        self.reach(number, Reached::Begun);
         let scene = Scene { root: self.worker.root, id: &self.begin.id, folder: &self.folder };
         scene.act(number, &step).map_err(|error| error.to_string())?;
         failpoint::point("acted");
         self.append(&Record::Done { number })?;
+        self.reach(number, Reached::Done);
         (self.worker.tell)(Event::Taken { what: step.subject() });
         Ok(())
+    }
+
+    fn reach(&mut self, number: usize, reached: Reached) {
+        if let Some(step) = self.reached.get_mut(number) {
+            *step = reached;
+        }
     }
 
     /// Watches the guards for so long; if somebody was asked, until the answer comes. True if that is yes.

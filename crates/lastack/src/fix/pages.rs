@@ -91,16 +91,22 @@ fn part(remedy: &Planned) -> PlanPart {
         Applicability::DisplayOnly => "for a person".to_owned(),
     };
     let diff = |change: &Change| {
-        let Change::Setting { setting, from, to } = change;
         let shown = |value: &str| if value.is_empty() { "(empty)".to_owned() } else { value.to_owned() };
-        DiffPart {
-            what: if remedy.netns == "host" {
-                setting.clone()
-            } else {
-                format!("{setting} in {}", remedy.netns)
+        match change {
+            Change::Setting { setting, from, to } => DiffPart {
+                what: if remedy.netns == "host" {
+                    setting.clone()
+                } else {
+                    format!("{setting} in {}", remedy.netns)
+                },
+                lines: vec![('-', shown(from)), ('+', shown(to))],
+                inverse: format!("{setting} = {}", shown(from)),
             },
-            lines: vec![('-', shown(from)), ('+', shown(to))],
-            inverse: format!("{setting} = {}", shown(from)),
+            Change::File { file, program, from, to } => DiffPart {
+                what: format!("{}, tested and taken by {}", file.display(), program.name()),
+                lines: file_diff(from, to),
+                inverse: "the file as it was; the journal keeps it".to_owned(),
+            },
         }
     };
     let mut guards = remedy.guards.clone();
@@ -119,6 +125,25 @@ fn part(remedy: &Planned) -> PlanPart {
         risk: remedy.risk.clone(),
         guards,
     }
+}
+
+/// The lines of a file that change, with three around them.
+fn file_diff(from: &str, to: &str) -> Vec<(char, String)> {
+    let diff = similar::TextDiff::from_lines(from, to);
+    let mut lines = Vec::new();
+    for group in diff.grouped_ops(3) {
+        let first = group.first().map_or(0, |op| op.old_range().start).saturating_add(1);
+        lines.push((' ', format!("line {first}:")));
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let mark = match change.tag() {
+                similar::ChangeTag::Delete => '-',
+                similar::ChangeTag::Insert => '+',
+                similar::ChangeTag::Equal => ' ',
+            };
+            lines.push((mark, change.value().trim_end_matches('\n').to_owned()));
+        }
+    }
+    lines
 }
 
 /// What to say where nothing is chosen.

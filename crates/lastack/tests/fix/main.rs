@@ -3,5 +3,6 @@
 
 mod guarded;
 mod killed;
+mod programs;
 mod refused;
 mod sandbox;

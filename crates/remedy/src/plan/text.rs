@@ -1,9 +1,11 @@
 //! The plan as a file: TOML, with comments that say how to edit it.
 
 use super::{Change, Plan, Planned, SCHEMA};
+use crate::program::Program;
 use diagnose::Applicability;
 use serde::Deserialize;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// The largest plan that is read, in bytes.
@@ -76,8 +78,10 @@ struct RemedyTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeTable {
-    setting: String,
-    from: String,
+    setting: Option<String>,
+    file: Option<Spanned<PathBuf>>,
+    program: Option<Spanned<String>>,
+    from: Spanned<String>,
     to: String,
 }
 
@@ -115,8 +119,22 @@ fn remedy(text: &str, table: RemedyTable) -> Result<Planned, PlanError> {
             return Err(at(table.applicability.span().start, what));
         }
     };
-    let change =
-        |table: ChangeTable| Change::Setting { setting: table.setting, from: table.from, to: table.to };
+    let change = |table: ChangeTable| {
+        let at_from = table.from.span().start;
+        match (table.setting, table.file, table.program) {
+            (Some(setting), None, None) => {
+                Ok(Change::Setting { setting, from: table.from.into_inner(), to: table.to })
+            }
+            (None, Some(file), Some(program)) => {
+                let known = Program::named(program.get_ref());
+                let known = known
+                    .ok_or_else(|| at(program.span().start, "`program` is nginx or haproxy".to_owned()))?;
+                let (from, to) = (table.from.into_inner(), table.to);
+                Ok(Change::File { file: file.into_inner(), program: known, from, to })
+            }
+            _ => Err(at(at_from, "a change has either `setting`, or `file` and `program`".to_owned())),
+        }
+    };
     Ok(Planned {
         apply: table.apply,
         rule: table.rule.into_inner(),
@@ -129,7 +147,7 @@ fn remedy(text: &str, table: RemedyTable) -> Result<Planned, PlanError> {
         expected: table.expected,
         predicted: table.predicted,
         guards: table.guards,
-        changes: table.change.into_iter().map(change).collect(),
+        changes: table.change.into_iter().map(change).collect::<Result<_, _>>()?,
     })
 }
 
@@ -185,11 +203,21 @@ fn write_all(plan: &Plan, to: &mut String) -> std::fmt::Result {
             writeln!(to, "predicted = {}", quoted(predicted))?;
         }
         list(to, "guards", &remedy.guards)?;
-        for Change::Setting { setting, from, to: value } in &remedy.changes {
+        for change in &remedy.changes {
             writeln!(to, "\n[[remedy.change]]")?;
-            writeln!(to, "setting = {}", quoted(setting))?;
-            writeln!(to, "from = {}", quoted(from))?;
-            writeln!(to, "to = {}", quoted(value))?;
+            match change {
+                Change::Setting { setting, from, to: value } => {
+                    writeln!(to, "setting = {}", quoted(setting))?;
+                    writeln!(to, "from = {}", quoted(from))?;
+                    writeln!(to, "to = {}", quoted(value))?;
+                }
+                Change::File { file, program, from, to: text } => {
+                    writeln!(to, "file = {}", quoted(&file.display().to_string()))?;
+                    writeln!(to, "program = {}", quoted(program.name()))?;
+                    writeln!(to, "from = {}", lines(from))?;
+                    writeln!(to, "to = {}", lines(text))?;
+                }
+            }
         }
     }
     Ok(())
@@ -206,10 +234,19 @@ fn list(to: &mut String, name: &str, texts: &[String]) -> std::fmt::Result {
     }
 }
 
+/// A basic string of TOML over several lines, so that a file can be read and edited in it.
+fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(escaped).collect();
+    format!("\"\"\"\n{}\"\"\"", lines.join("\n"))
+}
+
 /// A basic string of TOML. Whatever a terminal might obey is escaped.
 fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len().saturating_add(2));
-    quoted.push('"');
+    format!("\"{}\"", escaped(text))
+}
+
+fn escaped(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
             '"' | '\\' => quoted.extend(['\\', letter]),
@@ -221,7 +258,6 @@ fn quoted(text: &str) -> String {
             letter => quoted.push(letter),
         }
     }
-    quoted.push('"');
     quoted
 }
 
@@ -375,6 +411,14 @@ mod tests {
         fn any_words_survive_the_file(words in any::<String>()) {
             let mut plan = plan();
             plan.remedies[0].summary = words;
+            prop_assert_eq!(Plan::from_text(&plan.to_text()), Ok(plan));
+        }
+
+        #[test]
+        fn any_file_survives_the_file(from in any::<String>(), to in "[\"\\\\'\r\n\ta-c]{0,20}") {
+            let mut plan = plan();
+            let program = Program::Nginx;
+            plan.remedies[0].changes.push(Change::File { file: "/etc/nginx/nginx.conf".into(), program, from, to });
             prop_assert_eq!(Plan::from_text(&plan.to_text()), Ok(plan));
         }
     }

@@ -1,0 +1,345 @@
+//! Programs whose configuration is changed: which process runs, how its files are tested, and how it takes them.
+//!
+//! A program is reloaded the way it runs: by systemd where that started it, else by the signal that its own documentation
+//! names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
+//! new files without being started anew, and is left to a person.
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A test or a reload that takes longer is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So much of what a program says is kept.
+const MAX_SAID: u64 = 16 << 10;
+
+/// So much of a command line is read.
+const MAX_LINE: u64 = 64 << 10;
+
+/// A program that reads configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Program {
+    /// nginx.
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+}
+
+impl Program {
+    /// Its name, as the kernel has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+        }
+    }
+
+    /// The program of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Nginx, Self::Haproxy].into_iter().find(|program| program.name() == name)
+    }
+}
+
+/// A program as it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Which.
+    pub program: Program,
+    /// Its first process: nginx's and HAProxy's master.
+    pub pid: i32,
+    /// When that was started, in ticks since boot: another process may get its number.
+    pub started: u64,
+    /// How its files are tested: a program and its arguments.
+    pub test: Vec<String>,
+    /// The unit of systemd that it runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+/// Why a program cannot take its files.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It does not run.
+    #[error("{0} does not run here: change its files by hand, and start it")]
+    NotRunning(&'static str),
+    /// It runs more than once.
+    #[error("{0} runs {1} times here: which one has this file cannot be told; reload it by hand")]
+    Several(&'static str, usize),
+    /// It has no master.
+    #[error(
+        "this haproxy runs without a master (-W): it cannot take new files without being started anew; do that by hand"
+    )]
+    NoMaster,
+    /// Its test found something.
+    #[error("{0}: {1}")]
+    Test(String, String),
+    /// Not one of its files.
+    #[error("{1} is none of the files of {0}, which reads {2}")]
+    NotItsFile(&'static str, String, String),
+    /// It went away, or cannot be reached.
+    #[error("{0} (process {1}) cannot be told to take its files: {2}")]
+    Reload(&'static str, i32, String),
+}
+
+impl Running {
+    /// Finds the one that runs.
+    pub(crate) fn find(proc: &Path, program: Program) -> Result<Self, ProgramError> {
+        let mut masters = Vec::new();
+        for entry in std::fs::read_dir(proc).into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            let Some(stat) = Stat::read(proc, pid).filter(|stat| stat.name == program.name()) else {
+                continue;
+            };
+            // A worker is a child of its master.
+            let of_master = Stat::read(proc, stat.parent).is_some_and(|parent| parent.name == program.name());
+            if !of_master {
+                masters.push((pid, stat.started));
+            }
+        }
+        let [(pid, started)] = masters.as_slice() else {
+            return Err(match masters.len() {
+                0 => ProgramError::NotRunning(program.name()),
+                several => ProgramError::Several(program.name(), several),
+            });
+        };
+        let arguments = arguments(proc, *pid, program);
+        if program == Program::Haproxy && !arguments.iter().any(|word| word.starts_with("-W")) {
+            return Err(ProgramError::NoMaster);
+        }
+        let executable = std::fs::read_link(proc.join(format!("{pid}/exe")))
+            .map_err(|error| ProgramError::Reload(program.name(), *pid, error.to_string()))?;
+        // An update replaces the file under a running program; its name is what the new one is started by.
+        let executable = executable.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+        let mut test = vec![executable];
+        test.extend(tested(program, &arguments));
+        Ok(Self { program, pid: *pid, started: *started, test, unit: unit(proc, *pid) })
+    }
+
+    /// Checks that a file is one of those that the program is told to read, or lies beside nginx's.
+    pub(crate) fn check_reads(&self, file: &Path) -> Result<(), ProgramError> {
+        let told = |flag: &'static str| {
+            self.test.windows(2).filter_map(move |words| match words {
+                [word, value] if word == flag => Some(value.clone()),
+                _ => None,
+            })
+        };
+        let mut read: Vec<String> = match self.program {
+            Program::Nginx => told("-c").collect(),
+            Program::Haproxy => told("-f").collect(),
+        };
+        if read.is_empty() && self.program == Program::Nginx {
+            read.push("/etc/nginx/nginx.conf".to_owned());
+        }
+        let holds = |place: &String| {
+            let Ok(meant) = std::fs::canonicalize(place) else { return false };
+            let folder = match self.program {
+                Program::Nginx => meant.parent().map(Path::to_owned),
+                Program::Haproxy => meant.is_dir().then(|| meant.clone()),
+            };
+            file == meant || folder.is_some_and(|folder| file.starts_with(folder))
+        };
+        if read.iter().any(holds) {
+            return Ok(());
+        }
+        Err(ProgramError::NotItsFile(self.program.name(), file.display().to_string(), read.join(", ")))
+    }
+
+    /// Checks that it is still the process that was found.
+    pub(crate) fn check_runs(&self, proc: &Path) -> Result<(), ProgramError> {
+        if Stat::read(proc, self.pid).is_some_and(|stat| stat.started == self.started) {
+            return Ok(());
+        }
+        Err(ProgramError::Reload(self.program.name(), self.pid, "it has ended".to_owned()))
+    }
+
+    /// Lets the program test its files as they are now.
+    pub(crate) fn test(&self) -> Result<(), ProgramError> {
+        let [program, arguments @ ..] = self.test.as_slice() else { return Ok(()) };
+        let shown = self.test.join(" ");
+        run(Command::new(program).args(arguments)).map_err(|said| ProgramError::Test(shown, said))
+    }
+
+    /// Tells the program to take its files.
+    pub(crate) fn reload(&self, proc: &Path) -> Result<(), ProgramError> {
+        let failed = |why: String| ProgramError::Reload(self.program.name(), self.pid, why);
+        if let Some(unit) = &self.unit {
+            return run(Command::new("systemctl").args(["reload", unit])).map_err(failed);
+        }
+        self.check_runs(proc)?;
+        let signal = match self.program {
+            Program::Nginx => Signal::HUP,
+            Program::Haproxy => Signal::USR2,
+        };
+        let pid = Pid::from_raw(self.pid).ok_or_else(|| failed("no such process".to_owned()))?;
+        kill_process(pid, signal).map_err(|error| failed(error.to_string()))
+    }
+
+    /// What it is told by, for people.
+    pub fn way(&self) -> String {
+        match (&self.unit, self.program) {
+            (Some(unit), _) => format!("systemctl reload {unit}"),
+            (None, Program::Nginx) => format!("kill -HUP {}", self.pid),
+            (None, Program::Haproxy) => format!("kill -USR2 {}", self.pid),
+        }
+    }
+}
+
+/// What /proc/PID/stat says.
+struct Stat {
+    name: String,
+    parent: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn read(proc: &Path, pid: i32) -> Option<Self> {
+        Self::parse(&bounded(&proc.join(format!("{pid}/stat")))?)
+    }
+
+    /// Fields 2, 3, 4 and 22 (proc_pid_stat(5)); a name may hold anything, and ends with the last parenthesis.
+    fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.rsplit_once(')')?;
+        let (_, name) = before.split_once('(')?;
+        let mut fields = after.split_ascii_whitespace();
+        // One that has ended, and whom nobody has asked how: it reads nothing any more.
+        if matches!(fields.next()?, "Z" | "X") {
+            return None;
+        }
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        Some(Self { name: name.to_owned(), parent, started })
+    }
+}
+
+fn bounded(file: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file).ok()?.take(MAX_LINE).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What it was started with. nginx writes over that: `nginx: master process nginx -c /etc/nginx/nginx.conf`.
+fn arguments(proc: &Path, pid: i32, program: Program) -> Vec<String> {
+    let line = bounded(&proc.join(format!("{pid}/cmdline"))).unwrap_or_default();
+    match program {
+        Program::Nginx => {
+            let line = line.replace('\0', " ");
+            let line = line.strip_prefix("nginx: master process ").unwrap_or(&line);
+            line.split_ascii_whitespace().skip(1).map(str::to_owned).collect()
+        }
+        Program::Haproxy => line.split_terminator('\0').skip(1).map(str::to_owned).collect(),
+    }
+}
+
+/// The arguments that test the same files.
+fn tested(program: Program, arguments: &[String]) -> Vec<String> {
+    let takes_files: &[&str] = match program {
+        Program::Nginx => &["-c", "-p"],
+        Program::Haproxy => &["-f", "-C"],
+    };
+    let mut test = match program {
+        Program::Nginx => vec!["-t".to_owned(), "-q".to_owned()],
+        Program::Haproxy => vec!["-c".to_owned(), "-q".to_owned()],
+    };
+    for (place, word) in arguments.iter().enumerate() {
+        if takes_files.contains(&word.as_str())
+            && let Some(value) = place.checked_add(1).and_then(|next| arguments.get(next))
+        {
+            test.extend([word.clone(), value.clone()]);
+        }
+    }
+    test
+}
+
+/// The unit that a process runs in, where systemd is what runs here.
+fn unit(proc: &Path, pid: i32) -> Option<String> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return None;
+    }
+    let groups = bounded(&proc.join(format!("{pid}/cgroup")))?;
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths
+        .filter_map(|path| path.rsplit('/').next())
+        .find(|name| name.ends_with(".service"))
+        .map(str::to_owned)
+}
+
+/// Runs a program to its end, within a time; what it said if it failed.
+fn run(command: &mut Command) -> Result<(), String> {
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(|error| error.to_string())?;
+    let said = child.stderr.take().map(|stderr| {
+        std::thread::spawn(move || {
+            let mut said = Vec::new();
+            // What cannot be read was not said.
+            let _ = stderr.take(MAX_SAID).read_to_end(&mut said);
+            String::from_utf8_lossy(&said).into_owned()
+        })
+    });
+    let done = wait(&mut child);
+    if done.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    match done {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
+            Err(said.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn wait(child: &mut Child) -> Result<bool, String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) => return Err(format!("it took longer than {} s", PATIENCE.as_secs())),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_may_hold_anything() {
+        let stat = Stat::parse("12 (a) (b c) S 7 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0").unwrap();
+        assert_eq!((stat.name.as_str(), stat.parent, stat.started), ("a) (b c", 7, 4_711));
+        let ended = "12 (nginx) Z 7 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        for text in [ended, "", "12", "12 (x", "12 (x) S", "12 x S 1"] {
+            assert!(Stat::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_test_reads_the_files_that_the_program_reads() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let nginx = tested(Program::Nginx, &words("-c /x.conf -g daemon off; -p /srv"));
+        assert_eq!(nginx, ["-t", "-q", "-c", "/x.conf", "-p", "/srv"]);
+        let haproxy = tested(Program::Haproxy, &words("-W -f /a.cfg -db -f /b.cfg"));
+        assert_eq!(haproxy, ["-c", "-q", "-f", "/a.cfg", "-f", "/b.cfg"]);
+        assert_eq!(tested(Program::Haproxy, &words("-W -f")), ["-c", "-q"]);
+    }
+
+    #[test]
+    fn what_a_failing_test_says_is_told() {
+        assert_eq!(
+            run(Command::new("sh").args(["-c", "echo broken at line 3 >&2; exit 1"])),
+            Err("broken at line 3".into())
+        );
+        assert_eq!(run(&mut Command::new("true")), Ok(()));
+        assert!(run(&mut Command::new("/nonexistent/program")).is_err());
+    }
+}

@@ -225,6 +225,8 @@ struct Pool {
     reuse_setting: u64,
     reuse_delay: f64,
     timestamps: bool,
+    /// True where connect() goes through one half of the range first, as Linux does.
+    halved: bool,
     /// True if a TIME-WAIT was reused during the look, by whomever.
     recycles: bool,
 }
@@ -250,6 +252,7 @@ impl Pool {
             reuse_setting: settings.number("net.ipv4.tcp_tw_reuse").unwrap_or(0),
             reuse_delay: settings.tw_reuse_delay().min(time_wait).as_secs_f64(),
             timestamps: settings.timestamps(),
+            halved: settings.system.is_linux(),
             recycles: namespace.counters.rise("TcpExtTWRecycled").is_some_and(|rise| rise > 0),
         }
     }
@@ -295,7 +298,7 @@ impl Pool {
         let live = |half: fn(&Halves) -> u32| half(&ports.established).saturating_add(half(&ports.other));
         let (first, other) = (live(|halves| halves.preferred), live(|halves| halves.other));
         let time_wait = ports.time_wait;
-        if other.max(time_wait.other) < BOUND_NOISE || self.first_nearly_full(ports) {
+        if !self.halved || other.max(time_wait.other) < BOUND_NOISE || self.first_nearly_full(ports) {
             return Inferred::default();
         }
         let latest = || {
@@ -382,7 +385,7 @@ impl Pool {
             reusable,
             reuse,
             reserved: self.reserved,
-            past_knee: ports > 0 && free_first * KNEE_ONE_IN < u64::from(first).max(1),
+            past_knee: self.halved && ports > 0 && free_first * KNEE_ONE_IN < u64::from(first).max(1),
             closes_per_second: seen.pace.per_second,
             rate_over_s: seen.pace.over_s,
             rate_lasts: seen.pace.lasts(),

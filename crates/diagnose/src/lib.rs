@@ -21,6 +21,7 @@ mod packets;
 mod place;
 mod registry;
 mod rules;
+mod systems;
 mod wording;
 
 pub use budget::{Budget, BudgetOwner, Reuse, budgets};
@@ -62,17 +63,20 @@ impl Diagnosis {
 /// Applies every rule to every namespace of a case, and once to its packets.
 pub fn diagnose(case: &Case) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
+    let system = case.host.system;
     for namespace in &case.namespaces {
         let look = Look::new(case, namespace);
-        for rule in rules() {
-            diagnosis.take(rule, rule.check(&look));
+        for rule in rules().iter().filter(|rule| systems::shows(system, rule)) {
+            diagnosis.take(rule, systems::adapted(system, Some(&look), rule.check(&look)));
         }
         diagnosis.budgets.extend(look.budgets);
     }
     let traffic = TrafficLook::new(case);
-    for rule in rules() {
+    for rule in rules().iter().filter(|rule| systems::has(system, rule)) {
         match &traffic {
-            Some(look) => diagnosis.take(rule, rule.check_traffic(look)),
+            Some(look) => {
+                diagnosis.take(rule, systems::adapted(system, None, rule.check_traffic(look)));
+            }
             None if rule.needs_packets() => diagnosis.take(rule, Rule::without_packets()),
             None => {}
         }

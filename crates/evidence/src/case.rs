@@ -1,6 +1,6 @@
 //! The case: everything seen on one host in one look, as a file.
 
-use crate::{Configuration, Gap, Namespace, Traffic};
+use crate::{Configuration, Gap, Namespace, System, Traffic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -56,6 +56,9 @@ impl Default for Case {
 pub struct Host {
     /// Its name.
     pub name: String,
+    /// Its operating system.
+    #[serde(skip_serializing_if = "System::is_linux")]
+    pub system: System,
     /// Kernel release, as `uname -r` prints it. For people: code probes.
     pub kernel: String,
     /// When the look ended: RFC 3339 with nanoseconds.
@@ -176,13 +179,22 @@ impl Case {
                 return Err(CaseError::NotACase(format!("its schema is \"{shown}\", not \"{SCHEMA}\"")));
             }
         }
-        let case: Self = serde_json::from_slice(text).map_err(|error| CaseError::Damaged {
+        let mut case: Self = serde_json::from_slice(text).map_err(|error| CaseError::Damaged {
             line: error.line(),
             column: error.column(),
             what: error.to_string().chars().take(200).flat_map(char::escape_default).collect(),
         })?;
         case.check()?;
+        case.set_system(case.host.system);
         Ok(case)
+    }
+
+    /// Says which system the case is from: settings are read by what they mean there.
+    pub fn set_system(&mut self, system: System) {
+        self.host.system = system;
+        for namespace in &mut self.namespaces {
+            namespace.settings.system = system;
+        }
     }
 
     /// What serde cannot see: indexes that point nowhere.

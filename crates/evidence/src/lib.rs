@@ -27,6 +27,7 @@ mod ports;
 pub mod proc;
 mod settings;
 mod sockets;
+mod system;
 mod tally;
 mod traffic;
 mod waiting;
@@ -39,8 +40,12 @@ pub use coverage::{Gap, Unseen};
 pub use endpoint::{Endpoint, NotAnEndpoint};
 pub use namespace::{Namespace, Process};
 pub use ports::{Halves, PortRange, PortSet, PortUse};
-pub use settings::{SETTINGS, Settings};
+pub use settings::{
+    DYNAMIC_PORT_COUNT, DYNAMIC_PORT_START, MSL, PORT_RANGE_FIRST, PORT_RANGE_LAST, SETTINGS, Settings,
+    TIMED_WAIT_DELAY,
+};
 pub use sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
+pub use system::System;
 pub use tally::{MAX_GROUPS, MAX_LIVE, SocketSeen, Tally, TallyOptions};
 pub use traffic::{
     ClockReading, Clocks, Counted, Ends, Example, Exchange, Http, MAX_EXAMPLES, MAX_EXCHANGES, Traffic,

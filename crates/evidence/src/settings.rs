@@ -1,11 +1,11 @@
 //! Sysctl settings as the kernel prints them, with typed getters. A setting that is absent was probed for
 //! and does not exist in that kernel: no version is ever compared.
 
-use crate::{PortRange, PortSet};
+use crate::{PortRange, PortSet, System};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tcp::profile::linux;
+use tcp::profile::{linux, macos, windows};
 
 /// The settings that a case holds: a prefix, and the names that follow it.
 pub const SETTINGS: [(&str, &[&str]); 3] =
@@ -61,12 +61,33 @@ const NETFILTER: &[&str] = &[
     "nf_conntrack_tcp_timeout_unacknowledged",
 ];
 
+/// Windows: the first dynamic port of TCP, of `netsh int ipv4 show dynamicport tcp`.
+pub const DYNAMIC_PORT_START: &str = "dynamicport.tcp.start";
+
+/// Windows: how many dynamic ports TCP has.
+pub const DYNAMIC_PORT_COUNT: &str = "dynamicport.tcp.number";
+
+/// Windows: seconds of TIME-WAIT, in the registry below `Tcpip\Parameters`.
+pub const TIMED_WAIT_DELAY: &str = "TcpTimedWaitDelay";
+
+/// macOS: the first port that connect() uses.
+pub const PORT_RANGE_FIRST: &str = "net.inet.ip.portrange.first";
+
+/// macOS: the last port that connect() uses.
+pub const PORT_RANGE_LAST: &str = "net.inet.ip.portrange.last";
+
+/// macOS: half of the length of TIME-WAIT, in milliseconds.
+pub const MSL: &str = "net.inet.tcp.msl";
+
 /// Settings of one network namespace by their full name: `net.ipv4.tcp_tw_reuse` -> `2`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Settings {
     /// Raw values, white space at the ends removed.
     pub values: BTreeMap<String, String>,
+    /// The system whose settings these are: that of the case, which keeps it ([`crate::Host::system`]).
+    #[serde(skip)]
+    pub system: System,
 }
 
 impl Settings {
@@ -80,8 +101,26 @@ impl Settings {
         self.text(name)?.trim().parse().ok()
     }
 
-    /// The local ports that the kernel chooses from; the kernel's default if it could not be read.
+    /// The local ports that the kernel chooses from; the system's default if it could not be read.
     pub fn local_port_range(&self) -> PortRange {
+        let port = |name: &str| self.number(name).and_then(|port| u16::try_from(port).ok());
+        match self.system {
+            System::Linux | System::Other => {}
+            System::Windows => {
+                let (mut first, mut last) = windows::DYNAMIC_PORTS.value;
+                if let (Some(start), Some(count @ 1..)) = (port(DYNAMIC_PORT_START), port(DYNAMIC_PORT_COUNT))
+                {
+                    (first, last) = (start, start.saturating_add(count - 1));
+                }
+                return PortRange { first, last };
+            }
+            System::Macos => {
+                let (first, last) = macos::PORTS.value;
+                let (first, last) =
+                    (port(PORT_RANGE_FIRST).unwrap_or(first), port(PORT_RANGE_LAST).unwrap_or(last));
+                return PortRange { first: first.min(last), last: last.max(first) };
+            }
+        }
         self.text("net.ipv4.ip_local_port_range").and_then(PortRange::parse).unwrap_or_default()
     }
 
@@ -90,8 +129,20 @@ impl Settings {
         self.text("net.ipv4.ip_local_reserved_ports").and_then(PortSet::parse).unwrap_or_default()
     }
 
-    /// How long TIME-WAIT lasts here: 60 s, or what a vendor's `tcp_tw_timeout` says.
+    /// How long TIME-WAIT lasts here: 60 s, or what a vendor's `tcp_tw_timeout` says; on other systems what theirs say.
     pub fn time_wait(&self) -> Duration {
+        match self.system {
+            System::Linux | System::Other => {}
+            System::Windows => {
+                let delay = self.number(TIMED_WAIT_DELAY).filter(|delay| *delay > 0);
+                return delay.map_or(windows::TIME_WAIT.value, Duration::from_secs);
+            }
+            System::Macos => {
+                let msl = self.number(MSL).filter(|msl| *msl > 0);
+                return msl
+                    .map_or(macos::TIME_WAIT.value, |msl| Duration::from_millis(msl.saturating_mul(2)));
+            }
+        }
         self.number("net.ipv4.tcp_tw_timeout")
             .filter(|seconds| *seconds > 0)
             .map_or(linux::TIME_WAIT.value, Duration::from_secs)
@@ -122,7 +173,8 @@ impl Settings {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Settings {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(settings: I) -> Self {
-        Self { values: settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+        let values = settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { values, system: System::Linux }
     }
 }
 
@@ -137,6 +189,25 @@ mod tests {
         };
         assert_eq!([of("262144"), of("-262144"), of("junk")], [Some(131_072), Some(131_072), None]);
         assert_eq!(Settings::default().default_tw_buckets(), None);
+    }
+
+    #[test]
+    fn each_system_has_its_own_settings_and_defaults() {
+        let of = |system, settings: &[(&str, &str)]| {
+            let settings = Settings { system, ..settings.iter().copied().collect() };
+            let range = settings.local_port_range();
+            (range.first, range.last, settings.time_wait().as_secs())
+        };
+        assert_eq!(of(System::Windows, &[]), (49_152, 65_535, 120));
+        let narrow = [(DYNAMIC_PORT_START, "1025"), (DYNAMIC_PORT_COUNT, "3976"), (TIMED_WAIT_DELAY, "30")];
+        assert_eq!(of(System::Windows, &narrow), (1_025, 5_000, 30));
+        assert_eq!(
+            of(System::Windows, &[(DYNAMIC_PORT_START, "65000"), (DYNAMIC_PORT_COUNT, "9999")]).1,
+            65_535
+        );
+        assert_eq!(of(System::Macos, &[]), (49_152, 65_535, 30));
+        assert_eq!(of(System::Macos, &[(PORT_RANGE_FIRST, "16384"), (MSL, "1000")]), (16_384, 65_535, 2));
+        assert_eq!(of(System::Linux, &narrow), (32_768, 60_999, 60));
     }
 
     #[test]

@@ -49,7 +49,7 @@ use crate::budget::{Pace, restarted_timers};
 use crate::packets::{self, TrafficLook, per_second};
 use crate::wording::{count, counted, length, memory, percent, rate, share};
 use crate::{Budget, Confidence, Evidence, Finding, Look, Remedy, Reuse, Severity, Subject, Verdict, myths};
-use evidence::{Exchange, PortRange, Role, Unseen};
+use evidence::{Exchange, Role, Settings, Unseen};
 use std::time::Duration;
 use tcp::State;
 use tcp::profile::linux;
@@ -263,9 +263,10 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 }
 
 fn captured(look: &TrafficLook<'_>, exchange: &Exchange, time_wait: u64, speed: f64) -> Finding {
-    let kept = linux::TIME_WAIT.value;
-    // The settings of a host in a capture are not known: Linux as it comes.
-    let ports = PortRange::default().ports();
+    // The settings of a host in a capture are not known: the system of the case, as it comes.
+    let system = look.case.host.system;
+    let defaults = Settings { system, ..Settings::default() };
+    let (kept, ports) = (defaults.time_wait(), defaults.local_port_range().ports());
     let warning = speed * kept.as_secs_f64() > HALF * f64::from(ports);
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let says = format!(
@@ -289,9 +290,10 @@ fn captured(look: &TrafficLook<'_>, exchange: &Exchange, time_wait: u64, speed: 
         confidence: Confidence::Certain,
         claim: format!(
             "{client} closes first: {} connections a second to {server} leave it in TIME-WAIT, and each holds a local \
-             port of {client} for {} (Linux has {} for one destination, unless set otherwise)",
+             port of {client} for {} ({} has {} for one destination, unless set otherwise)",
             rate(speed),
             length(kept),
+            system.name(),
             count(ports)
         ),
         subject: TrafficLook::subject(exchange),

@@ -22,9 +22,22 @@ pub(crate) enum NoEnd {
     Odd,
 }
 
+/// What stands between an address and its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// `10.0.0.1:80`, everywhere but on BSD.
+    Colon,
+    /// `10.0.0.1.80`, on macOS and BSD.
+    Dot,
+}
+
 /// Reads `10.0.0.1:80`, `[::1]:80`, `::1:80`, `*:80`, `[fe80::1%eth0]:80`, `[fe80::1]%eth0:80`, `10.0.0.1%eth0:80`.
-pub(crate) fn end(word: &str) -> Result<End, NoEnd> {
-    let (address, port) = word.rsplit_once(':').ok_or(NoEnd::Odd)?;
+pub(crate) fn end(word: &str, before: Before) -> Result<End, NoEnd> {
+    let mark = match before {
+        Before::Colon => ':',
+        Before::Dot => '.',
+    };
+    let (address, port) = word.rsplit_once(mark).ok_or(NoEnd::Odd)?;
     let port = match port {
         "*" => 0,
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -61,8 +74,8 @@ fn is_name(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn shown(word: &str) -> String {
-        match end(word) {
+    fn shown(word: &str, before: Before) -> String {
+        match end(word, before) {
             Ok(end) => {
                 let address = IpAddr::V6(Ipv6Addr::from_bits(end.address)).to_canonical();
                 format!("{address} {}{}", end.port, if end.wide { " wide" } else { "" })
@@ -92,7 +105,17 @@ mod tests {
             ("users:((", "Odd"),
             ("", "Odd"),
         ] {
-            assert_eq!(shown(word), read, "{word}");
+            assert_eq!(shown(word, Before::Colon), read, "{word}");
+        }
+        for (word, read) in [
+            ("192.168.1.5.54321", "192.168.1.5 54321"),
+            ("*.80", ":: 80 wide"),
+            ("*.*", ":: 0 wide"),
+            ("::1.631", "::1 631 wide"),
+            ("fe80::1%lo0.123", "fe80::1 123 wide"),
+            ("host.local.http", "Named"),
+        ] {
+            assert_eq!(shown(word, Before::Dot), read, "{word}");
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::settings;
 use crate::sockets::{self, Table};
 use crate::summary;
 use crate::text::{Text, characters, lines, quoted};
-use evidence::{Case, Conntrack, Namespace, Settings, Unseen, proc};
+use crate::windows;
+use evidence::{Case, Conntrack, Namespace, Settings, System, Unseen, proc};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ const MOST_NAMESPACES: usize = 256;
 pub enum PastedError {
     /// Nothing in it is an output that is known.
     #[error(
-        "{name}: line {line}: \"{shown}\" is no output of ss, netstat, nstat, sysctl, conntrack or /proc/net; \
+        "{name}: line {line}: \"{shown}\" is no output of ss, netstat, nstat, sysctl, conntrack, netsh or /proc/net; \
          paste what `ss -tanpoe` prints"
     )]
     NothingKnown {
@@ -53,6 +54,22 @@ pub enum PastedError {
         name: String,
         /// Where there was one too many.
         line: u32,
+    },
+    /// Two outputs are of two systems.
+    #[error(
+        "{name}: line {line}: this is of {system}, but {other} is of {other_system}: a case is of one host"
+    )]
+    OtherSystem {
+        /// The text.
+        name: String,
+        /// The line.
+        line: u32,
+        /// The system there.
+        system: &'static str,
+        /// Where the other system shows.
+        other: String,
+        /// That system.
+        other_system: &'static str,
     },
     /// Two outputs are of two hosts.
     #[error(
@@ -92,6 +109,7 @@ pub fn read(texts: &[Text<'_>], seed: u64) -> Result<Case, PastedError> {
     let mut places: BTreeMap<Option<&str>, Vec<&Section<'_>>> = BTreeMap::new();
     for section in &all {
         host.take(section, text_of(&whole, section))?;
+        host.is_of(section, text_of(&whole, section))?;
         if !section.kind.is_of_host() {
             places.entry(section.netns()).or_default().push(section);
         }
@@ -104,10 +122,13 @@ pub fn read(texts: &[Text<'_>], seed: u64) -> Result<Case, PastedError> {
     for (netns, sections) in &places {
         let name = netns.unwrap_or("host").to_owned();
         let mut gaps = Gaps { netns: several.then(|| name.clone()), all: &mut case.gaps };
-        let namespace = namespace(name, sections, &whole, seed, &mut gaps);
+        let namespace = namespace(name, host.system(), sections, &whole, seed, &mut gaps);
         case.namespaces.push(namespace);
     }
+    let system = host.system();
     case.host = host.finish();
+    case.set_system(system);
+    gaps::of_system(system, &mut case.gaps);
     Ok(case)
 }
 
@@ -126,12 +147,14 @@ fn nothing_known(name: &str, text: &str) -> PastedError {
 /// What the outputs of one namespace say.
 fn namespace(
     name: String,
+    system: System,
     sections: &[&Section<'_>],
     whole: &[Cow<'_, str>],
     seed: u64,
     gaps: &mut Gaps<'_>,
 ) -> Namespace {
     let mut namespace = Namespace { name, ..Namespace::default() };
+    namespace.settings.system = system;
     let mut moments = Moments::default();
     let mut tracked = Tracked::default();
     for section in sections {
@@ -145,7 +168,12 @@ fn namespace(
                 settings::read(all(), &mut namespace.settings, &mut strays);
                 unseen = Unseen::Settings;
             }
-            Kind::Statistics | Kind::Nstat | Kind::Counters => {
+            Kind::DynamicPorts => windows::dynamic_ports(all(), &mut namespace.settings),
+            Kind::Registry => {
+                windows::registry(all(), &mut namespace.settings, &mut strays);
+                unseen = Unseen::Settings;
+            }
+            Kind::Statistics | Kind::WindowsStatistics | Kind::Nstat | Kind::Counters => {
                 if let Some(snapshot) = counters::read(text, section, &mut strays) {
                     moments.add(snapshot);
                 }

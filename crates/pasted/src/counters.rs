@@ -4,6 +4,7 @@ use crate::clock::Moment;
 use crate::sections::{Kind, Section, Strays};
 use crate::statistics;
 use crate::text::Line;
+use crate::windows;
 use evidence::{Counters, proc};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(crate) fn read(text: &str, section: &Section<'_>, strays: &mut Strays) -> Op
     let mut all = section.lines(text);
     let mut values = match section.kind {
         Kind::Statistics => statistics::read(all, strays),
+        Kind::WindowsStatistics => windows::statistics(all, strays),
         Kind::Counters => proc::counters(part.as_bytes()),
         Kind::Nstat => nstat(&mut all, strays),
         _ => return None,

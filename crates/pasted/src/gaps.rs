@@ -2,7 +2,7 @@
 
 use crate::sections::{Section, Strays};
 use crate::sockets::{Found, Table};
-use evidence::{Gap, Settings, Unseen};
+use evidence::{DYNAMIC_PORT_START, Gap, MSL, PORT_RANGE_FIRST, Settings, System, Unseen};
 use tcp::{State, StateSet};
 
 /// Where the gaps of one namespace are put.
@@ -143,12 +143,17 @@ impl Gaps<'_> {
 
     /// Which settings were not pasted.
     pub(crate) fn settings(&mut self, settings: &Settings) {
-        const NEEDED: [&str; 3] =
-            ["net.ipv4.ip_local_port_range", "net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_max_tw_buckets"];
+        let needed: &[&str] = match settings.system {
+            System::Windows => &[DYNAMIC_PORT_START],
+            System::Macos => &[PORT_RANGE_FIRST, MSL],
+            System::Linux | System::Other => {
+                &["net.ipv4.ip_local_port_range", "net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_max_tw_buckets"]
+            }
+        };
         if settings.values.is_empty() {
-            let because = "the text holds no settings: the kernel's defaults are assumed";
+            let because = "the text holds no settings: the system's defaults are assumed";
             self.add(Unseen::Settings, because, "sysctl -a");
-        } else if let Some(missing) = NEEDED.into_iter().find(|name| settings.text(name).is_none()) {
+        } else if let Some(missing) = needed.iter().find(|name| settings.text(name).is_none()) {
             let because = format!("the text does not have {missing}, and perhaps not others");
             self.add(Unseen::Settings, because, "sysctl -a");
         }
@@ -169,5 +174,29 @@ pub(crate) fn outside(strays: Strays, name: &str, all: &mut Vec<Gap>) {
         let because = said(strays, name, "of no output that is known", "passed over");
         let how_to_see = "docs/pasted.md has the outputs that are read".to_owned();
         all.push(Gap { unseen: Unseen::Text, netns: None, because, how_to_see });
+    }
+}
+
+/// Gaps of a system that is not Linux: what it does not have is none, and how to see a thing is said in its commands.
+pub(crate) fn of_system(system: System, all: &mut Vec<Gap>) {
+    if system.is_linux() {
+        return;
+    }
+    all.retain(|gap| gap.unseen != Unseen::Conntrack && !gap.because.contains("only ss shows it"));
+    for gap in all {
+        let how_to_see = match (system, gap.unseen) {
+            (System::Windows, Unseen::Sockets) => "netstat -ano",
+            (System::Windows, Unseen::Owners) => "as administrator: netstat -anob",
+            (System::Windows, Unseen::BoundPorts) => "netstat -anoq",
+            (System::Windows, Unseen::Settings) => "netsh int ipv4 show dynamicport tcp",
+            (System::Macos, Unseen::Sockets | Unseen::Owners) => "sudo netstat -anv -p tcp",
+            (System::Macos, Unseen::Settings) => "sysctl net.inet.tcp.msl net.inet.ip.portrange",
+            (_, Unseen::Ages | Unseen::Counters | Unseen::BoundPorts) => {
+                "capture packets, and lastack read FILE"
+            }
+            _ => continue,
+        };
+        how_to_see.clone_into(&mut gap.how_to_see);
+        gap.because = gap.because.replace("the kernel", "the system");
     }
 }

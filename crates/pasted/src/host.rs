@@ -4,7 +4,7 @@ use crate::case::PastedError;
 use crate::sections::{Kind, Section};
 use crate::settings::setting;
 use crate::text::quoted;
-use evidence::Host;
+use evidence::{Host, System};
 
 /// The longest name of a host or a release that is kept.
 const LONGEST_NAME: usize = 256;
@@ -15,6 +15,8 @@ pub(crate) struct HostFound {
     /// Its name, and where that stands.
     name: Option<(String, String)>,
     kernel: Option<String>,
+    /// Its system, and where that shows.
+    system: Option<(System, String)>,
 }
 
 impl HostFound {
@@ -50,6 +52,37 @@ impl HostFound {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes the system whose tool wrote an output.
+    pub(crate) fn is_of(&mut self, section: &Section<'_>, text: &str) -> Result<(), PastedError> {
+        let says =
+            |begins: &str| section.lines(text).next().is_some_and(|line| line.says.starts_with(begins));
+        let system = match section.kind {
+            Kind::Sysctl if says("net.inet") => Some(System::Macos),
+            Kind::Uname if says("Darwin") => Some(System::Macos),
+            Kind::Uname => Some(System::Linux),
+            kind => kind.system(),
+        };
+        match (system, &self.system) {
+            (Some(system), Some((other, at))) if system != *other => Err(PastedError::OtherSystem {
+                name: section.name.to_owned(),
+                line: section.first_line,
+                system: system.name(),
+                other: at.clone(),
+                other_system: other.name(),
+            }),
+            (Some(system), None) => {
+                self.system = Some((system, format!("{},", section.place())));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The system; Linux if nothing says otherwise.
+    pub(crate) fn system(&self) -> System {
+        self.system.as_ref().map_or(System::Linux, |(system, _)| *system)
     }
 
     fn named(&mut self, name: &str, section: &Section<'_>, line: u32) -> Result<(), PastedError> {

@@ -36,6 +36,7 @@ mod statistics;
 mod summary;
 mod table;
 mod text;
+mod windows;
 
 pub use case::{PastedError, read};
 pub use text::Text;

@@ -3,8 +3,9 @@
 
 use crate::clock::{self, Clock, Moment};
 use crate::command::{Command, commands};
-use crate::table::{netstat, proc_tcp, ss};
+use crate::table::{bsd, netstat, proc_tcp, ss, windows};
 use crate::text::{Line, lines};
+use evidence::System;
 use std::time::Duration;
 
 /// So many outputs one text may hold; people paste ten.
@@ -21,6 +22,16 @@ pub(crate) enum Kind {
     Netstat,
     /// `netstat -s` of net-tools: counters in words.
     Statistics,
+    /// netstat of Windows: sockets.
+    Windows,
+    /// `netstat -s` of Windows.
+    WindowsStatistics,
+    /// `netsh int ipv4 show dynamicport tcp`.
+    DynamicPorts,
+    /// `reg query`.
+    Registry,
+    /// netstat of macOS: sockets.
+    Bsd,
     /// `nstat`.
     Nstat,
     /// `sysctl`, or a listing of files below /proc/sys with their values.
@@ -50,7 +61,19 @@ pub(crate) enum Kind {
 impl Kind {
     /// True if its rows are sockets.
     pub(crate) fn is_table(self) -> bool {
-        matches!(self, Self::Ss | Self::Netstat | Self::ProcTcp)
+        matches!(self, Self::Ss | Self::Netstat | Self::ProcTcp | Self::Windows | Self::Bsd)
+    }
+
+    /// The system whose tool it is, if no other has it.
+    pub(crate) fn system(self) -> Option<System> {
+        match self {
+            Self::Windows | Self::WindowsStatistics | Self::DynamicPorts | Self::Registry => {
+                Some(System::Windows)
+            }
+            Self::Bsd => Some(System::Macos),
+            Self::Uname | Self::Date | Self::Hostname | Self::Sysctl | Self::Other => None,
+            _ => Some(System::Linux),
+        }
     }
 
     /// True if it tells of the host, and of no namespace.
@@ -63,8 +86,10 @@ impl Kind {
         match self {
             Self::Ss => "ss",
             Self::SsSummary => "ss -s",
-            Self::Netstat => "netstat",
-            Self::Statistics => "netstat -s",
+            Self::Netstat | Self::Windows | Self::Bsd => "netstat",
+            Self::Statistics | Self::WindowsStatistics => "netstat -s",
+            Self::DynamicPorts => "netsh",
+            Self::Registry => "reg query",
             Self::Nstat => "nstat",
             Self::Sysctl => "sysctl",
             Self::Counters => "/proc/net/netstat",
@@ -85,7 +110,11 @@ impl Kind {
         let program = command.program.as_str();
         match self {
             Self::Ss | Self::SsSummary => program == "ss",
-            Self::Netstat | Self::Statistics => program == "netstat",
+            Self::Netstat | Self::Statistics | Self::Windows | Self::WindowsStatistics | Self::Bsd => {
+                program == "netstat"
+            }
+            Self::DynamicPorts => program == "netsh",
+            Self::Registry => program == "reg",
             Self::Nstat => program == "nstat",
             Self::Sysctl => matches!(program, "sysctl" | "grep" | "head" | "tail"),
             Self::Conntrack | Self::ConntrackStats => matches!(program, "conntrack" | "cat"),
@@ -343,11 +372,29 @@ fn opens(line: &str) -> Option<Opening> {
     if ss::is_row(line) {
         return row(Kind::Ss);
     }
-    if line.starts_with("Active Internet connections") || netstat_title(line) {
+    if line.starts_with("Active Internet connections (") && !bsd_title(line) || netstat_title(line) {
         return title(Kind::Netstat);
     }
     if line.starts_with("Active UNIX domain sockets") {
         return title(Kind::Other);
+    }
+    if windows::is_row(line) {
+        return row(Kind::Windows);
+    }
+    if line.starts_with("Active Connections") || first == "Proto" && !line.contains("Recv-Q") {
+        return row(Kind::Windows);
+    }
+    if trimmed.starts_with("TCP Statistics for IPv") {
+        return row(Kind::WindowsStatistics);
+    }
+    if is_dynamic_ports(trimmed) {
+        return title(Kind::DynamicPorts);
+    }
+    if trimmed.starts_with("HKEY_LOCAL_MACHINE\\") {
+        return row(Kind::Registry);
+    }
+    if bsd::is_row(line) || bsd_title(line) {
+        return row(Kind::Bsd);
     }
     if is_conntrack(trimmed) {
         return row(Kind::Conntrack);
@@ -391,7 +438,7 @@ fn opens(line: &str) -> Option<Opening> {
     if is_sysctl(first, second) {
         return row(Kind::Sysctl);
     }
-    if first == "Linux"
+    if matches!(first, "Linux" | "Darwin")
         && line
             .split_whitespace()
             .nth(2)
@@ -419,6 +466,19 @@ const BLOCKS: [&str; 13] = [
     "Icmp6:",
     "Udp6:",
 ];
+
+/// `Protocol tcp Dynamic Port Range`, in whatever language.
+fn is_dynamic_ports(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    lower.starts_with("proto") && lower.contains(" tcp ") && lower.contains("dyn") && lower.contains("port")
+}
+
+/// The title of the table of macOS, which has brackets around the state.
+fn bsd_title(line: &str) -> bool {
+    line.starts_with("Active Internet connections (including servers)")
+        || line == "Active Internet connections"
+        || line.starts_with("Proto") && line.contains("(state)")
+}
 
 fn netstat_title(line: &str) -> bool {
     line.starts_with("Proto")

@@ -2,7 +2,7 @@
 
 use crate::sections::Strays;
 use crate::text::Line;
-use evidence::{SETTINGS, Settings};
+use evidence::{MSL, PORT_RANGE_FIRST, PORT_RANGE_LAST, SETTINGS, Settings};
 
 /// The longest value that is kept: `ip_local_reserved_ports` with every other port is shorter.
 const MAX_VALUE: usize = 256 << 10;
@@ -26,13 +26,18 @@ pub(crate) fn read<'a>(lines: impl Iterator<Item = Line<'a>>, settings: &mut Set
 }
 
 fn is_kept(name: &str) -> bool {
-    SETTINGS.iter().any(|(prefix, names)| name.strip_prefix(prefix).is_some_and(|rest| names.contains(&rest)))
+    [MSL, PORT_RANGE_FIRST, PORT_RANGE_LAST].contains(&name)
+        || SETTINGS
+            .iter()
+            .any(|(prefix, names)| name.strip_prefix(prefix).is_some_and(|rest| names.contains(&rest)))
 }
 
 /// `net.ipv4.tcp_tw_reuse = 2`, `net/ipv4/tcp_tw_reuse=2`, `/proc/sys/net/ipv4/tcp_tw_reuse:2`.
 pub(crate) fn setting(line: &str) -> Option<(String, &str)> {
     let (name, value) = match line.strip_prefix("/proc/sys/") {
         Some(rest) => rest.split_once(':')?,
+        // macOS: `net.inet.tcp.msl: 15000`.
+        None if line.starts_with("net.inet") => line.split_once([':', '='])?,
         None => line.split_once('=')?,
     };
     let name = name.trim();

@@ -1,8 +1,10 @@
 //! Tables of sockets: one row a socket, whoever printed it.
 
+pub(crate) mod bsd;
 pub(crate) mod netstat;
 pub(crate) mod proc_tcp;
 pub(crate) mod ss;
+pub(crate) mod windows;
 
 use crate::address::{End, NoEnd};
 use crate::sections::{Kind, Section};
@@ -137,7 +139,7 @@ pub(crate) fn asked(section: &Section<'_>) -> Option<StateSet> {
     let command = section.command.as_ref()?;
     match section.kind {
         Kind::Ss => Some(ss::asked(command)),
-        Kind::Netstat => Some(netstat::asked(command)),
+        Kind::Netstat | Kind::Windows | Kind::Bsd => Some(netstat::asked(command)),
         _ => None,
     }
 }
@@ -147,6 +149,8 @@ pub(crate) fn rows(text: &str, section: &Section<'_>, mut take: impl FnMut(u32, 
     let begins = match section.kind {
         Kind::Ss => ss::begins,
         Kind::Netstat => netstat::begins,
+        Kind::Windows => windows::begins,
+        Kind::Bsd => bsd::begins,
         _ => proc_tcp::begins,
     };
     let mut whole = String::new();
@@ -178,13 +182,18 @@ fn parse<'a>(row: &'a str, section: &Section<'_>) -> Read<'a> {
     match section.kind {
         Kind::Ss => ss::row(row, section.command.as_ref()),
         Kind::Netstat => netstat::row(row),
+        Kind::Windows => windows::row(row),
+        Kind::Bsd => bsd::row(row),
         _ => proc_tcp::row(row),
     }
 }
 
 /// A table's title, or what a tool remarks about it.
 fn is_aside(line: &str) -> bool {
-    const TITLES: [&str; 8] = [
+    const TITLES: [&str; 11] = [
+        "Active Connections",
+        "Aktive Verbindungen",
+        "Proto ",
         "Local Address",
         "local_address",
         "Active Internet connections",

@@ -127,9 +127,9 @@ fn taken(text: &str) -> usize {
 /// The other tests run beside it and are counted, too: they take little.
 #[test]
 fn memory_does_not_grow_with_hostile_text() {
-    const LENGTH: usize = 3 << 20;
+    const LENGTH: usize = 1 << 20;
     // So many groups are kept, whatever is read (see `evidence::MAX_GROUPS`), and listeners and processes beside them.
-    const ALLOWED: usize = 64 << 20;
+    const ALLOWED: usize = 40 << 20;
     let of = |line: &dyn Fn(&mut String, u32)| {
         let mut text = String::with_capacity(LENGTH + 200);
         for number in 0.. {

@@ -5,6 +5,7 @@ use crate::report::thousands;
 use crate::visible::{clip, visible};
 use crate::{Report, Style};
 use diagnose::{Finding, Severity};
+use evidence::System;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -138,7 +139,9 @@ fn host<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         parts.push(host.name.clone());
     }
     if !host.kernel.is_empty() {
-        parts.push(format!("Linux {}", host.kernel));
+        parts.push(format!("{} {}", host.system, host.kernel));
+    } else if host.system != System::Linux.name() {
+        parts.push(host.system.to_owned());
     }
     if !host.taken_at.is_empty() {
         parts.push(moment(&host.taken_at));

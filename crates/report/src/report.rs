@@ -65,6 +65,8 @@ pub struct Report {
 pub struct HostRow {
     /// Its name.
     pub name: String,
+    /// Its operating system: `Linux`, `Windows`, `macOS`.
+    pub system: &'static str,
     /// Kernel release.
     pub kernel: String,
     /// When the look ended: RFC 3339 with nanoseconds.
@@ -177,6 +179,7 @@ impl Report {
             written_by: name(&case.written_by),
             host: HostRow {
                 name: name(&case.host.name),
+                system: case.host.system.name(),
                 kernel: name(&case.host.kernel),
                 taken_at: name(&case.host.taken_at),
                 namespaces: first(&case.namespaces, MAX_ROWS, &mut not_shown.namespaces)

@@ -1,7 +1,7 @@
 //! The sockets that netstat of net-tools lists, with `-e`, `-p`, `-o` or without.
 
 use super::{Read, Row, Timer, number, word};
-use crate::address::end;
+use crate::address::{Before, end};
 use crate::command::Command;
 use tcp::{State, StateSet};
 
@@ -72,7 +72,7 @@ pub(super) fn row(line: &str) -> Read<'_> {
         return Read::Odd;
     };
     let Some((local_text, remote_text)) = word(&mut rest).zip(word(&mut rest)) else { return Read::Odd };
-    let (mut local, remote) = match (end(local_text), end(remote_text)) {
+    let (mut local, remote) = match (end(local_text, Before::Colon), end(remote_text, Before::Colon)) {
         (Ok(local), Ok(remote)) => (local, remote),
         (Err(no), _) | (_, Err(no)) => return no.into(),
     };

@@ -1,7 +1,7 @@
 //! The sockets that `ss` lists (iproute2 misc/ss.c), with whatever options.
 
 use super::{Read, Row, Timer, number, word};
-use crate::address::end;
+use crate::address::{Before, end};
 use crate::command::Command;
 use tcp::{State, StateSet};
 
@@ -131,7 +131,7 @@ pub(super) fn row<'a>(line: &'a str, command: Option<&Command>) -> Read<'a> {
     };
     let ends = word(&mut rest).zip(word(&mut rest));
     let Some((local, remote)) = ends else { return Read::Odd };
-    let (local, remote) = match (end(local), end(remote)) {
+    let (local, remote) = match (end(local, Before::Colon), end(remote, Before::Colon)) {
         (Ok(local), Ok(remote)) => (local, remote),
         (Err(no), _) | (_, Err(no)) => return no.into(),
     };

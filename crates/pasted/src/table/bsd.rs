@@ -1,0 +1,98 @@
+//! The sockets that netstat of macOS lists, with `-v` or without; that of FreeBSD prints the same.
+
+use super::{Read, Row, number, word};
+use crate::address::{Before, end};
+use tcp::State;
+
+/// Its words for states (netinet/tcp_fsm.h `tcpstates`).
+const STATES: [(&str, State); 11] = [
+    ("LISTEN", State::Listen),
+    ("ESTABLISHED", State::Established),
+    ("SYN_SENT", State::SynSent),
+    ("SYN_RCVD", State::SynReceived),
+    ("FIN_WAIT_1", State::FinWait1),
+    ("FIN_WAIT_2", State::FinWait2),
+    ("CLOSE_WAIT", State::CloseWait),
+    ("CLOSING", State::Closing),
+    ("LAST_ACK", State::LastAck),
+    ("TIME_WAIT", State::TimeWait),
+    ("CLOSED", State::Closed),
+];
+
+/// True for the first line of a row.
+pub(super) fn begins(line: &str) -> bool {
+    is_row(line)
+}
+
+/// True for a row: a protocol, two numbers, and an address whose port stands behind a dot.
+pub(crate) fn is_row(line: &str) -> bool {
+    let mut rest = line;
+    let protocol = word(&mut rest).unwrap_or_default();
+    (protocol.starts_with("tcp") || protocol.starts_with("udp"))
+        && (0..2).all(|_| word(&mut rest).is_some_and(|queue| number(queue).is_some()))
+        && word(&mut rest).is_some_and(|local| {
+            local
+                .rfind([':', '.'])
+                .is_some_and(|at| local.get(at..).is_some_and(|port| port.starts_with('.')))
+        })
+}
+
+/// Reads a row.
+pub(super) fn row(line: &str) -> Read<'_> {
+    let mut rest = line;
+    let protocol = word(&mut rest).unwrap_or_default();
+    if !protocol.starts_with("tcp") {
+        return Read::Aside;
+    }
+    let (Some(receive_queue), Some(send_queue)) =
+        (word(&mut rest).and_then(number), word(&mut rest).and_then(number))
+    else {
+        return Read::Odd;
+    };
+    let Some((local, remote)) = word(&mut rest).zip(word(&mut rest)) else { return Read::Odd };
+    let (mut local, remote) = match (end(local, Before::Dot), end(remote, Before::Dot)) {
+        (Ok(local), Ok(remote)) => (local, remote),
+        (Err(no), _) | (_, Err(no)) => return no.into(),
+    };
+    local.wide = protocol != "tcp4";
+    let state = word(&mut rest).and_then(|word| STATES.iter().find(|(shown, _)| *shown == word));
+    let Some((_, state)) = state else { return Read::Odd };
+    // With -v: received, sent, two buffers, the process; releases before 14 show fewer numbers before it.
+    let process = rest.split_whitespace().find_map(|word| {
+        let (name, pid) = word.rsplit_once(':')?;
+        Some((number(pid)?, name))
+    });
+    Read::Socket(Row {
+        state: *state,
+        local,
+        remote,
+        receive_queue: Some(receive_queue),
+        send_queue: (*state != State::Listen).then_some(send_queue),
+        timer: None,
+        uid: None,
+        inode: None,
+        process,
+        idle_ms: None,
+        clipped: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_both_families_are_read() {
+        let line = "tcp4       0      0  192.168.1.5.54321      17.57.12.11.443        TIME_WAIT  ";
+        assert!(is_row(line));
+        let Read::Socket(row) = row(line) else { panic!("{line}") };
+        assert_eq!((row.state, row.local.port, row.remote.port), (State::TimeWait, 54_321, 443));
+        let line = "tcp46      0      0  *.8080   *.*   LISTEN   0  0  131072  131072  nginx:77  0 00180";
+        let Read::Socket(row) = super::row(line) else { panic!("{line}") };
+        assert_eq!((row.state, row.process, row.send_queue), (State::Listen, Some((77, "nginx")), None));
+        assert!(is_row("tcp6       0      0  ::1.631                *.*                    LISTEN"));
+        assert!(!is_row("tcp6       0      0  ::1:631                :::*                    LISTEN"));
+        assert_eq!(super::row("tcp4 0 0 host.http 10.0.0.1.5 ESTABLISHED"), Read::Named);
+        assert_eq!(super::row("udp4 0 0 *.5353 *.*"), Read::Aside);
+    }
+}

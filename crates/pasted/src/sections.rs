@@ -381,7 +381,9 @@ fn opens(line: &str) -> Option<Opening> {
     if windows::is_row(line) {
         return row(Kind::Windows);
     }
-    if line.starts_with("Active Connections") || first == "Proto" && !line.contains("Recv-Q") {
+    if line.starts_with("Active Connections")
+        || first == "Proto" && !line.contains("Recv-Q") && !line.contains("RefCnt")
+    {
         return row(Kind::Windows);
     }
     if trimmed.starts_with("TCP Statistics for IPv") {

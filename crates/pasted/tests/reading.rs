@@ -161,3 +161,17 @@ fn what_was_not_asked_for_is_said() {
     assert!(gaps.iter().any(|because| because.contains("TIME-WAIT: the command did not ask")), "{gaps:?}");
     assert!(gaps.iter().any(|because| because.starts_with("line 3 of ticket.txt")), "{gaps:?}");
 }
+
+#[test]
+fn the_sockets_of_unix_are_passed_over() {
+    let case = case(
+        "Active Internet connections (servers and established)\n\
+         Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name\n\
+         tcp        0      0 127.0.0.1:900           0.0.0.0:*               LISTEN      7/x\n\
+         Active UNIX domain sockets (servers and established)\n\
+         Proto RefCnt Flags       Type       State         I-Node   PID/Program name     Path\n\
+         unix  2      [ ACC ]     STREAM     LISTENING     12345    7/x                  /run/x\n",
+    );
+    assert_eq!((case.host.system, case.namespaces[0].sockets.listeners.len()), (System::Linux, 1));
+    assert_eq!(because(&case, Unseen::Text), [""; 0]);
+}

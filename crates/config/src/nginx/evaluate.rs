@@ -5,7 +5,7 @@ use super::sources::{Item, Sources, Walk, shown};
 use super::value::{POOL_LIMITS, POOLED_BY_DEFAULT, THOUSAND_REQUESTS, Version, milliseconds, target};
 use super::{Ending, Word};
 use evidence::configuration::nginx::{
-    HttpPass, Nginx, Pass, Protocol, Server, Upstream, UpstreamServer, Workers,
+    HttpPass, Nginx, Pass, Protocol, Server, Target, Upstream, UpstreamServer, Workers,
 };
 use evidence::{Configuration, ConfigurationProblem, FilePlace, Said};
 use std::collections::{BTreeMap, BTreeSet};
@@ -284,6 +284,12 @@ impl<'s> Evaluation<'s> {
         let text = item.directive.argument(0).map(Word::text).unwrap_or_default();
         let names = &self.names[usize::from(within.stream)];
         let (target, tls) = target(protocol, &text, |name| names.contains(&name.to_ascii_lowercase()));
+        let target = match target {
+            Target::Upstream { name } => Target::Upstream { name: shown(&name) },
+            Target::Address { address } => Target::Address { address: shown(&address) },
+            Target::Variable { text } => Target::Variable { text: shown(&text) },
+            Target::Other => Target::Other,
+        };
         let prefix = match protocol {
             Protocol::Http | Protocol::Stream | Protocol::Other => "proxy",
             Protocol::Fastcgi => "fastcgi",

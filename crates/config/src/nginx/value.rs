@@ -78,6 +78,10 @@ pub(super) fn target(protocol: Protocol, text: &str, is_upstream: impl Fn(&str) 
     let scheme = schemes
         .iter()
         .find(|(scheme, _)| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    if protocol == Protocol::Http && scheme.is_none() && !text.contains('$') {
+        // nginx refuses it: invalid URL prefix.
+        return (Target::Other, false);
+    }
     let rest = scheme.map_or(text, |(scheme, _)| text.get(scheme.len()..).unwrap_or_default());
     let tls = scheme.is_some_and(|(_, tls)| *tls);
     if let Some(path) = rest.strip_prefix("unix:") {
@@ -156,6 +160,7 @@ mod tests {
         assert_eq!(to(Protocol::Http, "http://app:8080"), "address app:8080 false");
         assert_eq!(to(Protocol::Http, "http://u:secret@192.0.2.1:80/"), "address 192.0.2.1:80 false");
         assert_eq!(to(Protocol::Http, "http://unix:/run/a.sock:/x"), "address unix:/run/a.sock false");
+        assert_eq!(to(Protocol::Http, "htp://app"), "other");
         assert_eq!(to(Protocol::Http, "$backend"), "variable $backend false");
         assert_eq!(to(Protocol::Http, "http://$host:8080/x"), "variable $host:8080 false");
         assert_eq!(to(Protocol::Fastcgi, "unix:/run/php.sock"), "address unix:/run/php.sock false");

@@ -243,6 +243,7 @@ fn what_cannot_be_changed_is_refused_and_says_why() {
         CannotEdit::Variable(_)
     ));
     assert!(matches!(refused("location / { uwsgi_pass a; }"), CannotEdit::Impossible(_)));
+    assert!(matches!(refused("location / { proxy_pass http://a\0b; }"), CannotEdit::Impossible(_)));
     assert!(matches!(refused("location / { proxy_pass http://a; } }"), CannotEdit::Broken { .. }));
     let sources = Sources::new("/n.conf", "http {}");
     let nowhere = FilePlace { file: 0, line: 9, column: 9 };
@@ -277,6 +278,26 @@ fn a_file_that_is_included_twice_changes_once_if_both_need_the_same() {
     );
     let differ = sources("proxy_http_version 1.1;");
     assert!(matches!(edit(&differ, &[pool(&facts(&differ).passes[0])]).unwrap_err(), CannotEdit::Shared(_)));
+}
+
+#[test]
+fn a_shared_snippet_that_changes_is_named() {
+    let mut sources = Sources::new(
+        "/etc/nginx/nginx.conf",
+        "http { upstream a { server b; keepalive 2; }\nserver { location / { include snip; proxy_pass http://a; } } }",
+    );
+    let snippet =
+        b"proxy_http_version 1.0;\nproxy_set_header Host $host;\nproxy_set_header connection close;\n"
+            .to_vec();
+    sources.provide("/etc/nginx/snip", vec![("/etc/nginx/snip".into(), snippet)]);
+    let edited = edit(&sources, &[pool(&facts(&sources).passes[0])]).unwrap();
+    all_pooled(&edited);
+    assert_eq!(edited.notes, ["/etc/nginx/snip changes for all that include it"]);
+    assert_eq!(
+        String::from_utf8_lossy(&edited.files[0].after),
+        "proxy_http_version 1.1;\nproxy_set_header Host $host;\nproxy_set_header connection \"\";\n"
+    );
+    assert_eq!(edited.files.len(), 1);
 }
 
 #[test]

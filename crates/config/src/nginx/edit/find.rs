@@ -7,6 +7,7 @@ use crate::edit::CannotEdit;
 use evidence::FilePlace;
 use evidence::configuration::nginx::{Protocol, Target};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// One of the ways in which a configuration comes by a pass: a file that is included twice has two.
 pub(super) struct Occurrence<'s> {
@@ -17,10 +18,10 @@ pub(super) struct Occurrence<'s> {
     /// What is in force in the location.
     pub(super) level: Level<'s>,
     /// The location's own directives, includes resolved.
-    pub(super) own: Vec<Item<'s>>,
+    pub(super) own: Rc<[Item<'s>]>,
     /// The block `server` around it, and what stands in the block around that.
     pub(super) server: Item<'s>,
-    pub(super) http: Vec<Item<'s>>,
+    pub(super) http: Rc<[Item<'s>]>,
 }
 
 /// The directive at a place.
@@ -41,7 +42,7 @@ struct Search<'s> {
 
 /// The place inside `http` where the search is.
 struct Around<'a, 's> {
-    http: &'a [Item<'s>],
+    http: &'a Rc<[Item<'s>]>,
     server: Item<'s>,
 }
 
@@ -50,7 +51,7 @@ pub(super) fn occurrences(sources: &Sources, at: FilePlace) -> Result<Vec<Occurr
     let mut search = Search { sources, walk: Walk::new(), at, found: Vec::new() };
     let top = sources.top(&mut search.walk);
     for http in top.into_iter().filter(|item| item.directive.is("http")) {
-        let items = sources.inside(http, &mut search.walk);
+        let items: Rc<[_]> = sources.inside(http, &mut search.walk).into();
         let level = Level::default().within(Some(http), &items);
         for server in items.iter().copied().filter(|item| item.directive.is("server")) {
             let inner = sources.inside(server, &mut search.walk);
@@ -74,17 +75,17 @@ impl<'s> Search<'s> {
             if depth > 100 || self.found.len() > 100 {
                 return;
             }
-            let own = self.sources.inside(location, &mut self.walk);
+            let own: Rc<[_]> = self.sources.inside(location, &mut self.walk).into();
             let inner = level.within(Some(location), &own);
-            for item in &own {
+            for item in own.iter() {
                 if let Some(pass) = self.passes(*item) {
                     self.found.push(Occurrence {
                         pass,
                         anchor: *item,
                         level: inner.clone(),
-                        own: own.clone(),
+                        own: Rc::clone(&own),
                         server: around.server,
-                        http: around.http.to_vec(),
+                        http: Rc::clone(around.http),
                     });
                 }
             }

@@ -51,6 +51,13 @@ impl Plan {
         Ok(plan)
     }
 
+    /// A change in a file that is not the one of the pass may concern others that include it, too.
+    fn elsewhere(&mut self, sources: &Sources, item: Item<'_>, occurrence: &Occurrence<'_>) {
+        if let Some((path, _)) = sources.file(item.file).filter(|_| item.file != occurrence.pass.file) {
+            self.notes.push(format!("{} changes for all that include it", shown(path)));
+        }
+    }
+
     fn file(&mut self, file: u32) -> &mut Splices {
         self.splices.entry(file).or_default()
     }
@@ -143,7 +150,7 @@ impl Plan {
         for occurrence in &found {
             let mut plan = Self::default();
             let host = plan.upstream(sources, occurrence, first, connections)?;
-            plan.location(occurrence, host.as_deref())?;
+            plan.location(sources, occurrence, host.as_deref())?;
             plans.push(plan);
         }
         let plan = plans.pop().unwrap_or_default();
@@ -197,6 +204,10 @@ impl Plan {
                 }
                 Ok(None)
             }
+            Target::Address { address } if !is_plain(&address) => Err(CannotEdit::Impossible(format!(
+                "`{}` at line {line} is no address that can be repeated",
+                shown(&address)
+            ))),
             Target::Address { address } => {
                 Ok(self.new_upstream(occurrence, first, &NewUpstream { address, protocol, tls, connections }))
             }
@@ -272,7 +283,12 @@ impl Plan {
     }
 
     /// What has to be in force in the location.
-    fn location(&mut self, occurrence: &Occurrence<'_>, host: Option<&str>) -> Result<(), CannotEdit> {
+    fn location(
+        &mut self,
+        sources: &Sources,
+        occurrence: &Occurrence<'_>,
+        host: Option<&str>,
+    ) -> Result<(), CannotEdit> {
         let mut texts = Vec::new();
         match protocol(occurrence)? {
             Protocol::Fastcgi => {
@@ -280,7 +296,10 @@ impl Plan {
                 let on = kept.and_then(|item| item.directive.argument(0)).and_then(|word| flag(&word.text()));
                 match kept {
                     Some(_) if on == Some(true) => {}
-                    Some(item) if occurrence.has(item) => self.arguments(item, "on"),
+                    Some(item) if occurrence.has(item) => {
+                        self.elsewhere(sources, item, occurrence);
+                        self.arguments(item, "on");
+                    }
                     _ => texts.push("fastcgi_keep_conn on;".to_owned()),
                 }
             }
@@ -290,11 +309,14 @@ impl Plan {
                     .and_then(|item| item.directive.argument(0))
                     .is_none_or(|word| *word.value() == *b"1.0");
                 match version {
-                    Some(item) if old && occurrence.has(item) => self.arguments(item, "1.1"),
+                    Some(item) if old && occurrence.has(item) => {
+                        self.elsewhere(sources, item, occurrence);
+                        self.arguments(item, "1.1");
+                    }
                     _ if old => texts.push("proxy_http_version 1.1;".to_owned()),
                     _ => {}
                 }
-                self.headers(occurrence, host, &mut texts)?;
+                self.headers(sources, occurrence, host, &mut texts)?;
             }
             _ => {}
         }
@@ -306,6 +328,7 @@ impl Plan {
     /// location inherits: those are repeated.
     fn headers(
         &mut self,
+        sources: &Sources,
         occurrence: &Occurrence<'_>,
         host: Option<&str>,
         texts: &mut Vec<String>,
@@ -332,6 +355,7 @@ impl Plan {
             }
             (Some(item), Some(value)) if value.eq_ignore_ascii_case("close") => {
                 if own {
+                    self.elsewhere(sources, item, occurrence);
                     let word = item.directive.argument(1).map(Word::span).unwrap_or_default();
                     self.file(item.file).replace(word, "\"\"");
                 } else {
@@ -476,6 +500,12 @@ impl NewUpstream {
         };
         vec![format!("server {server};"), format!("keepalive {};", self.connections)]
     }
+}
+
+/// True if an address needs neither quotes nor backslashes, wherever it is written.
+fn is_plain(address: &str) -> bool {
+    let sign = |sign: char| sign.is_ascii_alphanumeric() || "._-:/[]%+,=@~".contains(sign);
+    !address.is_empty() && !address.ends_with(':') && address.len() <= 200 && address.chars().all(sign)
 }
 
 /// Which protocol is pooled here.

@@ -140,6 +140,12 @@ impl Journal {
         Ok(Self { file })
     }
 
+    /// Gives back the room that was reserved and is not needed any more.
+    pub(crate) fn trim(&self) {
+        // Without it the room stays taken, and nothing else is wrong.
+        let _ = self.file.metadata().and_then(|about| self.file.set_len(about.len()));
+    }
+
     /// Writes a record, and returns when it is on disk.
     pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
         let line = line(record)?;

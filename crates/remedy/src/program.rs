@@ -245,7 +245,8 @@ fn tested(program: Program, arguments: &[String]) -> Vec<String> {
     };
     let mut test = match program {
         Program::Nginx => vec!["-t".to_owned(), "-q".to_owned()],
-        Program::Haproxy => vec!["-c".to_owned(), "-q".to_owned()],
+        // Not -q: it would keep the reason to itself.
+        Program::Haproxy => vec!["-c".to_owned()],
     };
     for (place, word) in arguments.iter().enumerate() {
         if takes_files.contains(&word.as_str())
@@ -291,7 +292,8 @@ fn run(command: &mut Command) -> Result<(), String> {
         Ok(true) => Ok(()),
         Ok(false) => {
             let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
-            Err(said.split_whitespace().collect::<Vec<_>>().join(" "))
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            Err(if said.is_empty() { "it failed and said nothing".to_owned() } else { said })
         }
         Err(error) => Err(error),
     }
@@ -329,8 +331,8 @@ mod tests {
         let nginx = tested(Program::Nginx, &words("-c /x.conf -g daemon off; -p /srv"));
         assert_eq!(nginx, ["-t", "-q", "-c", "/x.conf", "-p", "/srv"]);
         let haproxy = tested(Program::Haproxy, &words("-W -f /a.cfg -db -f /b.cfg"));
-        assert_eq!(haproxy, ["-c", "-q", "-f", "/a.cfg", "-f", "/b.cfg"]);
-        assert_eq!(tested(Program::Haproxy, &words("-W -f")), ["-c", "-q"]);
+        assert_eq!(haproxy, ["-c", "-f", "/a.cfg", "-f", "/b.cfg"]);
+        assert_eq!(tested(Program::Haproxy, &words("-W -f")), ["-c"]);
     }
 
     #[test]

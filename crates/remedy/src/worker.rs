@@ -186,6 +186,7 @@ impl<'a, 'w> Apply<'a, 'w> {
         if measuring.during.is_some() {
             self.after(&measuring);
         }
+        self.journal.trim();
     }
 
     fn settle(&mut self, keep: bool) -> Settled {

@@ -145,6 +145,7 @@ fn killed_anywhere_the_program_reads_what_is_there() {
         for point in points {
             for whom in ["", "!"] {
                 let at = format!("{point}{whom}");
+                std::fs::remove_dir_all(format!("{WORK}/state")).unwrap();
                 let before = inode();
                 apply(&order).env("LASTACK_FAILPOINT", &at).output().unwrap();
                 ends(&mut fix(&["--log"]), 0);
@@ -155,12 +156,53 @@ fn killed_anywhere_the_program_reads_what_is_there() {
                 assert_eq!(std::fs::read_to_string(FILE).unwrap(), server(expected), "killed at {at}");
                 assert_eq!(std::fs::read_dir("/etc/nginx/conf.d").unwrap().count(), 1, "killed at {at}");
                 assert_eq!(inode() == before, !kept, "killed at {at}: not the very file that was there");
-                until("nginx reads what is there", || answer().as_deref() == Some(expected));
+                until(&format!("nginx reads what is there, killed at {at}"), || {
+                    answer().as_deref() == Some(expected)
+                });
                 if kept {
                     ends(&mut fix(&["--rollback", "last"]), 0);
                     until("nginx has taken it back", || answer().as_deref() == Some("one"));
                 }
             }
         }
+    });
+}
+
+#[test]
+fn haproxy_takes_its_file_by_its_master() {
+    const NAME: &str = "programs::haproxy_takes_its_file_by_its_master";
+    const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+    if Command::new("haproxy").arg("-v").output().is_err() {
+        namespaced::skip(NAME, "haproxy is not installed");
+        return;
+    }
+    in_sandbox(NAME, || {
+        std::fs::create_dir_all("/etc/haproxy").unwrap();
+        let config = |answer: &str| {
+            format!(
+                "defaults\n\tmode http\n\ttimeout client 5s\n\ttimeout server 5s\n\ttimeout connect 5s\n\
+                 frontend app\n\tbind 127.0.0.1:8080\n\thttp-request return status 200 content-type text/plain string {answer}\n"
+            )
+        };
+        std::fs::write(CONFIG, config("one")).unwrap();
+        let file = plan(CONFIG, &config("one"), &config("two"));
+        let of_haproxy = |file: &str| {
+            let text = std::fs::read_to_string(file).unwrap().replace("\"nginx\"", "\"haproxy\"");
+            std::fs::write(file, text).unwrap();
+        };
+        of_haproxy(&file);
+        refused(&apply(&file).output().unwrap(), "haproxy does not run here");
+        run("haproxy", &["-W", "-D", "-f", CONFIG]);
+        until("haproxy answers", || answer().as_deref() == Some("one"));
+        ends(&mut apply(&file), 0);
+        until("haproxy has taken it", || answer().as_deref() == Some("two"));
+        ends(&mut fix(&["--rollback", "last"]), 0);
+        until("haproxy has taken it back", || answer().as_deref() == Some("one"));
+        let file = plan(CONFIG, &config("one"), "nonsense\n");
+        of_haproxy(&file);
+        let output = apply(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("unknown keyword 'nonsense'"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(CONFIG).unwrap(), config("one"));
     });
 }

@@ -5,6 +5,7 @@ use crate::screen;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use evidence::Endpoint;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -256,6 +257,9 @@ pub(crate) struct LabRun {
     /// Where to run
     #[arg(long, value_name = "STAGE", default_value = "both")]
     pub(crate) on: On,
+    /// Run so many scenarios at a time: counts stay the same, rates and latencies become those of a busy machine
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) jobs: NonZeroUsize,
     /// Keep the case and the captures of each host in this folder, for `doctor --case` and `read`
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) keep: Option<PathBuf>,

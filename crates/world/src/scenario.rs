@@ -39,6 +39,8 @@ pub struct Scenario {
     pub about: String,
     /// Where it can run.
     pub on: Vec<Stage>,
+    /// Nothing else may run beside it: what it measures belongs to the machine, not to a namespace.
+    pub alone: bool,
     /// The variants in order; each a world of its own. There is at least one.
     pub variants: Vec<Variant>,
     /// What must hold between variants.

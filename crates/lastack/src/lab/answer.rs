@@ -2,7 +2,7 @@
 
 use super::found::{self, Found};
 use super::progress::Progress;
-use super::{kernel, show, simulator};
+use super::{kernel, several, show, simulator};
 use crate::arguments::{LabRun, On};
 use crate::{Outcome as Exit, screen};
 use anyhow::bail;
@@ -101,11 +101,18 @@ pub(super) fn run(options: &LabRun) -> Exit {
     let progress = Progress::new(total);
     let mut sums = Vec::new();
     let mut passed = true;
-    for found in &found {
-        let (sum, ok) = scenario(options, found, &progress)?;
-        sums.push(sum);
-        passed &= ok;
-    }
+    several::in_order(
+        &found,
+        options.jobs.get(),
+        |found| found.scenario.alone,
+        |found, goes_on| try_scenario(options, found, &progress, goes_on),
+        |found, tried| {
+            let (sum, ok) = show_scenario(options, found, tried, &progress)?;
+            sums.push(sum);
+            passed &= ok;
+            Ok(())
+        },
+    )?;
     progress.end();
     if sums.len() > 1 {
         let mut text = Vec::new();
@@ -139,16 +146,32 @@ fn stages(options: &LabRun, variant: &Variant) -> Vec<Stage> {
     asked.iter().copied().filter(|stage| variant.on.contains(stage)).collect()
 }
 
-fn scenario(options: &LabRun, found: &Found, progress: &Progress) -> anyhow::Result<(ScenarioSum, bool)> {
+/// Its variants, one after the other, as long as it shall go on.
+fn try_scenario<'a>(
+    options: &LabRun,
+    found: &'a Found,
+    progress: &Progress,
+    goes_on: &dyn Fn() -> bool,
+) -> anyhow::Result<Vec<(&'a Variant, Tried)>> {
     let scenario = &found.scenario;
     let mut tried = Vec::new();
     let mut machine = Machine::default();
-    for variant in wanted(options, scenario) {
+    for variant in wanted(options, scenario).take_while(|_| goes_on()) {
         progress.at(&scenario.name, &variant.name);
         tried.push((variant, try_variant(options, found, variant, &mut machine)?));
         progress.done();
     }
     hold_to_relations(scenario, &mut tried);
+    Ok(tried)
+}
+
+fn show_scenario(
+    options: &LabRun,
+    found: &Found,
+    tried: Vec<(&Variant, Tried)>,
+    progress: &Progress,
+) -> anyhow::Result<(ScenarioSum, bool)> {
+    let scenario = &found.scenario;
     let on: Vec<&str> = scenario.on.iter().copied().map(show::name).collect();
     let mut sum = ScenarioSum { name: scenario.name.clone(), on: on.join(", "), ..ScenarioSum::default() };
     for (_, tried) in &tried {

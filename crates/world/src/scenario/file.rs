@@ -17,6 +17,8 @@ pub(super) struct Written {
     about: String,
     #[serde(default = "both")]
     on: Vec<Stage>,
+    #[serde(default)]
+    alone: bool,
     #[serde(default, rename = "variant")]
     variants: Vec<Changed>,
     #[serde(default, rename = "relation")]
@@ -76,6 +78,7 @@ impl Written {
             title: self.title,
             about: self.about,
             on: self.on,
+            alone: self.alone,
             relations: self.relations,
         })
     }

@@ -18,7 +18,7 @@ pub(crate) use programs::run;
 
 use crate::peer::{Load, LoadResult, Server, ServerResult};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use world::scenario::Segments;
 
 /// What a host is told.
@@ -80,9 +80,9 @@ pub enum Order {
     /// Play the client of a connection whose server closes first, up to a state of the server's socket.
     Approach {
         /// The played end.
-        client: SocketAddrV4,
+        client: SocketAddr,
         /// The server.
-        server: SocketAddrV4,
+        server: SocketAddr,
         /// Negotiate timestamps.
         timestamps: bool,
         /// Close, too, so that the server is in TIME-WAIT; else it stays in FIN-WAIT-2.
@@ -91,7 +91,7 @@ pub enum Order {
     /// Send one segment on such a connection, and see what comes back.
     Craft {
         /// The played end.
-        client: SocketAddrV4,
+        client: SocketAddr,
         /// The bits of its flags.
         flags: u8,
         /// Its sequence number, from the one that the server expects next.

@@ -56,7 +56,7 @@ fn a_run_gives_a_line_for_each_variant_with_the_fields_of_the_contract() {
     let lines: Vec<serde_json::Value> =
         said(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let variants: Vec<&str> = lines.iter().filter_map(|line| line["variant"].as_str()).collect();
-    assert_eq!(variants, ["leak", "closes"]);
+    assert_eq!(variants, ["leak", "closes", "leak-ipv6"]);
     for line in &lines {
         for field in [
             "scenario",
@@ -106,7 +106,7 @@ fn a_mistake_is_one_line_that_says_what_to_do() {
         (&["show", "port-exhaustoin"][..], "did you mean `port-exhaustion`?"),
         (&["run", "no-such-thing"], "`lastack lab list`"),
         (&["run", "./no-such.toml"], "cannot open ./no-such.toml"),
-        (&["run", "port-exhaustion", "--remedy", "poll"], "it has default, pool"),
+        (&["run", "port-exhaustion", "--remedy", "poll"], "it has default, ipv6, pool"),
         (&["run"], "lastack lab"),
         (&["run", broken.name()], "unknown field `speed`"),
     ] {

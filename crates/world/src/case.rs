@@ -9,6 +9,7 @@ use evidence::{
     Case, Conntrack, Counters, Host, Namespace, Process, Settings, SocketSeen, Tally, TallyOptions,
 };
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use tcp::State;
 use tcp::profile::linux;
 
@@ -75,9 +76,9 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
         let socket = SocketSeen {
             state: one.state,
             mini: one.mini,
-            local: mapped(one.tuple.0.0),
+            local: wide(one.tuple.0.0),
             local_port: one.tuple.0.1,
-            remote: mapped(one.tuple.1.0),
+            remote: wide(one.tuple.1.0),
             remote_port: one.tuple.1.1,
             left_ms: Some(one.left_ms),
             retransmits: one.retransmits,
@@ -149,9 +150,12 @@ fn socket(port: u16, inode: u32) -> SocketSeen {
     }
 }
 
-/// IPv4 in IPv6.
-fn mapped(address: u32) -> u128 {
-    0xffff << 32 | u128::from(address)
+/// As IPv6 writes it.
+fn wide(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 /// The settings that such a kernel has, and what they are.

@@ -72,9 +72,22 @@ pub enum Stage {
     Simulator,
 }
 
+/// The family of all addresses of a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
 /// Hosts, who talks, and what happens to them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
+    /// What they talk over.
+    pub family: Family,
     /// Seed of everything that is left to chance.
     pub seed: u64,
     /// How long it goes on after the last client is done before the last look, milliseconds.

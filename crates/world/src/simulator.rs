@@ -47,7 +47,7 @@ use servers::ms;
 use settings::Tuned;
 use socket::{Owner, SocketRef, Sockets};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use tap::Tap;
 use tcp::machine::{Call, Nanos};
 use tcp::{Seq, State};
@@ -67,7 +67,7 @@ pub struct Run {
     /// What `doctor` would have seen at its end, by host: those that run Linux.
     pub cases: BTreeMap<String, Case>,
     /// The addresses of each host.
-    pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
     /// Captures (pcap) at each host, if it was watched.
     pub captures: BTreeMap<String, Vec<u8>>,
     /// When it ended, milliseconds from its start.
@@ -114,7 +114,7 @@ pub fn simulate_sampled(world: &World, every_ms: u64) -> (Run, Vec<Sample>) {
 pub fn simulate_watched(world: &World) -> Run {
     let mut simulation = Simulation::new(world);
     simulation.rehearses = true;
-    simulation.tap = Some(Tap::new(world.hosts.len()));
+    simulation.tap = Some(Tap::new(world.family, world.hosts.len()));
     simulation.run();
     simulation.result()
 }

@@ -1,7 +1,6 @@
 //! Rules judge simulated hosts as they judge real ones.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use world::scenario::{Stage, World};
 use world::{collection, simulate, simulate_watched};
 
@@ -60,8 +59,8 @@ fn with_packets_exactly_what_is_expected_fires() {
             let run = simulate_watched(world);
             for (host, case) in &run.cases {
                 let findings = diagnose::diagnose(case).findings;
-                let own: Vec<IpAddr> = run.addresses[host].iter().copied().map(IpAddr::V4).collect();
-                let here = findings.iter().filter(|finding| finding.concerns(&own));
+                let own = &run.addresses[host];
+                let here = findings.iter().filter(|finding| finding.concerns(own));
                 let fired: BTreeSet<String> = here.map(|finding| finding.rule.to_owned()).collect();
                 let expected = variant.expect.findings.get(host).cloned().unwrap_or_default();
                 let possible = variant.expect.possible.get(host).cloned().unwrap_or_default();

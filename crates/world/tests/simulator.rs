@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use world::scenario::{Stage, World};
-use world::{Measures, Run, Scenario, collection, simulate};
+use world::{Measures, Run, Scenario, collection, simulate, simulate_watched};
 
 /// One client `load` on host `client`, one server `app` on host `server`, and what else a test needs.
 fn world(top: &str, client_host: &str, server: &str, client: &str) -> World {
@@ -347,4 +347,23 @@ fn what_is_held_back_arrives_later_wherever_that_is() {
             check(&measures, &[("router.conntrack", 20.0)]);
         }
     }
+}
+
+#[test]
+fn over_ipv6_the_same_happens_at_other_addresses() {
+    let run = |family: &str| {
+        let top = format!("limit_ms = 400000\nfamily = \"{family}\"");
+        simulate_watched(&world(&top, PORTS, SECOND, &format!("{FIRST}\nconnections = 1200")))
+    };
+    let (four, six) = (run("ipv4"), run("ipv6"));
+    assert_eq!(four.measures, six.measures);
+    assert_eq!(six.addresses["server"][0].to_string(), "fd10::1:1");
+    let groups = &six.cases["client"].namespaces[0].sockets.groups;
+    assert!(!groups.is_empty());
+    assert!(groups.iter().all(|group| group.remote.address.is_some_and(|address| address.is_ipv6())));
+    let exchanges = |run: &Run| run.cases["client"].traffic.clone().unwrap().exchanges;
+    let (four, six) = (exchanges(&four), exchanges(&six));
+    assert_eq!(four.len(), six.len());
+    assert!(six.iter().all(|exchange| exchange.server.address.is_some_and(|address| address.is_ipv6())));
+    assert_eq!(four[0].handshakes, six[0].handshakes);
 }

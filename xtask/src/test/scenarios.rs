@@ -19,9 +19,15 @@ struct Line {
     skipped: Option<String>,
 }
 
+/// So many at a time: they wait more than they work.
+const JOBS: &str = "3";
+
 /// Runs all of them; a variant is a test. Skips go to the log that the tests use.
 pub(super) fn run(mut command: Command, skip_log: &Path) -> anyhow::Result<Outcome> {
-    command.args(["lab", "run", "--all", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .args(["lab", "run", "--all", "--json", "--jobs", JOBS])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut child = command.spawn().context("lastack does not run")?;
     let mut count = Count::default();
     let mut log = std::fs::OpenOptions::new().append(true).create(true).open(skip_log)?;

@@ -8,7 +8,7 @@ use super::step::{Sequence, Settings, Step};
 use super::{Tuple, decode, encode};
 use crate::tun::Tun;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tcp::machine::Nanos;
 use tcp::profile::linux::TIME_WAIT;
@@ -127,8 +127,8 @@ impl Bench {
             self.sockets.destroy(old)?;
         }
         let clock = Tuple {
-            local: SocketAddrV4::new(LOCAL, CLOCK_PORT),
-            peer: SocketAddrV4::new(Ipv4Addr::from_bits(FIRST_PEER), CLOCK_PORT),
+            local: SocketAddr::from((LOCAL, CLOCK_PORT)),
+            peer: SocketAddr::from((Ipv4Addr::from_bits(FIRST_PEER), CLOCK_PORT)),
         };
         let listener = socket::listen(clock.local, 1)?;
         let mut segment = Segment { flags: Flags::SYN, window: u16::MAX, ..Segment::default() };
@@ -165,7 +165,7 @@ impl Bench {
         let number = self.first.wrapping_add(number as u32);
         let port = FIRST_PORT + (number % PORT_COUNT) as u16;
         let peer = Ipv4Addr::from_bits(self.first_peer + number % PEER_COUNT);
-        Tuple { local: SocketAddrV4::new(LOCAL, port), peer: SocketAddrV4::new(peer, PEER_PORT) }
+        Tuple { local: SocketAddr::from((LOCAL, port)), peer: SocketAddr::from((peer, PEER_PORT)) }
     }
 
     /// What came for one of the batch outside its own steps.
@@ -184,13 +184,9 @@ impl Bench {
             let Some((of, segment)) = decode(packet) else { continue };
             if of == tuple {
                 answers.push(segment);
-            } else if of.peer.port() == PEER_PORT {
-                let number = of
-                    .peer
-                    .ip()
-                    .to_bits()
-                    .wrapping_sub(self.first_peer)
-                    .wrapping_sub(self.first % PEER_COUNT);
+            } else if let (PEER_PORT, IpAddr::V4(peer)) = (of.peer.port(), of.peer.ip()) {
+                let number =
+                    peer.to_bits().wrapping_sub(self.first_peer).wrapping_sub(self.first % PEER_COUNT);
                 if let Some(late) = self.late.get_mut(number as usize) {
                     late.push(segment);
                 }

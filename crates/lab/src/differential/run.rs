@@ -8,7 +8,7 @@ use super::step::{AckFrom, Probe, SeqFrom, Sequence, Settings, Step};
 use rustix::fd::OwnedFd;
 use std::fmt::{self, Write as _};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tcp::machine::{Call, Condition, Endpoint, Event, Kind, Nanos, Row, TimerAction};
 use tcp::profile::Stack;
@@ -394,7 +394,7 @@ impl<'a> Run<'a> {
     fn fill(&self, bench: &mut Bench) -> io::Result<()> {
         for port in 0..=BACKLOG {
             let port = self.tuple.peer.port().wrapping_add(1).wrapping_add(port);
-            let tuple = Tuple { peer: SocketAddrV4::new(*self.tuple.peer.ip(), port), ..self.tuple };
+            let tuple = Tuple { peer: SocketAddr::new(self.tuple.peer.ip(), port), ..self.tuple };
             let syn = Segment { flags: Flags::SYN, window: WINDOW, ..Segment::default() };
             bench.inject(tuple, &syn)?;
             for answer in bench.answers(tuple)? {

@@ -5,12 +5,13 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-fn stream(local: SocketAddrV4) -> io::Result<OwnedFd> {
+fn stream(local: SocketAddr) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     rustix::net::bind(&socket, &local)?;
@@ -18,14 +19,14 @@ fn stream(local: SocketAddrV4) -> io::Result<OwnedFd> {
 }
 
 /// A listener whose accept queue holds `backlog + 1`.
-pub(super) fn listen(local: SocketAddrV4, backlog: u16) -> io::Result<OwnedFd> {
+pub(super) fn listen(local: SocketAddr, backlog: u16) -> io::Result<OwnedFd> {
     let socket = stream(local)?;
     rustix::net::listen(&socket, i32::from(backlog))?;
     Ok(socket)
 }
 
 /// A socket that has sent its SYN.
-pub(super) fn connect(local: SocketAddrV4, peer: SocketAddrV4) -> io::Result<OwnedFd> {
+pub(super) fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<OwnedFd> {
     let socket = stream(local)?;
     match rustix::net::connect(&socket, &peer) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),

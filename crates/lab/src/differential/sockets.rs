@@ -4,6 +4,7 @@ use super::Tuple;
 use kernel::netlink::{self, Message, Netlink};
 use kernel::sock_diag::{self, Dumped, Progress};
 use std::io;
+use std::net::IpAddr;
 use tcp::State;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -11,6 +12,7 @@ const SOCK_DESTROY: u16 = 21;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const ENOENT: i32 = 2;
 
@@ -70,13 +72,19 @@ impl Sockets {
 
 /// `struct inet_diag_req_v2` behind its header: family, protocol, extensions, states, `struct inet_diag_sockid`.
 fn request(kind: u16, flags: u16, tuple: Tuple) -> Vec<u8> {
-    let mut body = vec![AF_INET, IPPROTO_TCP, 0, 0];
+    let family = if tuple.local.is_ipv4() { AF_INET } else { AF_INET6 };
+    let mut body = vec![family, IPPROTO_TCP, 0, 0];
     body.extend(u32::MAX.to_ne_bytes());
     body.extend(tuple.local.port().to_be_bytes());
     body.extend(tuple.peer.port().to_be_bytes());
     for address in [tuple.local.ip(), tuple.peer.ip()] {
-        body.extend(address.octets());
-        body.extend([0; 12]);
+        match address {
+            IpAddr::V4(address) => {
+                body.extend(address.octets());
+                body.extend([0; 12]);
+            }
+            IpAddr::V6(address) => body.extend(address.octets()),
+        }
     }
     body.extend([0; 4]);
     // INET_DIAG_NOCOOKIE: whichever socket it is.

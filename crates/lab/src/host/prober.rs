@@ -4,7 +4,7 @@ use super::programs::run;
 use crate::differential::{Tuple, decode, encode, encode_with};
 use crate::tun::Tun;
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tcp::{Flags, Segment, Seq, Timestamps};
 
@@ -29,7 +29,7 @@ const FIRST_CLOCK: u32 = 50_000;
 
 pub(super) struct Prober {
     tun: Tun,
-    played: BTreeMap<SocketAddrV4, Played>,
+    played: BTreeMap<SocketAddr, Played>,
 }
 
 /// One connection, from the client's side.
@@ -57,8 +57,8 @@ impl Prober {
     /// A connection from its beginning to the state of the server that is wanted.
     pub(super) fn approach(
         &mut self,
-        client: SocketAddrV4,
-        server: SocketAddrV4,
+        client: SocketAddr,
+        server: SocketAddr,
         timestamps: bool,
         closes: bool,
     ) -> Result<(), String> {
@@ -105,7 +105,7 @@ impl Prober {
     /// One segment; gives the flags of the first answer.
     pub(super) fn craft(
         &mut self,
-        client: SocketAddrV4,
+        client: SocketAddr,
         flags: Flags,
         seq: u32,
         timestamp: Option<u32>,

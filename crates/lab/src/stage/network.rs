@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use world::scenario::{Host, NatKind, World};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use world::scenario::{Family, Host, NatKind, World};
 
-/// A network's hosts share 10.N.0.0/16; this one's third byte is never a host's.
+/// A network's hosts share 10.N.0.0/16 or fd10:N::/32; this is never the number of a host.
 const SHARED: u8 = 250;
 
-/// And this one's third byte is that of clients which are played, segment by segment.
+/// And this is that of clients which are played, segment by segment.
 const PLAYED: u8 = 251;
 
 /// The most networks: each is one byte of an address.
@@ -66,14 +66,37 @@ impl<'a> Network<'a> {
         u8::try_from(place + 1).unwrap_or(u8::MAX)
     }
 
+    /// The number of a host, which is a part of its addresses.
+    fn host_number(&self, host: &Host) -> u8 {
+        let place = self.world.hosts.iter().position(|other| other.name == host.name).unwrap_or(0);
+        u8::try_from(place + 1).unwrap_or(u8::MAX).min(SHARED - 1)
+    }
+
+    /// `10.NETWORK.HOST.LAST`, or `fd10:NETWORK::HOST:LAST`.
+    fn address_of(&self, network: &str, host: u8, last: u8) -> IpAddr {
+        let network = self.number(network);
+        match self.world.family {
+            Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(10, network, host, last)),
+            Family::Ipv6 => {
+                let (network, host, last) = (network.into(), host.into(), last.into());
+                IpAddr::V6(Ipv6Addr::new(0xfd10, network, 0, 0, 0, 0, host, last))
+            }
+        }
+    }
+
+    /// All addresses of a network.
+    fn range(&self, network: &str) -> String {
+        match self.world.family {
+            Family::Ipv4 => format!("10.{}.0.0/16", self.number(network)),
+            Family::Ipv6 => format!("fd10:{:x}::/32", self.number(network)),
+        }
+    }
+
     /// The addresses of a host on a network.
     pub(super) fn addresses(&self, host: &Host, network: &str) -> Vec<IpAddr> {
-        let place = self.world.hosts.iter().position(|other| other.name == host.name).unwrap_or(0);
-        // The third byte is the host's, and leaves 250 out.
-        let place = u8::try_from(place + 1).unwrap_or(u8::MAX).min(SHARED - 1);
-        let number = self.number(network);
+        let number = self.host_number(host);
         let last = u8::try_from(host.addresses).unwrap_or(u8::MAX).min(254);
-        (1..=last).map(|last| IpAddr::V4(Ipv4Addr::new(10, number, place, last))).collect()
+        (1..=last).map(|last| self.address_of(network, number, last)).collect()
     }
 
     fn address(&self, host: &Host, network: &str) -> Option<IpAddr> {
@@ -82,19 +105,13 @@ impl<'a> Network<'a> {
 
     /// The address that the servers of a direct-routing rule share.
     fn shared_address(&self, host: &Host, network: &str) -> IpAddr {
-        let own = self.address(host, network);
-        let place = if let Some(IpAddr::V4(own)) = own { own.octets()[2] } else { 1 };
-        IpAddr::V4(Ipv4Addr::new(10, self.number(network), SHARED, place))
+        self.address_of(network, SHARED, self.host_number(host))
     }
 
     /// The address of the clients that a host plays. It is behind a TUN device: the host's own TCP knows nothing of it.
-    pub(super) fn played(&self, host: &Host) -> Ipv4Addr {
-        let own = host.networks.first().and_then(|network| self.address(host, network));
-        let IpAddr::V4(own) = own.unwrap_or(Ipv4Addr::UNSPECIFIED.into()) else {
-            return Ipv4Addr::UNSPECIFIED;
-        };
-        let [a, b, place, _] = own.octets();
-        Ipv4Addr::new(a, b, PLAYED, place)
+    pub(super) fn played(&self, host: &Host) -> IpAddr {
+        let network = host.networks.first().map_or("", String::as_str);
+        self.address_of(network, PLAYED, self.host_number(host))
     }
 
     /// Where a client or proxy on a host finds what a scenario names: so many of its addresses, and each port it
@@ -125,7 +142,11 @@ impl<'a> Network<'a> {
     }
 
     fn is_on(&self, address: IpAddr, network: &str) -> bool {
-        matches!(address, IpAddr::V4(address) if address.octets()[1] == self.number(network))
+        let number = u16::from(self.number(network));
+        match address {
+            IpAddr::V4(address) => u16::from(address.octets()[1]) == number,
+            IpAddr::V6(address) => address.segments()[1] == number,
+        }
     }
 
     /// Over which neighbour a host reaches a network that it is not on.
@@ -160,19 +181,28 @@ impl<'a> Network<'a> {
         let mut batch = String::from("link set lo up\n");
         let mut settings = Vec::new();
         let mut rules = String::new();
+        // Nobody else has these addresses: IPv6 need not ask before it uses them.
+        let (length, how) = match self.world.family {
+            Family::Ipv4 => (16, ""),
+            Family::Ipv6 => (32, " nodad"),
+        };
         // Writing to a string does not fail.
         for network in &host.networks {
             let interface = self.interface(network);
+            if self.world.family == Family::Ipv6 {
+                let _ = writeln!(batch, "link set {interface} address {}", self.station(host, network));
+            }
             for address in self.addresses(host, network) {
-                let _ = writeln!(batch, "addr add {address}/16 dev {interface}");
+                let _ = writeln!(batch, "addr add {address}/{length} dev {interface}{how}");
             }
             let _ = writeln!(batch, "link set {interface} up");
+            self.neighbours(host, network, &mut batch);
         }
         for network in &self.names {
             if !host.networks.iter().any(|own| own == network)
                 && let Some(way) = self.way(host, network)
             {
-                let _ = writeln!(batch, "route add 10.{}.0.0/16 via {way}", self.number(network));
+                let _ = writeln!(batch, "route add {} via {way}", self.range(network));
             }
         }
         let mut forwards = host.networks.len() > 1 || !host.nat.is_empty();
@@ -190,15 +220,48 @@ impl<'a> Network<'a> {
             }
         }
         if forwards {
-            settings.push(("net.ipv4.ip_forward".to_owned(), "1".to_owned()));
+            settings.push(match self.world.family {
+                Family::Ipv4 => ("net.ipv4.ip_forward".to_owned(), "1".to_owned()),
+                Family::Ipv6 => ("net.ipv6.conf.all.forwarding".to_owned(), "1".to_owned()),
+            });
             settings.push(("net.ipv4.conf.all.send_redirects".to_owned(), "0".to_owned()));
         }
         for interface in ["all", "default"] {
             settings.push((format!("net.ipv4.conf.{interface}.rp_filter"), "0".to_owned()));
         }
+        if self.world.family == Family::Ipv6 {
+            // A balancer that answers pass by would tell its clients to do without it.
+            settings.extend(host.networks.iter().map(|network| {
+                let interface = self.interface(network);
+                (format!("net/ipv6/conf/{interface}/accept_redirects"), "0".to_owned())
+            }));
+        }
         self.shared_addresses(host, &mut batch, &mut settings);
         self.translation(host, &mut rules);
-        Setup { batch, settings, rules: (!rules.is_empty()).then(|| nat_table(&rules)) }
+        Setup { batch, settings, rules: (!rules.is_empty()).then(|| self.nat_table(&rules)) }
+    }
+
+    /// What a host's interface is called on the link.
+    fn station(&self, host: &Host, network: &str) -> String {
+        // The second bit: given out by nobody but us.
+        format!("02:00:00:00:{:02x}:{:02x}", self.number(network), self.host_number(host))
+    }
+
+    /// With IPv6 hosts know their neighbours from the start: while a link is young, a first question goes unanswered now
+    /// and then, and is asked again after a second only.
+    fn neighbours(&self, host: &Host, network: &str, batch: &mut String) {
+        if self.world.family != Family::Ipv6 {
+            return;
+        }
+        let interface = self.interface(network);
+        for other in self.members(network).filter(|other| other.name != host.name) {
+            let station = self.station(other, network);
+            for address in self.addresses(other, network) {
+                // Writing to a string does not fail.
+                let _ =
+                    writeln!(batch, "neigh replace {address} lladdr {station} dev {interface} nud permanent");
+            }
+        }
     }
 
     /// Direct routing: the servers have the address on `lo` and keep silent about it; the balancer sends what comes
@@ -210,7 +273,8 @@ impl<'a> Network<'a> {
                 let shared = self.shared_address(balancer, network);
                 let behind: Vec<&Host> = nat.to.iter().filter_map(|to| self.host_of(to)).collect();
                 if behind.iter().any(|server| server.name == host.name) {
-                    let _ = writeln!(batch, "addr add {shared}/32 dev lo");
+                    let length = if shared.is_ipv4() { 32 } else { 128 };
+                    let _ = writeln!(batch, "addr add {shared}/{length} dev lo");
                     settings.push(("net.ipv4.conf.all.arp_ignore".to_owned(), "1".to_owned()));
                     settings.push(("net.ipv4.conf.all.arp_announce".to_owned(), "2".to_owned()));
                 } else if host.name == balancer.name {
@@ -220,7 +284,8 @@ impl<'a> Network<'a> {
                     });
                     let _ = writeln!(batch, "route add {shared}{}", ways.collect::<String>());
                     // By addresses and ports: a connection stays with its server.
-                    settings.push(("net.ipv4.fib_multipath_hash_policy".to_owned(), "1".to_owned()));
+                    let family = if shared.is_ipv4() { "ipv4" } else { "ipv6" };
+                    settings.push((format!("net.{family}.fib_multipath_hash_policy"), "1".to_owned()));
                 } else if let Some(way) = self.address(balancer, network)
                     && host.networks.contains(network)
                 {
@@ -237,6 +302,7 @@ impl<'a> Network<'a> {
 
     /// Source and destination translation, as lines of chains.
     fn translation(&self, host: &Host, rules: &mut String) {
+        let ip = self.nft_family();
         for nat in &host.nat {
             if matches!(nat.kind, NatKind::Dnat | NatKind::Full)
                 && let Some(port) = nat.port
@@ -250,7 +316,7 @@ impl<'a> Network<'a> {
                     .collect();
                 let _ = writeln!(
                     rules,
-                    "add rule ip lab before tcp dport {port} fib daddr type local dnat ip to numgen inc mod {} map {{ {} }}",
+                    "add rule {ip} lab before tcp dport {port} fib daddr type local dnat {ip} to numgen inc mod {} map {{ {} }}",
                     servers.len(),
                     servers.join(", ")
                 );
@@ -260,24 +326,35 @@ impl<'a> Network<'a> {
                 && let Some(address) = self.address(host, out)
             {
                 let ports = nat.ports.map_or_else(String::new, |(first, last)| format!(":{first}-{last}"));
+                // Brackets only where ports follow.
+                let address = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
                 let interface = self.interface(out);
                 // Not the host's own connections.
                 let _ = writeln!(
                     rules,
-                    "add rule ip lab after oifname \"{interface}\" ip protocol tcp fib saddr type != local snat ip to {address}{ports}"
+                    "add rule {ip} lab after oifname \"{interface}\" meta l4proto tcp fib saddr type != local snat {ip} to {address}{ports}"
                 );
             }
         }
     }
-}
 
-fn nat_table(rules: &str) -> String {
-    format!(
-        "add table ip lab\n\
-         add chain ip lab before {{ type nat hook prerouting priority dstnat; }}\n\
-         add chain ip lab after {{ type nat hook postrouting priority srcnat; }}\n\
-         {rules}"
-    )
+    /// What nft calls the family.
+    const fn nft_family(&self) -> &'static str {
+        match self.world.family {
+            Family::Ipv4 => "ip",
+            Family::Ipv6 => "ip6",
+        }
+    }
+
+    fn nat_table(&self, rules: &str) -> String {
+        let ip = self.nft_family();
+        format!(
+            "add table {ip} lab\n\
+             add chain {ip} lab before {{ type nat hook prerouting priority dstnat; }}\n\
+             add chain {ip} lab after {{ type nat hook postrouting priority srcnat; }}\n\
+             {rules}"
+        )
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +412,29 @@ mod tests {
         let rules = router.rules.unwrap();
         assert!(rules.contains("snat ip to 10.2.2.1:40001-40002"), "{rules}");
         assert!(rules.contains("map { 0 : 10.2.3.1 . 8080 }"), "{rules}");
+    }
+
+    #[test]
+    fn a_world_of_ipv6_has_no_other_addresses() {
+        let text = ROUTED.replace("to = [\"app\"]", "to = [\"app-server\"]");
+        let world = world(&format!("family = \"ipv6\"\n{text}"));
+        let network = Network::new(&world);
+        let from = world.host("client").unwrap();
+        assert_eq!(
+            network.setup(from).batch,
+            "link set lo up\nlink set outside address 02:00:00:00:01:01\naddr add fd10:1::1:1/32 dev outside \
+             nodad\naddr add fd10:1::1:2/32 dev outside nodad\nlink set outside up\nneigh replace fd10:1::2:1 \
+             lladdr 02:00:00:00:01:02 dev outside nud permanent\nroute add fd10:2::/32 via fd10:1::2:1\n"
+        );
+        let router = network.setup(world.host("router").unwrap());
+        assert!(router.settings.contains(&("net.ipv6.conf.all.forwarding".to_owned(), "1".to_owned())));
+        let rules = router.rules.unwrap();
+        assert!(rules.contains("snat ip6 to [fd10:2::2:1]:40001-40002"), "{rules}");
+        assert!(rules.contains("map { 0 : fd10:2::3:1 . 8080 }"), "{rules}");
+        let to = network.destinations(from, "app-server", 1);
+        assert_eq!(to[0].to_string(), "[fd10:2::3:1]:8080");
+        assert_eq!(network.sources(from, &network.destinations(from, "vip", 1)).len(), 2);
+        assert_eq!(network.played(from).to_string(), "fd10:1::fb:1");
     }
 
     #[test]

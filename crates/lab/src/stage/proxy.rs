@@ -4,7 +4,7 @@ use crate::host::Program;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use world::scenario::{HaproxyClose, Http, Program as ProxyProgram, Proxy, Reuse};
+use world::scenario::{Family, HaproxyClose, Http, Program as ProxyProgram, Proxy, Reuse};
 
 /// A proxy of the scenario as a program to start.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,13 +26,19 @@ pub(super) const fn program(proxy: &Proxy) -> &'static str {
 }
 
 /// Writes the configuration of a proxy. `version` is what `nginx -v` says.
-pub(super) fn configure(proxy: &Proxy, upstream: &[SocketAddr], folder: &Path, version: &str) -> Configured {
+pub(super) fn configure(
+    proxy: &Proxy,
+    family: Family,
+    upstream: &[SocketAddr],
+    folder: &Path,
+    version: &str,
+) -> Configured {
     let file = format!("{}.conf", proxy.name);
     let path = folder.join(&file).display().to_string();
     let folder = folder.display().to_string();
     let (text, command) = match proxy.program {
         ProxyProgram::Nginx => (
-            nginx(proxy, upstream, &folder, version),
+            nginx(proxy, family, upstream, &folder, version),
             vec![
                 "nginx".to_owned(),
                 "-e".to_owned(),
@@ -43,9 +49,10 @@ pub(super) fn configure(proxy: &Proxy, upstream: &[SocketAddr], folder: &Path, v
                 path,
             ],
         ),
-        ProxyProgram::Haproxy => {
-            (haproxy(proxy, upstream), vec!["haproxy".to_owned(), "-db".to_owned(), "-f".to_owned(), path])
-        }
+        ProxyProgram::Haproxy => (
+            haproxy(proxy, family, upstream),
+            vec!["haproxy".to_owned(), "-db".to_owned(), "-f".to_owned(), path],
+        ),
     };
     let program = Program { command, ready: None, listens: Some(proxy.port) };
     Configured { file, text, program }
@@ -59,7 +66,11 @@ fn keeps_by_default(version: &str) -> bool {
     (next(), next(), next()) >= (1, 29, 7)
 }
 
-fn nginx(proxy: &Proxy, upstream: &[SocketAddr], folder: &str, version: &str) -> String {
+fn nginx(proxy: &Proxy, family: Family, upstream: &[SocketAddr], folder: &str, version: &str) -> String {
+    let any = match family {
+        Family::Ipv4 => "",
+        Family::Ipv6 => "[::]:",
+    };
     let mut servers = String::new();
     for address in upstream {
         let _ = writeln!(servers, "        server {address};");
@@ -101,14 +112,18 @@ fn nginx(proxy: &Proxy, upstream: &[SocketAddr], folder: &str, version: &str) ->
          events {{\n    worker_connections 8192;\n}}\n\
          http {{\n{paths}    access_log off;\n    keepalive_requests 1000000;\n\
          \x20   upstream {name} {{\n{servers}    }}\n\
-         \x20   server {{\n        listen {port} backlog=4096;\n\
+         \x20   server {{\n        listen {any}{port} backlog=4096;\n\
          \x20       location / {{\n            proxy_pass http://{name};\n            {http}\n        }}\n    }}\n}}\n",
         name = proxy.name,
         port = proxy.port,
     )
 }
 
-fn haproxy(proxy: &Proxy, upstream: &[SocketAddr]) -> String {
+fn haproxy(proxy: &Proxy, family: Family, upstream: &[SocketAddr]) -> String {
+    let (any, only) = match family {
+        Family::Ipv4 => ("", ""),
+        Family::Ipv6 => ("::", " v6only"),
+    };
     let close = match proxy.mode {
         HaproxyClose::KeepAlive => "option http-keep-alive",
         HaproxyClose::ServerClose => "option http-server-close",
@@ -130,7 +145,7 @@ fn haproxy(proxy: &Proxy, upstream: &[SocketAddr]) -> String {
     format!(
         "global\n    maxconn 8192\n    nbthread {workers}\n\
          defaults\n    mode http\n    timeout connect 10s\n    timeout client 60s\n    timeout server 60s\n    {close}\n\
-         frontend clients\n    bind :{port}\n    default_backend {name}\n\
+         frontend clients\n    bind {any}:{port}{only}\n    default_backend {name}\n\
          backend {name}\n    http-reuse {reuse}\n{servers}",
         workers = proxy.workers,
         port = proxy.port,

@@ -10,12 +10,12 @@ use crate::peer;
 use crate::sandbox;
 use evidence::{Case, Gap};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use world::Measures;
-use world::scenario::{Bind, Client, Fault, Harm, Kernel, Server, Step, World};
+use world::scenario::{Bind, Client, Family, Fault, Harm, Kernel, Server, Step, World};
 
 /// The most hosts of a stage: each is a process with captures.
 const MAX_HOSTS: usize = 64;
@@ -25,6 +25,9 @@ const LOOKS: Duration = Duration::from_millis(10);
 
 /// What makes TUN and TAP devices.
 const TUN: &str = "/dev/net/tun";
+
+/// Is there where the kernel has IPv6.
+const IPV6: &str = "/proc/self/net/if_inet6";
 
 /// The largest capture that is read.
 const MAX_CAPTURE: u64 = 256 << 20;
@@ -41,6 +44,9 @@ pub(super) fn impossible(world: &World) -> Option<String> {
                 host.name
             ));
         }
+    }
+    if world.family == Family::Ipv6 && !Path::new(IPV6).exists() {
+        return Some(format!("this kernel has no IPv6: there is no {IPV6}"));
     }
     let needs_tun = !world.probes.is_empty() || world.hosts.iter().any(|host| is_hop(world, host));
     let tun = std::fs::OpenOptions::new().read(true).write(true).open(TUN);
@@ -189,7 +195,11 @@ impl<'a> Running<'a> {
     /// Starts a server; what keeps it from listening is a failure of the stage.
     pub(super) fn serve(&mut self, server: &Server) -> Result<(), HostError> {
         let place = self.place(&server.host);
-        let listen = |next: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, server.port.saturating_add(next)));
+        let any: IpAddr = match self.world.family {
+            Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let listen = |next: u16| SocketAddr::new(any, server.port.saturating_add(next));
         let started = self.hosts[place].serve(peer::Server {
             listen: (0..server.ports).map(listen).collect(),
             backlog: server.backlog,
@@ -211,7 +221,7 @@ impl<'a> Running<'a> {
             proxy.upstream.iter().flat_map(|name| self.network.destinations(host, name, 1)).collect();
         // `nginx -v` speaks on standard error.
         let version = run(proxy::program(proxy), &["-v"], "").map(|(_, errors)| errors).unwrap_or_default();
-        let configured = proxy::configure(proxy, &upstream, &self.folder, &version);
+        let configured = proxy::configure(proxy, self.world.family, &upstream, &self.folder, &version);
         std::fs::write(self.folder.join(&configured.file), &configured.text)
             .map_err(StageError::io("the configuration of a proxy"))?;
         let id = self.hosts[place].begin(&Order::Start { program: configured.program })?;

@@ -21,7 +21,8 @@ pub(super) fn in_order<'a, I: Sync, R: Send>(
         if let Some(slot) = results.get_mut(place) {
             *slot = Some(result?);
         }
-        while let (Some(item), Some(result)) = (items.get(taken), results.get_mut(taken).and_then(Option::take))
+        while let (Some(item), Some(result)) =
+            (items.get(taken), results.get_mut(taken).and_then(Option::take))
         {
             take(item, result)?;
             taken += 1;
@@ -77,10 +78,16 @@ mod tests {
             }
             Ok(item * 10)
         };
-        in_order(&[0, 1, 2, 3, 4], 2, |_| false, work, |item, result| {
-            taken.push((*item, result));
-            Ok(())
-        })
+        in_order(
+            &[0, 1, 2, 3, 4],
+            2,
+            |_| false,
+            work,
+            |item, result| {
+                taken.push((*item, result));
+                Ok(())
+            },
+        )
         .unwrap();
         assert_eq!(taken, [(0, 0), (1, 10), (2, 20), (3, 30), (4, 40)]);
     }
@@ -93,10 +100,16 @@ mod tests {
             log.lock().unwrap().push(*item);
             Ok(*item)
         };
-        in_order(&[7, 1, 2, 8, 3], 3, |item| *item > 5, work, |_, result| {
-            taken.push(result);
-            Ok(())
-        })
+        in_order(
+            &[7, 1, 2, 8, 3],
+            3,
+            |item| *item > 5,
+            work,
+            |_, result| {
+                taken.push(result);
+                Ok(())
+            },
+        )
         .unwrap();
         assert_eq!(taken, [7, 1, 2, 8, 3]);
         assert_eq!(log.into_inner().unwrap()[3..], [7, 8]);
@@ -108,14 +121,21 @@ mod tests {
         let work = |item: &u32, _: &dyn Fn() -> bool| {
             if *item == 2 { Err(anyhow::anyhow!("two")) } else { Ok(*item) }
         };
-        let ended = in_order(&[1, 2, 3], 1, |_| false, work, |_, result| {
-            taken.push(result);
-            Ok(())
-        });
+        let ended = in_order(
+            &[1, 2, 3],
+            1,
+            |_| false,
+            work,
+            |_, result| {
+                taken.push(result);
+                Ok(())
+            },
+        );
         assert_eq!(ended.unwrap_err().to_string(), "two");
         assert_eq!(taken, [1]);
         // Whoever reads the results is gone.
-        let ended = in_order(&[1, 2, 3], 3, |_| false, |item: &u32, _| Ok(*item), |_, _| anyhow::bail!("closed"));
+        let ended =
+            in_order(&[1, 2, 3], 3, |_| false, |item: &u32, _| Ok(*item), |_, _| anyhow::bail!("closed"));
         assert_eq!(ended.unwrap_err().to_string(), "closed");
     }
 }

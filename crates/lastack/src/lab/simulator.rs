@@ -2,7 +2,6 @@
 
 use super::answer::Ran;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use world::scenario::{Variant, World};
 use world::verdict::{Findings, Outcome};
 
@@ -19,12 +18,11 @@ pub(super) fn run(variant: &Variant) -> Ran {
     let (mut findings, mut undecided) = (Findings::new(), Findings::new());
     for host in &variant.world.hosts {
         let diagnosis = run.cases.get(&host.name).map(diagnose::diagnose);
-        let own: Vec<IpAddr> =
-            run.addresses.get(&host.name).into_iter().flatten().copied().map(IpAddr::V4).collect();
+        let own = run.addresses.get(&host.name).map_or(&[][..], Vec::as_slice);
         let fired: BTreeSet<String> = diagnosis
             .iter()
             .flat_map(|diagnosis| &diagnosis.findings)
-            .filter(|finding| finding.concerns(&own))
+            .filter(|finding| finding.concerns(own))
             .map(|finding| finding.rule.to_owned())
             .collect();
         let undecidable = diagnose::rules().iter().filter(|rule| {

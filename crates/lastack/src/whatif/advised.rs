@@ -3,7 +3,6 @@
 use super::source::{Of, Source};
 use diagnose::{Diagnosis, Finding};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use world::cure::Cure;
 use world::whatif::Remedy;
 
@@ -43,10 +42,9 @@ pub(super) fn remedies(source: &Source) -> Advised {
             hosts.sort_by_key(|host| *host != here);
             for host in hosts {
                 let Some(case) = run.cases.get(host) else { continue };
-                let own: Vec<IpAddr> =
-                    run.addresses.get(host).into_iter().flatten().copied().map(IpAddr::V4).collect();
+                let own = run.addresses.get(host).map_or(&[][..], Vec::as_slice);
                 let Diagnosis { mut findings, .. } = diagnose::diagnose(case);
-                findings.retain(|finding| finding.concerns(&own));
+                findings.retain(|finding| finding.concerns(own));
                 advised.take(&findings, Some(host), &mut known);
             }
         }

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::Costs;
 use crate::scenario::{
-    Answer, Bind, Client, Close, ClosesWhen, HaproxyClose, Host, How, Http, Kernel, Program, Proxy, Reuse,
-    Server, Settings, World,
+    Answer, Bind, Client, Close, ClosesWhen, Family, HaproxyClose, Host, How, Http, Kernel, Program, Proxy,
+    Reuse, Server, Settings, World,
 };
 use crate::simulator::settings;
 use evidence::Namespace;
@@ -183,6 +183,8 @@ impl<'n> Builder<'n> {
             self.for_ms.saturating_mul(4).saturating_add(MAY_TAKE_MS)
         };
         World {
+            // What a change does is the same over both: one function of the kernel serves them.
+            family: Family::Ipv4,
             seed: if self.end == End::Low { 1 } else { 2 },
             settle_ms: SETTLE_MS,
             limit_ms,

@@ -2,8 +2,8 @@
 
 use super::change::Changed;
 use super::{
-    Client, Fault, Host, Probe, Proxy, Relation, Scenario, ScenarioError, Server, Settings, Stage, Step,
-    World,
+    Client, Family, Fault, Host, Probe, Proxy, Relation, Scenario, ScenarioError, Server, Settings, Stage,
+    Step, World,
 };
 use crate::Costs;
 use serde::Deserialize;
@@ -24,6 +24,8 @@ pub(super) struct Written {
     #[serde(default, rename = "relation")]
     relations: Vec<Relation>,
 
+    #[serde(default)]
+    family: Family,
     #[serde(default = "one")]
     seed: u64,
     #[serde(default = "settle")]
@@ -85,6 +87,7 @@ impl Written {
 
     pub(super) fn world(self) -> World {
         World {
+            family: self.family,
             seed: self.seed,
             settle_ms: self.settle_ms,
             limit_ms: self.limit_ms,

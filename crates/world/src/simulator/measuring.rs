@@ -2,6 +2,7 @@
 
 use super::counters::Counter;
 use super::host::counts;
+use super::network::written;
 use super::socket::Hold;
 use super::tap::Tap;
 use super::{HostSample, Run, Sample, Simulation, probes};
@@ -9,7 +10,6 @@ use crate::case::{self, Owners};
 use crate::{Measures, traffic};
 use evidence::{Case, PortSet};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use tcp::State;
 use tcp::profile::linux;
 
@@ -114,7 +114,7 @@ impl Simulation<'_> {
         let addresses = self.world.hosts.iter().zip(&self.hosts).map(|(config, host)| {
             let all =
                 host.addresses.iter().flat_map(|(_, first)| *first..*first + u32::from(config.addresses));
-            (config.name.clone(), all.map(Ipv4Addr::from).collect())
+            (config.name.clone(), all.map(|address| written(self.world.family, address)).collect())
         });
         Run {
             addresses: addresses.collect(),

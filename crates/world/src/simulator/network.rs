@@ -4,8 +4,9 @@ use super::host::Place;
 use super::ports::Address;
 use super::socket::Notes;
 use super::tap::Content;
-use crate::scenario::{Fault, Harm, World};
+use crate::scenario::{Family, Fault, Harm, World};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tcp::Segment;
 use tcp::machine::Nanos;
 
@@ -208,6 +209,19 @@ fn address(network: usize, host: usize) -> Address {
     let network = u32::try_from(network).unwrap_or(0);
     let host = u32::try_from(host).unwrap_or(0);
     ((10 + (network >> 8)) << 24) | ((network & 255) << 16) | ((host & 255) << 8) | 1
+}
+
+/// An address as others write it. In IPv6 `fd10:NETWORK::HOST:LAST`.
+pub(crate) fn written(family: Family, address: Address) -> IpAddr {
+    match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::from(address)),
+        Family::Ipv6 if address == LOOPBACK => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        Family::Ipv6 => {
+            let network = u16::try_from(network_of(address)).unwrap_or(u16::MAX);
+            let [_, _, host, last] = address.to_be_bytes();
+            IpAddr::V6(Ipv6Addr::new(0xfd10, network, 0, 0, 0, 0, host.into(), last.into()))
+        }
+    }
 }
 
 fn network_of(address: Address) -> usize {

@@ -2,10 +2,12 @@
 
 use super::Simulation;
 use super::counters::Counter;
-use super::host::{Tuple, counts};
+use super::host::{Place, Tuple, counts};
+use super::network::written;
 use super::socket::{Hold, Owner};
-use crate::scenario::Host;
+use crate::scenario::{Family, Host};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use tcp::State;
 
 /// A host as a look would find it.
@@ -31,7 +33,7 @@ pub(crate) struct Seen {
     pub(crate) state: State,
     pub(crate) mini: bool,
     /// Local and remote address and port.
-    pub(crate) tuple: ((u32, u16), (u32, u16)),
+    pub(crate) tuple: ((IpAddr, u16), (IpAddr, u16)),
     pub(crate) owner: Option<Owned>,
     /// Its process has a descriptor of it.
     pub(crate) held: bool,
@@ -61,6 +63,7 @@ impl Simulation<'_> {
     /// What there is to see on a host now.
     pub(super) fn seen(&self, number: usize) -> HostSeen<'_> {
         let (config, host) = (&self.world.hosts[number], &self.hosts[number]);
+        let family = self.world.family;
         let set = self.world.settings.iter().chain(config.settings.iter());
         let mut set: BTreeMap<String, String> =
             set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -69,7 +72,7 @@ impl Simulation<'_> {
             (*port, listener.queued, listener.backlog, owned(self.listening[listener.server]))
         });
         let full = host.sockets.iter().filter(|(_, socket)| socket.in_table);
-        let full = full.filter(|(_, socket)| counts(socket.endpoint.state())).map(|(_, socket)| {
+        let full = full.filter(|(_, socket)| counts(socket.endpoint.state())).map(move |(_, socket)| {
             let state = socket.endpoint.state();
             let fin = u32::from(matches!(state, State::CloseWait | State::Closing | State::LastAck));
             let waiting = u32::from(socket.talk.unread > 0);
@@ -77,7 +80,7 @@ impl Simulation<'_> {
             Seen {
                 state,
                 mini: false,
-                tuple: places(socket.tuple),
+                tuple: places(family, socket.tuple),
                 owner: Some(owned(socket.owner)),
                 held: !socket.talk.closed,
                 left_ms: 0,
@@ -89,7 +92,7 @@ impl Simulation<'_> {
         let minis = host.minis().map(move |(_, mini)| Seen {
             state: mini.residue.state,
             mini: true,
-            tuple: places(mini.tuple),
+            tuple: places(family, mini.tuple),
             owner: self.owner_of(number, mini.tuple, mini.hold),
             held: false,
             left_ms: u32::try_from((mini.residue.ends - self.now) / 1_000_000).unwrap_or(u32::MAX),
@@ -149,6 +152,7 @@ const fn owned(owner: Owner) -> Owned {
     }
 }
 
-const fn places(tuple: Tuple) -> ((u32, u16), (u32, u16)) {
-    ((tuple.local.address, tuple.local.port), (tuple.remote.address, tuple.remote.port))
+fn places(family: Family, tuple: Tuple) -> ((IpAddr, u16), (IpAddr, u16)) {
+    let place = |place: Place| (written(family, place.address), place.port);
+    (place(tuple.local), place(tuple.remote))
 }

@@ -1,18 +1,19 @@
 //! Packets as a capture at each host would show them, with the heads of HTTP messages.
 
 use super::Simulation;
-use super::network::Packet;
+use super::network::{Packet, written};
 use super::servers::HEAD_BYTES;
 use super::socket::{Owner, Socket};
-use crate::scenario::{Http, Program};
+use crate::scenario::{Family, Http, Program};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use tcp::Flags;
 use tcp::machine::Nanos;
 
 /// So many packets are kept in all; the rest of the run is not seen.
 const MOST_PACKETS: u32 = 700_000;
 /// So much of each is kept: all headers, and the head of a message.
-const SNAP: usize = 40 + 24 + HEAD_BYTES as usize;
+const SNAP: usize = 60 + 24 + HEAD_BYTES as usize;
 
 /// The magic of a pcap file with nanoseconds, its version, zone, accuracy, snap length, and raw IP.
 const FILE_HEAD: [u32; 6] = [0xa1b2_3c4d, 0x0004_0002, 0, 0, 65_535, 101];
@@ -28,6 +29,7 @@ pub(super) struct Content {
 
 /// Captures of a run.
 pub(super) struct Tap {
+    family: Family,
     files: Vec<Vec<u8>>,
     heads: Vec<String>,
     numbers: BTreeMap<String, u16>,
@@ -37,9 +39,10 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    pub(super) fn new(hosts: usize) -> Self {
+    pub(super) fn new(family: Family, hosts: usize) -> Self {
         let head: Vec<u8> = FILE_HEAD.iter().flat_map(|number| number.to_le_bytes()).collect();
         Self {
+            family,
             files: vec![head; hosts],
             heads: vec![String::new()],
             numbers: BTreeMap::new(),
@@ -70,7 +73,8 @@ impl Tap {
         let segment = &packet.segment;
         let is_syn = segment.flags.has(Flags::SYN);
         let options = if is_syn { 4 } else { 0 } + if segment.timestamps.is_some() { 12 } else { 0 };
-        let length = 40 + options + segment.length as usize;
+        let tcp = 20 + options + segment.length as usize;
+        let length = tcp + if self.family == Family::Ipv4 { 20 } else { 40 };
         let kept = length.min(SNAP);
         let file = &mut self.files[host];
         let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -80,15 +84,28 @@ impl Tap {
             file.extend(number.to_le_bytes());
         }
         let begin = file.len();
-        let total = u16::try_from(length).unwrap_or(u16::MAX);
-        // The identification tells a segment that was sent again from a copy.
-        let number = u16::try_from(left & 0xffff).unwrap_or(0);
-        file.extend([0x45, 0]);
-        file.extend(total.to_be_bytes());
-        file.extend(number.to_be_bytes());
-        file.extend([0x40, 0, 64, 6, 0, 0]);
-        file.extend(packet.source.address.to_be_bytes());
-        file.extend(packet.destination.address.to_be_bytes());
+        let field = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+        match self.family {
+            Family::Ipv4 => {
+                file.extend([0x45, 0]);
+                file.extend(field(length));
+                // The identification tells a segment that was sent again from a copy.
+                let number = u16::try_from(left & 0xffff).unwrap_or(0);
+                file.extend(number.to_be_bytes());
+                file.extend([0x40, 0, 64, 6, 0, 0]);
+            }
+            Family::Ipv6 => {
+                file.extend([0x60, 0, 0, 0]);
+                file.extend(field(tcp));
+                file.extend([6, 64]);
+            }
+        }
+        for place in [packet.source, packet.destination] {
+            match written(self.family, place.address) {
+                IpAddr::V4(address) => file.extend(address.octets()),
+                IpAddr::V6(address) => file.extend(address.octets()),
+            }
+        }
         file.extend(packet.source.port.to_be_bytes());
         file.extend(packet.destination.port.to_be_bytes());
         file.extend(segment.seq.number().to_be_bytes());
@@ -97,8 +114,8 @@ impl Tap {
         file.extend(segment.window.to_be_bytes());
         file.extend([0; 4]);
         if is_syn {
-            // A segment of 1,460 bytes at most.
-            file.extend([2, 4, 0x05, 0xb4]);
+            // A segment of 1,460 bytes at most, and the longer header of IPv6 is 20 bytes less for it.
+            file.extend([2, 4, 0x05, if self.family == Family::Ipv4 { 0xb4 } else { 0xa0 }]);
         }
         if let Some(timestamps) = segment.timestamps {
             file.extend([1, 1, 8, 10]);

@@ -86,6 +86,7 @@ const RECORDED: &[Recorded] = &[
                 "it is no remedy: the program calls bind(), and there are three destinations more",
             ),
             ("poisoned", "it is no remedy: another program is added"),
+            ("ipv6", "it is no remedy: the same over IPv6"),
         ],
     },
     Recorded {
@@ -102,6 +103,7 @@ const RECORDED: &[Recorded] = &[
                 "keepalive-2",
                 "how often more than two of eight are idle at once is a race, and its users think 3 ms",
             ),
+            ("keepalive-32-ipv6", "it is the remedy that is tried, over IPv6"),
             ("haproxy", "another program"),
             ("haproxy-server-close", "another program"),
             ("haproxy-reuse-always", "another program, and other users"),
@@ -174,7 +176,7 @@ const RECORDED: &[Recorded] = &[
         host: "server",
         connections: 50.0,
         trials: &[trial("leak", &[]), trial("closes", &["close-after-end-of-file"])],
-        not_tried: &[],
+        not_tried: &[("leak-ipv6", "it is no remedy: the leak over IPv6")],
     },
 ];
 

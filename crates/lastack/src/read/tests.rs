@@ -80,7 +80,7 @@ proptest! {
         let filter = filtered.then_some(&filter);
         let (first, second) = sent.split_at(sent.len() / 3);
         let (first, mut second) = (capture(first), capture(second));
-        second.truncate((second.len() - cut).max(24));
+        second.truncate(second.len().saturating_sub(cut).max(24));
         for files in [vec![&*second], vec![&*first, &*second]] {
             let (lines, traffic, endings) = told(&files, threads, filter);
             let (expected, expected_traffic, expected_endings) = told(&files, 1, filter);

@@ -112,9 +112,15 @@ pub(crate) struct Fix {
     /// Write the plan to this file; if it is there already, read it instead of looking
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) plan: Option<PathBuf>,
+    /// For more than one host: print a playbook that carries the plan out on them, a batch at a time
+    #[arg(long = "as", value_name = "FORM", conflicts_with_all = ["apply", "json"])]
+    pub(crate) form: Option<Form>,
     /// Make the changes
     #[arg(long, conflicts_with = "case")]
     pub(crate) apply: bool,
+    /// Make them though the plan was made for a host of another name
+    #[arg(long, requires = "apply")]
+    pub(crate) any_host: bool,
     /// Confirm beforehand: ask nothing, and keep the changes if the guards hold
     #[arg(long, requires = "apply")]
     pub(crate) yes: bool,
@@ -129,10 +135,10 @@ pub(crate) struct Fix {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = look_length::parse)]
     pub(crate) confirm_within: Duration,
     /// Take back an apply that was kept: its name in --log, or `last`
-    #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "finding", "remedy", "plan", "case", "netns", "all_netns"])]
+    #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "finding", "remedy", "plan", "form", "case", "netns", "all_netns"])]
     pub(crate) rollback: Option<String>,
     /// List what was done; settle first what was not finished
-    #[arg(long, conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "case", "netns", "all_netns"])]
+    #[arg(long, conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "form", "case", "netns", "all_netns"])]
     pub(crate) log: bool,
     /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
     #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
@@ -152,6 +158,13 @@ pub(crate) struct Fix {
     pub(crate) state_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// How a plan is written for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// A playbook for `ansible-playbook`
+    Ansible,
 }
 
 const FIX_HELP: &str = "\

@@ -3,7 +3,7 @@
 mod log;
 mod pages;
 
-use crate::arguments::Fix;
+use crate::arguments::{Fix, Form};
 use crate::{Outcome, case_file, progress, screen};
 use anyhow::{Context as _, bail};
 use diagnose::Severity;
@@ -29,6 +29,9 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     };
     if options.apply {
         return apply(options, &plan);
+    }
+    if let Some(Form::Ansible) = options.form {
+        return as_playbook(options, &plan);
     }
     let mut notes = unfinished(options);
     let refusal = plan.check().err().map(|refusal| refusal.to_string());
@@ -80,6 +83,22 @@ fn look(options: &Fix) -> anyhow::Result<(Plan, bool)> {
     let mut findings = diagnosis.findings.iter().filter(|finding| wanted(finding.rule));
     let is_problem = findings.any(|finding| finding.severity > Severity::Note);
     Ok((plan, is_problem))
+}
+
+/// Prints a playbook; a plan that is not in its file yet is put there, too.
+fn as_playbook(options: &Fix, plan: &Plan) -> Outcome {
+    let baseline = baseline(options);
+    let text = remedy::playbook(plan, remedy::Watch { guard: options.guard, baseline })?;
+    if let Some(file) = options.plan.as_deref().filter(|file| !file.exists()) {
+        save(file, plan)?;
+    }
+    screen::print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How long counters are watched before a change.
+fn baseline(options: &Fix) -> Duration {
+    options.baseline.unwrap_or(options.guard.min(LONGEST_BEFORE))
 }
 
 /// A plan that somebody kept.
@@ -136,7 +155,9 @@ fn unfinished(options: &Fix) -> Vec<String> {
 
 fn apply(options: &Fix, plan: &Plan) -> Outcome {
     plan.check()?;
-    plan.check_host(&kernel::host::read(&kernel::Root::default()).name)?;
+    if !options.any_host {
+        plan.check_host(&kernel::host::read(&kernel::Root::default()).name)?;
+    }
     if plan.chosen().next().is_none() {
         let page = pages::nothing(plan);
         return finish(options, &remedy::Outcome { notes: page, ..remedy::Outcome::default() });
@@ -201,7 +222,7 @@ fn carry_out(options: &Fix, task: Task) -> Outcome {
     let order = Order {
         state: store.root().to_owned(),
         task,
-        before_ms: ms(options.baseline.unwrap_or(options.guard.min(LONGEST_BEFORE))),
+        before_ms: ms(baseline(options)),
         guard_ms: ms(options.guard),
         answer_ms: ms(options.confirm_within),
         confirmed: options.yes || options.rollback.is_some(),

@@ -4,7 +4,7 @@ use super::step::Outcome;
 use crate::debian::{self, found};
 
 /// A program, the Debian package it is in, and what the tests do with it.
-const PROGRAMS: [(&str, &str, &str); 11] = [
+const PROGRAMS: [(&str, &str, &str); 13] = [
     ("ss", "iproute2", "counts are compared with its counts"),
     ("ip", "iproute2", "sets up network namespaces"),
     ("netstat", "net-tools", "its tables are read as people paste them"),
@@ -14,6 +14,8 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
     ("setpriv", "util-linux", "runs a stage as a user without privilege"),
     ("sysctl", "procps", "settings are compared with what it prints"),
     ("tcpdump", "tcpdump", "captures the links of a stage"),
+    ("ansible-playbook", "ansible-core", "rolls a plan out over hosts that are namespaces"),
+    ("ansible-lint", "ansible-lint", "judges the playbook"),
     ("nginx", "nginx", "is the proxy of scenarios that name it, and judges edited configuration"),
     ("haproxy", "haproxy", "is the proxy of scenarios that name it, and judges edited configuration"),
 ];

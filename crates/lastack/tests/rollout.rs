@@ -1,0 +1,338 @@
+//! `lastack fix --as ansible`: the playbook is carried out by Ansible, on hosts that are namespaces of the test's own.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use namespaced::{in_namespace, skip};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const LASTACK: &str = env!("CARGO_BIN_EXE_lastack");
+
+const SETTING: &str = "net.ipv4.tcp_fin_timeout";
+
+/// What would run if it were taken for a template, end the block, or be obeyed by YAML.
+const HOSTILE: &str = "{{ lookup('pipe', 'touch CANARY') }} {% raw %} \\n- hosts: all\\n\\\"' \\t# !unsafe &a *a | > @guard@ \
+                       \\u0085\\u2028\\uFEFF\\uFFFF";
+
+/// Says so and is true if a program is missing.
+fn lacks(name: &str, program: &str, package: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        skip(name, &format!("{program} is not installed (Debian: {package})"));
+    }
+    !found
+}
+
+/// A host: namespaces that a process holds, which ends with the test.
+struct Host {
+    name: &'static str,
+    holder: Child,
+    shell: PathBuf,
+    state: PathBuf,
+}
+
+impl Host {
+    fn new(folder: &Path, name: &'static str) -> Self {
+        // Nothing that is made to last may reach the machine.
+        let script = format!(
+            "set -e; echo {name} > /proc/sys/kernel/hostname; ip link set lo up
+             if [ -d /etc/sysctl.d ]; then mount -t tmpfs -o size=1m lastack-test /etc/sysctl.d; fi
+             echo 30 > /proc/sys/net/ipv4/tcp_fin_timeout; echo ready; exec cat > /dev/null"
+        );
+        let mut holder = Command::new("unshare")
+            .args(["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+            .args(["sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "{name} is there");
+        let shell = folder.join(name);
+        let ns = format!("/proc/{}/ns", holder.id());
+        std::fs::write(
+            &shell,
+            format!(
+                "#!/bin/sh\nexec nsenter --net={ns}/net --uts={ns}/uts --mount={ns}/mnt --pid={ns}/pid_for_children \
+                 -- /bin/sh \"$@\"\n"
+            ),
+        )
+        .unwrap();
+        std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { name, holder, state: folder.join(format!("{name}-state")), shell }
+    }
+
+    fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.shell);
+        command.args(["-c", script]).stdin(Stdio::null());
+        command
+    }
+
+    fn says(&self, script: &str) -> String {
+        let output = self.shell(script).output().unwrap();
+        assert!(output.status.success(), "{}: {script}: {}", self.name, said(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn get(&self) -> String {
+        self.says("cat /proc/sys/net/ipv4/tcp_fin_timeout")
+    }
+
+    fn set(&self, value: &str) {
+        self.says(&format!("echo {value} > /proc/sys/net/ipv4/tcp_fin_timeout"));
+    }
+
+    /// What was done here, the oldest first.
+    fn outcomes(&self) -> Vec<String> {
+        let log = self.says(&format!("{LASTACK} fix --log --json --state-dir {}", self.state.display()));
+        let log: Value = serde_json::from_str(&log).unwrap();
+        let applies = log["applies"].as_array().unwrap();
+        let word = |apply: &Value| match apply["takes_back"] {
+            Value::Null => apply["outcome"].as_str().unwrap().to_owned(),
+            _ => "back".to_owned(),
+        };
+        applies.iter().map(word).collect()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Its standard input ends, too, should this not be reached.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Hosts, and the playbook of a plan made for the first of them.
+struct Rollout {
+    folder: tempfile::TempDir,
+    hosts: Vec<Host>,
+}
+
+impl Rollout {
+    fn new(names: &[&'static str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hosts: Vec<Host> = names.iter().map(|name| Host::new(folder.path(), name)).collect();
+        let mut inventory = String::from("[hosts]\n");
+        for Host { name, shell, state, .. } in &hosts {
+            let (shell, state) = (shell.display(), state.display());
+            // Writing to a string cannot fail. The last of four is watched until its guard trips.
+            let guard = if *name == "web4" { "1m" } else { "200ms" };
+            let _ = writeln!(
+                inventory,
+                "{name} ansible_shell_executable={shell} lastack_state_dir={state} lastack_guard={guard}"
+            );
+        }
+        let _ = write!(
+            inventory,
+            "[hosts:vars]\nansible_connection=local\nansible_become=false\nansible_remote_tmp={}/remote\n\
+             ansible_python_interpreter='{{{{ ansible_playbook_python }}}}'\nlastack_baseline=100ms\n",
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("inventory"), inventory).unwrap();
+        write_playbook(folder.path());
+        Self { folder, hosts }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let programs = Path::new(LASTACK).parent().unwrap();
+        let path = std::env::join_paths(
+            [programs.to_owned()]
+                .into_iter()
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let arguments = [&["-i", "inventory", "rollout.yml"], arguments].concat();
+        ansible("ansible-playbook", self.folder.path(), &arguments)
+            .env("PATH", path.unwrap())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs to its end, and changes something or nothing.
+    #[track_caller]
+    fn succeeds(&self, arguments: &[&str], changes: bool) -> String {
+        let output = self.run(arguments);
+        let said = said(&output);
+        assert!(output.status.success(), "{said}");
+        for Host { name, .. } in &self.hosts {
+            let recap = said.lines().rfind(|line| line.starts_with(&format!("{name} "))).unwrap();
+            assert_eq!(!recap.contains("changed=0 "), changes, "{said}");
+        }
+        said
+    }
+
+    fn values(&self) -> Vec<String> {
+        self.hosts.iter().map(Host::get).collect()
+    }
+}
+
+/// A program of Ansible that finds and leaves nothing outside the test's folder.
+fn ansible(program: &str, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ANSIBLE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("HOME", folder.join("home"))
+        .env("XDG_CACHE_HOME", folder.join("home/cache"))
+        .env("TMPDIR", folder)
+        .env("ANSIBLE_CONFIG", folder.join("ansible.cfg"))
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("ANSIBLE_PIPELINING", "1")
+        .env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// A plan full of hostile text, and its playbook.
+fn write_playbook(folder: &Path) {
+    let canary = folder.join("canary").display().to_string();
+    let hostile = HOSTILE.replace("CANARY", &canary);
+    let plan = format!(
+        "schema = \"lastack.plan/1\"\nhost = \"web1\"\n[[remedy]]\napply = true\nname = \"a-test\"\n\
+         rule = \"fin-timeout-misread\"\nnetns = \"/proc/self/ns/net\"\napplicability = \"safe\"\n\
+         summary = \"{hostile}\"\nwhy = [\"{hostile}\", \"long {}\"]\n\
+         [[remedy.change]]\nsetting = \"{SETTING}\"\nfrom = \"30\"\nto = \"60\"\n\
+         [[remedy]]\napply = false\nname = \"a-file\"\nrule = \"fin-timeout-misread\"\nnetns = \"host\"\n\
+         applicability = \"safe\"\n[[remedy.change]]\nfile = \"/etc/nginx/nginx.conf\"\nprogram = \"nginx\"\n\
+         from = \"  old \\n\\n\\n\\n \\n- new: {{{{ x }}}}\\n\"\nto = \"\\n---\\n...\\n\"\n",
+        "and ".repeat(100)
+    );
+    std::fs::create_dir(folder.join("home")).unwrap();
+    std::fs::write(folder.join("ansible.cfg"), "[defaults]\n").unwrap();
+    std::fs::write(folder.join("plan.toml"), plan).unwrap();
+    let output = Command::new(LASTACK)
+        .args(["fix", "--plan", "plan.toml", "--as", "ansible"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    std::fs::write(folder.join("rollout.yml"), output.stdout).unwrap();
+}
+
+/// What `lastack` reads in a plan.
+fn read_plan(file: &Path) -> Value {
+    let output = Command::new(LASTACK)
+        .args(["fix", "--json", "--state-dir", "/nonexistent", "--plan"])
+        .arg(file)
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)))
+}
+
+#[test]
+fn the_playbook_has_no_fault_that_ansible_lint_knows() {
+    if lacks("the_playbook_has_no_fault_that_ansible_lint_knows", "ansible-lint", "ansible-lint") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write_playbook(folder.path());
+    let arguments = ["--offline", "--nocolor", "--strict", "--profile", "production", "rollout.yml"];
+    let output = ansible("ansible-lint", folder.path(), &arguments).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn one_host_then_the_next_then_nothing_then_back() {
+    const NAME: &str = "one_host_then_the_next_then_nothing_then_back";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2", "web3"]);
+        let said = rollout.succeeds(&[], true);
+        assert_eq!(rollout.values(), ["60", "60", "60"], "{said}");
+        // Three batches: each host is done before the next is begun.
+        let done: Vec<&str> = said
+            .split("TASK [")
+            .filter(|task| task.starts_with("Apply the plan under guard"))
+            .map(|task| task.lines().nth(1).unwrap())
+            .collect();
+        assert_eq!(done, ["changed: [web1]", "changed: [web2]", "changed: [web3]"], "{said}");
+
+        // What was written there is the plan, and nothing in it was obeyed.
+        let folder = rollout.hosts[2].state.join("playbook");
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let plan =
+            files.into_iter().find(|file| file.extension().is_some_and(|kind| kind == "toml")).unwrap();
+        assert_eq!(read_plan(&plan), read_plan(&rollout.folder.path().join("plan.toml")));
+        assert!(!rollout.folder.path().join("canary").exists(), "a text was taken for a template");
+
+        rollout.succeeds(&[], false);
+        assert!(rollout.hosts.iter().all(|host| host.outcomes() == ["kept"]));
+
+        let said = rollout.succeeds(&["--tags", "rollback"], true);
+        assert_eq!(rollout.values(), ["30", "30", "30"], "{said}");
+        assert!(rollout.hosts.iter().all(|host| host.outcomes() == ["kept", "back"]), "{said}");
+    });
+}
+
+#[test]
+fn a_host_that_does_not_hold_stops_it_and_takes_its_batch_back() {
+    const NAME: &str = "a_host_that_does_not_hold_stops_it_and_takes_its_batch_back";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2", "web3", "web4"]);
+        // One where somebody else has been.
+        rollout.hosts[1].set("45");
+        let output = rollout.run(&[]);
+        let words = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert_eq!(rollout.values(), ["60", "45", "30", "30"], "{words}");
+        assert!(words.contains("is 45, and was 30 when the plan was made"), "{words}");
+        assert!(!rollout.hosts[2].state.exists(), "{words}");
+
+        // One of the last two where connections begin to fail once it is changed.
+        rollout.hosts[1].set("30");
+        let mut failing = rollout.hosts[3]
+            .shell(
+                "until [ \"$(cat /proc/sys/net/ipv4/tcp_fin_timeout)\" = 60 ]; do sleep 0.02; done
+                 exec bash -c 'for try in {1..200}; do (: < /dev/tcp/127.0.0.1/9) 2> /dev/null; done'",
+            )
+            .spawn()
+            .unwrap();
+        let output = rollout.run(&[]);
+        let words = said(&output);
+        failing.wait().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
+        let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
+        assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["rolled-back"]], "{words}");
+        assert!(words.contains("Taking back: Tcp"), "{words}");
+    });
+}
+
+#[test]
+fn hosts_without_lastack_are_told_so() {
+    const NAME: &str = "hosts_without_lastack_are_told_so";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2"]);
+        let arguments = ["-i", "inventory", "rollout.yml"];
+        let output = ansible("ansible-playbook", rollout.folder.path(), &arguments)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .output()
+            .unwrap();
+        let words = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains("lastack does not run here: install it, or copy it"), "{words}");
+        assert_eq!(rollout.values(), ["30", "30"], "{words}");
+        // The file of this machine goes there.
+        rollout.succeeds(&["-e", &format!("lastack_binary={LASTACK}")], true);
+        assert_eq!(rollout.values(), ["60", "60"]);
+    });
+}

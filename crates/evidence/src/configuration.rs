@@ -8,6 +8,9 @@ pub mod sysctl;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// What the name of a file ends with that is none: the blocks around a part that was given alone.
+pub const AS_INCLUDED: &str = " (as included)";
+
 /// The configuration of one program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -15,6 +18,9 @@ pub struct Configuration {
     /// The program's version, as whoever looked found it: `1.22.1`. Defaults depend on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The process that runs with it; none if its files were named, and nobody was seen to use them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<Running>,
     /// The files that were read, by path; places point into this list.
     pub files: Vec<String>,
     /// What the program would refuse, and what was not read: files that were missing, or too large.
@@ -38,6 +44,28 @@ impl Configuration {
             self.files.get(place.file as usize).map_or("(a file that is not in this case)", String::as_str);
         format!("{file}:{}", place.line)
     }
+}
+
+/// A process that was started with a configuration. It may still hold an older text of it: programs read their files
+/// when they start, and when they are told to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Running {
+    /// The network namespace it is in, by its name in the case.
+    pub netns: String,
+    /// Its id in the pid namespace of the observer; of several, that of the one that started the others.
+    pub pid: u32,
+    /// Its name as the kernel keeps it (`comm`): `nginx`, `haproxy`.
+    pub name: String,
+    /// The container it runs in, where /proc/PID/cgroup tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Processes that it started to do the work; none if it does it itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// True if one of its files was written to after the process had started: what runs may be older than what is read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub older_than_files: bool,
 }
 
 /// A place in one of the files of a configuration.

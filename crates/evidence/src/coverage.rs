@@ -28,6 +28,8 @@ pub enum Unseen {
     Packets,
     /// Lines of a pasted text.
     Text,
+    /// What a program is told by its configuration.
+    Configuration,
     /// Something a newer version of lastack knows about.
     #[serde(other)]
     Other,

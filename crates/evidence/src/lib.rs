@@ -33,7 +33,7 @@ mod traffic;
 mod waiting;
 
 pub use case::{Case, CaseError, Host, MAX_CASE_BYTES, SCHEMA, Slab};
-pub use configuration::{Configuration, ConfigurationProblem, FilePlace, Said};
+pub use configuration::{Configuration, ConfigurationProblem, FilePlace, Running, Said};
 pub use conntrack::Conntrack;
 pub use counters::Counters;
 pub use coverage::{Gap, Unseen};

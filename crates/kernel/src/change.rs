@@ -1,6 +1,6 @@
 //! Changing a setting: the one write that this crate makes, apart from everything that reads.
 //!
-//! Only settings that [`settings`] reads can be changed, so that no name becomes a path of its own.
+//! Only settings that [`crate::settings`] reads can be changed, so that no name becomes a path of its own.
 //! The kernel may take a value and keep another (`tcp_max_orphans`), or spell it in its own way
 //! (`ip_local_reserved_ports`): what it then says is read back and returned, and the caller compares.
 

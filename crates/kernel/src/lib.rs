@@ -7,6 +7,7 @@
 //! This crate is the only one that reads the kernel. Nothing that reads writes or sends a packet; it asks the kernel by
 //! probing: does this setting, counter or request exist? The one write there is stands alone in [`change`], for those
 //! who keep a journal of what they change.
+//! Of nginx and HAProxy it reads what they are told, too, and asks them for their version ([`programs`]).
 
 pub mod change;
 pub mod conntrack;
@@ -17,6 +18,7 @@ pub mod netlink;
 pub mod netns;
 pub mod owners;
 mod process;
+pub mod programs;
 mod root;
 pub mod settings;
 pub mod slabs;

@@ -3,7 +3,7 @@
 use crate::netns::{self, Found, NetnsError, Selection};
 use crate::owners::Owners;
 use crate::sock_diag::{Query, SockDiag, States};
-use crate::{Root, conntrack, counters, host, settings, slabs, snapshot, sockstat};
+use crate::{Root, conntrack, counters, host, programs, settings, slabs, snapshot, sockstat};
 use evidence::{Case, Counters, Gap, Namespace, Process, Tally, TallyOptions, Unseen};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -68,6 +68,12 @@ pub fn look_while(options: &Options, goes_on: impl Fn() -> bool) -> Result<Case,
         finished.push((namespace, tally));
     })?;
     own(&mut finished, root, &mut gaps);
+    let found = watches.iter().map(|watch| (watch.found.identity(), watch.found.name.clone())).collect();
+    let mut configurations = programs::read(root, &found, &mut gaps);
+    // Files of the host's root are for its first namespace; others begin with what the kernel presets.
+    if watches.iter().any(|watch| watch.found.name == "host") {
+        configurations.extend(programs::read_boot(root, &mut gaps));
+    }
     let namespaces = finished
         .into_iter()
         .map(|(namespace, tally)| complete(namespace, tally, options.duration, &mut gaps))
@@ -75,7 +81,7 @@ pub fn look_while(options: &Options, goes_on: impl Fn() -> bool) -> Result<Case,
     let mut host = host::read(root);
     host.taken_at = format!("{:.9}", jiff::Timestamp::now());
     host.slabs = slabs::read(root, &mut gaps);
-    Ok(Case { host, namespaces, gaps, ..Case::default() })
+    Ok(Case { host, namespaces, configurations, gaps, ..Case::default() })
 }
 
 /// Does something in every namespace. Where all were asked for, one that has gone or cannot be entered is a

@@ -50,6 +50,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Device and inode.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
     /// True if the thread that looked for it was in it.
     pub fn is_here(&self) -> bool {
         self.paths.is_empty()

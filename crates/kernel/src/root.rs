@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The number of the first pid namespace (include/linux/proc_ns.h `PROC_PID_INIT_INO`).
 const FIRST_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
 
-/// The three trees that everything here is read below. The default is the host's own; a test makes another.
+/// The trees that everything here is read below. The default is the host's own; a test makes another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     /// `/proc`.
@@ -18,18 +18,25 @@ pub struct Root {
     pub sys: PathBuf,
     /// `/run`.
     pub run: PathBuf,
+    /// `/`, for the files of `sysctl.d`.
+    pub files: PathBuf,
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), run: "/run".into() }
+        Self { proc: "/proc".into(), sys: "/sys".into(), run: "/run".into(), files: "/".into() }
     }
 }
 
 impl Root {
-    /// The trees `proc`, `sys` and `run` of a directory.
+    /// The trees `proc`, `sys` and `run` of a directory, and itself.
     pub fn below(directory: &Path) -> Self {
-        Self { proc: directory.join("proc"), sys: directory.join("sys"), run: directory.join("run") }
+        Self {
+            proc: directory.join("proc"),
+            sys: directory.join("sys"),
+            run: directory.join("run"),
+            files: directory.to_owned(),
+        }
     }
 
     /// The directory `net` of the calling thread's network namespace.

@@ -3,7 +3,7 @@
 use super::tap;
 use crate::host::Host;
 use crate::peer::LoadResult;
-use evidence::{Case, Gap, Namespace, StateCounts};
+use evidence::{Case, Configuration, Gap, Namespace, StateCounts};
 use kernel::sock_diag::{Query, SockDiag, States as Wanted};
 use kernel::{Root, Selection, netns};
 use std::collections::BTreeMap;
@@ -179,7 +179,7 @@ pub(super) fn cases(
     captures: Vec<Vec<(String, Vec<u8>)>>,
     mut lost: Vec<Vec<Gap>>,
 ) -> Vec<HostCase> {
-    let Case { host: machine, namespaces, gaps, .. } = case;
+    let Case { host: machine, namespaces, gaps, configurations, .. } = case;
     let mut namespaces: BTreeMap<String, Namespace> =
         namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect();
     let mut cases = Vec::new();
@@ -199,10 +199,18 @@ pub(super) fn cases(
         its_own.append(&mut lost[place]);
         let mut machine = machine.clone();
         machine.name.clone_from(&host.name);
+        let of_host = |configuration: &&Configuration| {
+            configuration.running.as_ref().is_some_and(|running| running.netns == found)
+        };
+        let mut configurations: Vec<Configuration> = configurations.iter().filter(of_host).cloned().collect();
+        for running in configurations.iter_mut().filter_map(|configuration| configuration.running.as_mut()) {
+            running.netns.clone_from(&host.name);
+        }
         let case = Case {
             host: machine,
             namespaces: vec![namespace],
             traffic: Some(traffic),
+            configurations,
             gaps: its_own,
             ..Case::default()
         };

@@ -1,0 +1,335 @@
+//! What the nginx and HAProxy of a namespace are told, and what the files of `sysctl.d` set at boot.
+//!
+//! A process says by its command line which file it was started with; the file is read as the process sees it, below its
+//! own root. What cannot be read is a gap that names the file.
+
+mod build;
+mod files;
+mod named;
+mod started;
+
+pub use named::{Named, haproxy, nginx, sysctl};
+
+use crate::root::{Root, why};
+use crate::{process, programs::started::Started};
+use build::Build;
+use config::nginx::Sources;
+use evidence::{Configuration, Gap, Running, Unseen};
+use files::Files;
+use std::collections::BTreeMap;
+use std::io;
+
+/// So many programs are asked for their configuration.
+const MAX_PROGRAMS: usize = 64;
+
+/// Programs whose configuration is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Nginx,
+    Haproxy,
+}
+
+impl Kind {
+    /// What their files are called. OpenResty is nginx with modules.
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Nginx => &["nginx", "nginx-debug", "openresty"],
+            Self::Haproxy => &["haproxy"],
+        }
+    }
+
+    fn of(comm: &str) -> Option<Self> {
+        [Self::Nginx, Self::Haproxy].into_iter().find(|kind| kind.names().contains(&comm))
+    }
+
+    /// The option of `lastack doctor` that names its file.
+    const fn option(self) -> &'static str {
+        match self {
+            Self::Nginx => "--nginx FILE",
+            Self::Haproxy => "--haproxy FILE",
+        }
+    }
+}
+
+/// The configurations of the programs that run in these namespaces, given by device and inode with their names.
+pub(crate) fn read(
+    root: &Root,
+    namespaces: &BTreeMap<(u64, u64), String>,
+    gaps: &mut Vec<Gap>,
+) -> Vec<Configuration> {
+    let mut configurations = Vec::new();
+    let mut builds = BTreeMap::new();
+    let found = started::find(root, namespaces, gaps);
+    if found.len() > MAX_PROGRAMS {
+        gaps.push(Gap {
+            unseen: Unseen::Configuration,
+            netns: None,
+            because: format!(
+                "the configuration of {} programs more than {MAX_PROGRAMS}",
+                found.len() - MAX_PROGRAMS
+            ),
+            how_to_see: "look at fewer namespaces: --netns NAME".to_owned(),
+        });
+    }
+    for started in found.into_iter().take(MAX_PROGRAMS) {
+        let files = match Files::of(root, started.pid) {
+            Ok(files) => files,
+            Err(error) => {
+                gaps.push(started.gap("its files", &error));
+                continue;
+            }
+        };
+        let build = match started.program {
+            Some(program) => builds
+                .entry(program)
+                .or_insert_with(|| build::ask(root, started.pid, started.kind, files.are_ours()))
+                .clone(),
+            None => Build::default(),
+        };
+        let mut reader = Reader::new(files);
+        let configuration = match started.kind {
+            Kind::Nginx => {
+                let main = started.nginx_file(&build);
+                reader.nginx(&main, build.version.as_deref()).map_err(|error| (main, error))
+            }
+            Kind::Haproxy => reader.haproxy(&started.haproxy_files(), build.version.as_deref()),
+        };
+        gaps.extend(reader.refused.iter().map(|(path, why)| started.refused(path, why)));
+        match configuration {
+            Ok(configuration) => {
+                let running = Running {
+                    netns: started.netns.clone(),
+                    pid: started.pid,
+                    name: process::name(root, started.pid),
+                    container: process::container(root, started.pid),
+                    workers: (started.workers > 0).then_some(started.workers),
+                    older_than_files: started.since_s.is_some_and(|since| reader.written_s > since),
+                };
+                configurations.push(Configuration { running: Some(running), ..configuration });
+            }
+            Err((path, error)) => gaps.push(started.gap(&path, &error)),
+        }
+    }
+    configurations
+}
+
+/// What the files of `sysctl.d` set at boot, if there are any.
+pub(crate) fn read_boot(root: &Root, gaps: &mut Vec<Gap>) -> Option<Configuration> {
+    let files = Files::below(&root.files, root.files == std::path::Path::new("/")).ok()?;
+    let mut reader = Reader::new(files);
+    let configuration = reader.sysctl();
+    gaps.extend(reader.refused.iter().map(|(path, why)| Gap {
+        unseen: Unseen::Configuration,
+        netns: None,
+        because: format!("what {path} sets at boot: {why}"),
+        how_to_see: "run as root".to_owned(),
+    }));
+    (!configuration.files.is_empty()).then_some(configuration)
+}
+
+/// Reads the files of one configuration.
+struct Reader {
+    files: Files,
+    /// When the youngest of the files was written to, in seconds since 1970.
+    written_s: i64,
+    /// Files that are there and cannot be read, and why.
+    refused: Vec<(String, String)>,
+}
+
+/// So many files that could not be read are named.
+const MAX_REFUSED: usize = 5;
+
+impl Reader {
+    fn new(files: Files) -> Self {
+        Self { files, written_s: i64::MIN, refused: Vec::new() }
+    }
+
+    fn file(&mut self, path: &str) -> io::Result<Vec<u8>> {
+        let text = self.files.read(path)?;
+        self.written_s = self.written_s.max(text.written_s);
+        Ok(text.bytes)
+    }
+
+    /// The same where others go on without it: none if it is not there, and a refusal is written down.
+    fn one_of_many(&mut self, path: &str) -> Option<Vec<u8>> {
+        match self.file(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.refuse(path, &error);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, path: &str, error: &io::Error) {
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.push((path.to_owned(), why(error)));
+        }
+    }
+
+    fn nginx(&mut self, main: &str, version: Option<&str>) -> io::Result<Configuration> {
+        let bytes = self.file(main)?;
+        let mut sources = Sources::new(main, bytes);
+        self.include(&mut sources);
+        Ok(config::nginx::evaluate(&sources, version))
+    }
+
+    /// Reads what is included, until nothing is wanted. Ends, because a configuration takes so many files at most.
+    fn include(&mut self, sources: &mut Sources) {
+        loop {
+            let wanted = sources.wanted();
+            if wanted.is_empty() {
+                return;
+            }
+            for pattern in wanted {
+                let paths = self.files.expand(&pattern).unwrap_or_else(|error| {
+                    self.refuse(&pattern, &error);
+                    Vec::new()
+                });
+                let read =
+                    paths.into_iter().filter_map(|path| Some((path.clone(), self.one_of_many(&path)?)));
+                let read: Vec<_> = read.collect();
+                sources.provide(&pattern, read);
+            }
+        }
+    }
+
+    /// Files in their order; of a directory, all that end in `.cfg`, by name, as HAProxy reads them.
+    fn haproxy(
+        &mut self,
+        paths: &[String],
+        version: Option<&str>,
+    ) -> Result<Configuration, (String, io::Error)> {
+        let mut read = Vec::new();
+        for path in paths {
+            let file = match self.file(path) {
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                    let names = self.files.names(path).map_err(|error| (path.clone(), error))?;
+                    for name in
+                        names.iter().filter(|name| has_extension(name, "cfg") && !name.starts_with('.'))
+                    {
+                        let path = format!("{}/{name}", path.trim_end_matches('/'));
+                        let bytes = self.file(&path).map_err(|error| (path.clone(), error))?;
+                        read.push((path, config::haproxy::Tree::parse(bytes)));
+                    }
+                    continue;
+                }
+                other => other.map_err(|error| (path.clone(), error))?,
+            };
+            read.push((path.clone(), config::haproxy::Tree::parse(file)));
+        }
+        Ok(config::haproxy::evaluate(&read, version))
+    }
+
+    fn sysctl(&mut self) -> Configuration {
+        let mut found = Vec::new();
+        let mut seen = Vec::new();
+        for directory in config::sysctl::DIRECTORIES {
+            let names = match self.files.names(directory) {
+                Ok(names) => names,
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::NotFound {
+                        self.refuse(directory, &error);
+                    }
+                    continue;
+                }
+            };
+            // `/lib` is a link to `/usr/lib` on most systems: its files are the same.
+            let identity = self.files.identity(directory).ok();
+            if identity.is_some() && seen.contains(&identity) {
+                continue;
+            }
+            seen.push(identity);
+            for name in names.into_iter().filter(|name| has_extension(name, "conf")) {
+                self.sysctl_file(format!("{directory}/{name}"), &mut found);
+            }
+        }
+        self.sysctl_file(config::sysctl::SYSCTL_CONF.to_owned(), &mut found);
+        config::sysctl::evaluate(&found)
+    }
+
+    fn sysctl_file(&mut self, path: String, found: &mut Vec<config::sysctl::File>) {
+        let target = self.files.target(&path);
+        // A link to /dev/null masks the file of the same name in the directories after it.
+        let bytes =
+            if target.as_deref() == Some("/dev/null") { Some(Vec::new()) } else { self.one_of_many(&path) };
+        if let Some(bytes) = bytes {
+            found.push(config::sysctl::File { path, target, tree: config::sysctl::Tree::parse(bytes) });
+        }
+    }
+}
+
+impl Started {
+    /// What could not be read of it, as a gap.
+    fn gap(&self, path: &str, error: &io::Error) -> Gap {
+        self.refused(path, &why(error))
+    }
+
+    fn refused(&self, path: &str, why: &str) -> Gap {
+        let program = self.kind.names().first().copied().unwrap_or_default();
+        Gap {
+            unseen: Unseen::Configuration,
+            netns: Some(self.netns.clone()),
+            because: format!("the configuration of {program} (pid {}): {}: {why}", self.pid, printable(path)),
+            how_to_see: format!("run as root, or name its file: {}", self.kind.option()),
+        }
+    }
+}
+
+/// True if a name ends so; programs tell large letters from small ones here.
+fn has_extension(name: &str, extension: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|found| found == extension)
+}
+
+/// A path for people.
+fn printable(path: &str) -> String {
+    path.chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_at_boot_is_found_in_its_directories() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::below(folder.path());
+        let mut gaps = Vec::new();
+        assert_eq!(read_boot(&root, &mut gaps), None);
+        for (path, text) in [
+            ("etc/sysctl.d/50-a.conf", "net.ipv4.tcp_tw_reuse = 1\n"),
+            ("etc/sysctl.d/README", "net.ipv4.tcp_tw_reuse = 2\n"),
+            ("usr/lib/sysctl.d/50-a.conf", "net.ipv4.tcp_tw_reuse = 0\n"),
+            ("usr/lib/sysctl.d/60-b.conf", "net.ipv4.tcp_fin_timeout = 20\n"),
+            ("etc/sysctl.conf", "net.ipv4.tcp_tw_recycle = 1\n"),
+        ] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        std::os::unix::fs::symlink("usr/lib", folder.path().join("lib")).unwrap();
+        std::os::unix::fs::symlink("../sysctl.conf", folder.path().join("etc/sysctl.d/99-sysctl.conf"))
+            .unwrap();
+        std::os::unix::fs::symlink("/dev/null", folder.path().join("etc/sysctl.d/60-b.conf")).unwrap();
+        let configuration = read_boot(&root, &mut gaps).unwrap();
+        assert_eq!(gaps, []);
+        let sysctl = configuration.sysctl.as_ref().unwrap();
+        let said = |name: &str| {
+            sysctl.winner(name).map(|winner| (winner.value.as_str(), configuration.at(winner.place)))
+        };
+        assert_eq!(said("net.ipv4.tcp_tw_reuse"), Some(("1", "/etc/sysctl.d/50-a.conf:1".to_owned())));
+        assert_eq!(said("net.ipv4.tcp_tw_recycle"), Some(("1", "/etc/sysctl.d/99-sysctl.conf:1".to_owned())));
+        assert_eq!(said("net.ipv4.tcp_fin_timeout"), None, "masked by a link to /dev/null");
+    }
+
+    #[test]
+    fn programs_without_a_process_are_none() {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        for name in ["proc-alibaba", "proc-hostile", "proc-3.10"] {
+            let mut gaps = Vec::new();
+            let found = read(&Root::below(&fixtures.join(name)), &BTreeMap::new(), &mut gaps);
+            assert_eq!((found.len(), gaps.len()), (0, 0), "{name}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Files as a process sees them: below its own root, which in a container is not ours.
+
+use crate::root::{Root, read_prefix};
+use glob::{MatchOptions, Pattern};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// So many names of one directory are compared with a pattern.
+const MAX_NAMES: usize = 10_000;
+
+/// So many files one pattern stands for at most; more than any configuration may have.
+const MAX_MATCHES: usize = 2_001;
+
+/// A `*` does not stand for a leading dot, nor for a slash (glob(7)).
+const LIKE_GLOB: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// The files below a root directory.
+pub(super) struct Files {
+    root: OwnedFd,
+    /// Our own root: paths are resolved as for anybody.
+    ours: bool,
+}
+
+/// A file that was read.
+pub(super) struct Text {
+    pub(super) bytes: Vec<u8>,
+    /// When it was last written to, in seconds since 1970.
+    pub(super) written_s: i64,
+}
+
+impl Files {
+    /// Ours.
+    pub(super) fn ours() -> io::Result<Self> {
+        Self::below(Path::new("/"), true)
+    }
+
+    /// Those below the root of a process.
+    pub(super) fn of(root: &Root, pid: u32) -> io::Result<Self> {
+        let files = Self::below(&root.proc.join(format!("{pid}/root")), false)?;
+        let (its, ours) = (rustix::fs::fstat(&files.root)?, rustix::fs::stat("/")?);
+        // A mount namespace of its own may have the same root and other things mounted below.
+        let same = |kind: &str| {
+            let identity =
+                |path: String| rustix::fs::stat(root.proc.join(path)).map(|stat| (stat.st_dev, stat.st_ino));
+            match (identity(format!("{pid}/ns/{kind}")), identity(format!("self/ns/{kind}"))) {
+                (Ok(its), Ok(ours)) => its == ours,
+                _ => false,
+            }
+        };
+        let ours = (its.st_dev, its.st_ino) == (ours.st_dev, ours.st_ino) && same("mnt");
+        Ok(Self { ours, ..files })
+    }
+
+    /// Those below a directory.
+    pub(super) fn below(path: &Path, ours: bool) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { root: rustix::fs::open(path, flags, Mode::empty())?, ours })
+    }
+
+    /// True if these are the files that we see, too.
+    pub(super) fn are_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// Opens an absolute path. A link in a container must not lead out of it: it would name a file of the host.
+    fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC;
+        if self.ours {
+            return Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+        }
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(openat2(&self.root, path, flags, Mode::empty(), inside)?)
+    }
+
+    /// Reads a regular file, to one byte more than is understood of it.
+    pub(super) fn read(&self, path: &str) -> io::Result<Text> {
+        // First only looked at: to open a device may already do something.
+        let found = self.open(path, OFlags::PATH)?;
+        let stat = rustix::fs::fstat(&found)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Err(io::ErrorKind::IsADirectory.into()),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        }
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
+        let bytes = read_prefix(CWD, again, config::MAX_BYTES + 1)?;
+        Ok(Text { bytes, written_s: stat.st_mtime })
+    }
+
+    /// The names in a directory, sorted.
+    pub(super) fn names(&self, directory: &str) -> io::Result<Vec<String>> {
+        let directory = self.open(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(directory.as_fd())?.take(MAX_NAMES) {
+            // A name that is no text is in no configuration.
+            if let Ok(name) = entry?.file_name().to_str()
+                && !matches!(name, "." | "..")
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Device and inode of a path.
+    pub(super) fn identity(&self, path: &str) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstat(self.open(path, OFlags::PATH)?)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Where a link leads to, as an absolute path without `..`; none if it is no link.
+    pub(super) fn target(&self, path: &str) -> Option<String> {
+        let link = self.open(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        let target = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?.into_string().ok()?;
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let from = if target.starts_with('/') { "" } else { directory };
+        let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
+        for part in target.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                part => parts.push(part),
+            }
+        }
+        Some(format!("/{}", parts.join("/")))
+    }
+
+    /// The paths that an absolute pattern stands for, sorted. A pattern without `*`, `?` and `[` is a path.
+    pub(super) fn expand(&self, pattern: &str) -> io::Result<Vec<String>> {
+        let mut paths = vec![String::new()];
+        for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            if !part.contains(['*', '?', '[']) {
+                for path in &mut paths {
+                    *path = format!("{path}/{part}");
+                }
+                continue;
+            }
+            let Ok(wanted) = Pattern::new(part) else { return Ok(Vec::new()) };
+            let mut next = Vec::new();
+            for path in &paths {
+                let directory = if path.is_empty() { "/" } else { path };
+                let names = match self.names(directory) {
+                    Ok(names) => names,
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                    Err(_) => continue,
+                };
+                let names = names.into_iter().filter(|name| wanted.matches_with(name, LIKE_GLOB));
+                next.extend(names.map(|name| format!("{path}/{name}")));
+                next.truncate(MAX_MATCHES);
+            }
+            paths = next;
+        }
+        paths.sort();
+        Ok(paths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn tree() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("inside");
+        std::fs::create_dir_all(inside.join("etc/conf.d")).unwrap();
+        std::fs::write(folder.path().join("secret"), "outside").unwrap();
+        for name in ["b.conf", "a.conf", ".hidden.conf", "c.txt"] {
+            std::fs::write(inside.join("etc/conf.d").join(name), name).unwrap();
+        }
+        symlink("../../../../../secret", inside.join("etc/up")).unwrap();
+        symlink("/etc/conf.d/a.conf", inside.join("etc/absolute")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_pattern_stands_for_what_glob_says() {
+        let folder = tree();
+        let files = Files::below(&folder.path().join("inside"), false).unwrap();
+        assert_eq!(files.expand("/etc/conf.d/*.conf").unwrap(), ["/etc/conf.d/a.conf", "/etc/conf.d/b.conf"]);
+        assert_eq!(files.expand("/e*/conf.?/[ab].conf").unwrap().len(), 2);
+        assert_eq!(files.expand("/etc/no/*.conf").unwrap(), Vec::<String>::new());
+        assert_eq!(files.expand("/etc/plain").unwrap(), ["/etc/plain"]);
+        assert_eq!(files.expand("/etc/conf.d/[").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_root() {
+        let folder = tree();
+        let files = Files::below(&folder.path().join("inside"), false).unwrap();
+        assert_eq!(files.read("/etc/absolute").unwrap().bytes, b"a.conf");
+        assert_eq!(files.read("/etc/up").err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+        assert!(files.read("/etc/conf.d").is_err_and(|error| error.kind() == io::ErrorKind::IsADirectory));
+    }
+
+    #[test]
+    fn a_device_is_not_read() {
+        let files = Files::ours().unwrap();
+        assert!(files.read("/dev/zero").is_err_and(|error| error.to_string().contains("regular")));
+    }
+}

@@ -1,0 +1,199 @@
+//! Configurations by the names of their files, as they are given on a command line.
+
+use super::Reader;
+use super::files::Files;
+use config::nginx::Sources;
+use evidence::Configuration;
+use evidence::configuration::AS_INCLUDED;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a named configuration says, and which of its files could not be read, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Named {
+    /// What it says.
+    pub configuration: Configuration,
+    /// Files that it includes and that are there, but cannot be read.
+    pub refused: Vec<(String, String)>,
+}
+
+impl Named {
+    fn new(configuration: Configuration, reader: Reader) -> Self {
+        Self { configuration, refused: reader.refused }
+    }
+}
+
+/// Reads a file of nginx, and what it includes. A part that another file is meant to include (`server` or `location`
+/// outside all blocks) is read as if it stood there.
+pub fn nginx(file: &Path, version: Option<&str>) -> io::Result<Named> {
+    let mut reader = Reader::new(Files::ours()?);
+    let path = absolute(file)?;
+    let bytes = reader.file(&path)?;
+    let tree = config::nginx::Tree::parse(bytes.clone());
+    let has = |names: &[&str]| tree.top().any(|directive| names.iter().any(|name| directive.is(name)));
+    let around = if has(&["http", "stream", "events", "mail"]) {
+        None
+    } else if has(&["server", "upstream", "map"]) {
+        Some(format!("http {{ include \"{path}\"; }}"))
+    } else {
+        Some(format!("http {{ server {{ include \"{path}\"; }} }}"))
+    };
+    let mut sources = match around {
+        None => Sources::new(path, bytes),
+        Some(around) => {
+            let mut sources = Sources::new(format!("{path}{AS_INCLUDED}"), around);
+            // A path with blanks or stars is asked for by its own name.
+            for wanted in sources.wanted() {
+                sources.provide(&wanted, vec![(path.clone(), bytes.clone())]);
+            }
+            sources
+        }
+    };
+    reader.include(&mut sources);
+    let configuration = config::nginx::evaluate(&sources, version);
+    Ok(Named::new(configuration, reader))
+}
+
+/// Reads files of HAProxy, or a directory of them.
+pub fn haproxy(files: &[PathBuf], version: Option<&str>) -> io::Result<Named> {
+    let mut reader = Reader::new(Files::ours()?);
+    let paths = files.iter().map(|file| absolute(file)).collect::<io::Result<Vec<_>>>()?;
+    let configuration = reader.haproxy(&paths, version).map_err(|(_, error)| error)?;
+    Ok(Named::new(configuration, reader))
+}
+
+/// Reads files of settings. Those that lie in no directory that is read at boot are taken as if they lay in
+/// `/etc/sysctl.d`: that is where they are meant to go.
+pub fn sysctl(files: &[PathBuf]) -> io::Result<Named> {
+    let mut reader = Reader::new(Files::ours()?);
+    let mut named = Vec::new();
+    let mut as_named = BTreeMap::new();
+    for file in files {
+        let path = absolute(file)?;
+        let tree = config::sysctl::Tree::parse(reader.file(&path)?);
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let mut place = path.clone();
+        if !config::sysctl::DIRECTORIES.contains(&directory) && path != config::sysctl::SYSCTL_CONF {
+            let mut stem = format!("/etc/sysctl.d/{}", name.strip_suffix(".conf").unwrap_or(name));
+            // Of two with one name in a directory there would be one only.
+            while as_named.contains_key(&format!("{stem}.conf")) {
+                stem.push('_');
+            }
+            place = format!("{stem}.conf");
+        }
+        as_named.insert(place.clone(), path);
+        named.push(config::sysctl::File { path: place, target: None, tree });
+    }
+    let mut configuration = config::sysctl::evaluate(&named);
+    for file in &mut configuration.files {
+        if let Some(name) = as_named.remove(file) {
+            *file = name;
+        }
+    }
+    Ok(Named::new(configuration, reader))
+}
+
+/// From the working directory on.
+fn absolute(file: &Path) -> io::Result<String> {
+    let path = std::path::absolute(file)?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "its name is no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evidence::configuration::nginx::Target;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn passes(named: &Named) -> Vec<String> {
+        let configuration = &named.configuration;
+        let passes = &configuration.nginx.as_ref().unwrap().passes;
+        let one = |pass: &evidence::configuration::nginx::Pass| {
+            let to = match &pass.target {
+                Target::Upstream { name } => name.clone(),
+                other => format!("{other:?}"),
+            };
+            format!("{} {to}", configuration.at(pass.place).rsplit('/').next().unwrap())
+        };
+        passes.iter().map(one).collect()
+    }
+
+    #[test]
+    fn includes_are_read_from_the_directory_of_the_main_file() {
+        let folder = folder(&[
+            ("nginx.conf", "http { include sites/*.conf; include missing.conf; upstream a { server b; } }"),
+            ("sites/1.conf", "server { location / { proxy_pass http://a; } }"),
+            ("sites/2.conf", "server {\n location / { proxy_pass http://a; } }"),
+            ("sites/3.txt", "server { location / { proxy_pass http://a; } }"),
+        ]);
+        let named = nginx(&folder.path().join("nginx.conf"), Some("1.22.1")).unwrap();
+        assert_eq!(passes(&named), ["1.conf:1 a", "2.conf:2 a"]);
+        assert_eq!(named.refused, []);
+        assert_eq!(named.configuration.problems.len(), 1, "{:?}", named.configuration.problems);
+    }
+
+    #[test]
+    fn a_part_is_read_as_if_it_were_included() {
+        let folder = folder(&[
+            ("a site [1].conf", "upstream a { server b; }\nserver { location / {\n proxy_pass http://a; } }"),
+            ("place.conf", "location / { proxy_pass http://b; }"),
+        ]);
+        assert_eq!(
+            passes(&nginx(&folder.path().join("a site [1].conf"), None).unwrap()),
+            ["a site [1].conf:3 a"]
+        );
+        assert_eq!(passes(&nginx(&folder.path().join("place.conf"), None).unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn a_directory_of_haproxy_is_read_by_name() {
+        let folder = folder(&[
+            ("conf/2.cfg", "backend b\n server s 10.0.0.1:80\n"),
+            ("conf/1.cfg", "defaults\n mode http\n"),
+            ("conf/3.txt", "backend c\n"),
+        ]);
+        let named = haproxy(&[folder.path().join("conf")], None).unwrap();
+        let facts = named.configuration.haproxy.unwrap();
+        assert_eq!(named.configuration.files.len(), 2);
+        assert_eq!(facts.proxies.len(), 1);
+        assert_eq!(facts.proxies[0].mode.value().map(String::as_str), Some("http"));
+    }
+
+    #[test]
+    fn settings_of_any_folder_are_taken_as_applied() {
+        let folder = folder(&[
+            ("one/10-a.conf", "net.ipv4.tcp_fin_timeout = 15\n"),
+            ("two/10-a.conf", "net.ipv4.tcp_fin_timeout = 30\n"),
+        ]);
+        let files = ["one/10-a.conf", "two/10-a.conf"].map(|file| folder.path().join(file));
+        let configuration = sysctl(&files).unwrap().configuration;
+        let winner = configuration.sysctl.as_ref().unwrap().winner("net.ipv4.tcp_fin_timeout").unwrap();
+        assert_eq!(winner.value, "30");
+        assert!(
+            configuration.at(winner.place).ends_with("two/10-a.conf:1"),
+            "{}",
+            configuration.at(winner.place)
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        assert_eq!(
+            nginx(Path::new("/nonexistent/n.conf"), None).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(haproxy(&["/nonexistent/h".into()], None).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(nginx(Path::new("/dev/zero"), None).is_err());
+    }
+}

@@ -12,6 +12,7 @@
 //! rule by the name in the registry; no rule reads a setting or counter by kernel version.
 
 mod budget;
+mod configured;
 mod finding;
 mod keeping;
 mod look;
@@ -22,9 +23,11 @@ mod place;
 mod registry;
 mod rules;
 mod systems;
+mod told;
 mod wording;
 
 pub use budget::{Budget, BudgetOwner, Reuse, budgets};
+pub use configured::ConfigurationLook;
 pub use finding::{
     Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown,
 };
@@ -46,6 +49,11 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Stable: equal findings keep the order of the registry and the namespaces.
+    fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| std::cmp::Reverse((finding.severity, finding.confidence)));
+    }
+
     fn take(&mut self, rule: &Rule, verdict: Verdict) {
         match verdict {
             Verdict::Quiet => {}
@@ -60,7 +68,19 @@ impl Diagnosis {
     }
 }
 
-/// Applies every rule to every namespace of a case, and once to its packets.
+/// Judges the configurations of a case by themselves: what is wrong with them whoever uses them, and however much.
+/// Nothing else of the case is looked at.
+pub fn lint(case: &Case) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    let look = ConfigurationLook::alone(case);
+    for rule in rules() {
+        diagnosis.take(rule, rule.check_configuration(&look));
+    }
+    diagnosis.sort();
+    diagnosis
+}
+
+/// Applies every rule to every namespace of a case, to its packets and to its configurations.
 pub fn diagnose(case: &Case) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let system = case.host.system;
@@ -72,17 +92,22 @@ pub fn diagnose(case: &Case) -> Diagnosis {
         diagnosis.budgets.extend(look.budgets);
     }
     let traffic = TrafficLook::new(case);
+    let configuration = ConfigurationLook::new(case);
     for rule in rules().iter().filter(|rule| systems::has(system, rule)) {
+        let told = configuration.as_ref().map_or(Verdict::Quiet, |look| rule.check_configuration(look));
+        let is_told = matches!(told, Verdict::Found(_));
+        diagnosis.take(rule, systems::adapted(system, None, told));
         match &traffic {
             Some(look) => {
                 diagnosis.take(rule, systems::adapted(system, None, rule.check_traffic(look)));
             }
+            // Sockets and files have said it.
+            None if is_told => {}
             None if rule.needs_packets() => diagnosis.take(rule, Rule::without_packets()),
             None => {}
         }
     }
-    // Stable: equal findings keep the order of the registry and the namespaces.
-    diagnosis.findings.sort_by_key(|finding| std::cmp::Reverse((finding.severity, finding.confidence)));
+    diagnosis.sort();
     diagnosis.budgets.sort_by(Budget::fullest_first);
     diagnosis
 }

@@ -95,6 +95,11 @@ impl<'a> Look<'a> {
             .map(|value| Evidence::new(setting, format!("is {}", clipped(value))))
     }
 
+    /// The line that sets a setting at boot, as evidence, if there is one.
+    pub(crate) fn set_at_boot(&self, setting: &str) -> Option<Evidence> {
+        crate::configured::set_at_boot(self.case, self.namespace, setting)
+    }
+
     /// A change of a setting, with what it is now as its inverse; none if that could not be read, or if it
     /// would change nothing.
     #[expect(clippy::needless_pass_by_value, reason = "a number or a text, as it comes")]

@@ -1,6 +1,7 @@
 //! What a rule looks at in captures: connections, added up by client and server.
 
 use crate::owner::{self, Owner};
+use crate::told::{self, Route};
 use crate::wording::{counted, share, shell_word};
 use crate::{Evidence, Finding, Subject, Verdict};
 use evidence::{Case, Clocks, Counted, Endpoint, Example, Exchange, Http, Traffic};
@@ -20,6 +21,8 @@ pub struct TrafficLook<'a> {
     pub traffic: &'a Traffic,
     /// Requests that each address answered, by its port: a proxy is a server too.
     served: BTreeMap<Endpoint, Vec<(Endpoint, u64)>>,
+    /// What proxies of this host are told.
+    routes: Vec<Route<'a>>,
 }
 
 /// What shows that a client is a proxy.
@@ -72,7 +75,7 @@ impl<'a> TrafficLook<'a> {
                 served.entry(address).or_default().push((exchange.server, http.requests));
             }
         }
-        Some(Self { case, traffic, served })
+        Some(Self { case, traffic, served, routes: told::routes(case) })
     }
 
     /// Requests that the client of an exchange answered as a server itself, elsewhere than there.
@@ -99,6 +102,14 @@ impl<'a> TrafficLook<'a> {
     /// The program whose sockets on this host are the client's of an exchange, if the case has them.
     pub(crate) fn owner(&self, exchange: &Exchange) -> Option<Owner<'a>> {
         owner::of(self.case, exchange)
+    }
+
+    /// What the client of an exchange is told, if it is a proxy whose files the case has. Of several ways to one server
+    /// the first for which `fits` holds.
+    pub(crate) fn told(&self, exchange: &Exchange, fits: impl Fn(&Route<'_>) -> bool) -> Option<&Route<'a>> {
+        let client = exchange.client.address?;
+        let to_it = |route: &&Route<'_>| route.servers.contains(&exchange.server) && fits(route);
+        self.routes.iter().filter(to_it).find(|route| route.connects_from(self.case, client))
     }
 
     /// True if the client of an exchange is a host whose sockets are known, and nobody listens there: a proxy does.

@@ -1,9 +1,9 @@
 //! The rules there are. A rule is one file in `rules/`; its `//!` comment is the page that `lastack explain`
 //! prints, and its name here is the only other place that mentions it.
 
-use crate::{Finding, Look, TrafficLook};
+use crate::{ConfigurationLook, Finding, Look, TrafficLook};
 
-/// What a rule says of one namespace, or of the packets.
+/// What a rule says of one namespace, of the packets, or of configurations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Nothing is wrong.
@@ -25,12 +25,13 @@ impl From<Vec<Finding>> for Verdict {
     }
 }
 
-/// A rule: its name, its page and what it judges: namespaces, packets, or both.
+/// A rule: its name, its page and what it judges: namespaces, packets, configurations.
 pub struct Rule {
     pub(crate) name: &'static str,
     pub(crate) source: &'static str,
     pub(crate) check: Option<fn(&Look<'_>) -> Verdict>,
     pub(crate) check_traffic: Option<fn(&TrafficLook<'_>) -> Verdict>,
+    pub(crate) check_configuration: Option<fn(&ConfigurationLook<'_>) -> Verdict>,
 }
 
 impl Rule {
@@ -67,9 +68,19 @@ impl Rule {
         self.check_traffic.map_or(Verdict::Quiet, |check| check(look))
     }
 
-    /// True if only packets decide.
+    /// Judges what programs and the kernel are told by files; quiet if files say nothing of it.
+    pub fn check_configuration(&self, look: &ConfigurationLook<'_>) -> Verdict {
+        self.check_configuration.map_or(Verdict::Quiet, |check| check(look))
+    }
+
+    /// True if packets decide, and nothing that a glance at sockets shows.
     pub fn needs_packets(&self) -> bool {
-        self.check.is_none()
+        self.check.is_none() && self.check_traffic.is_some()
+    }
+
+    /// True if files decide, or help to.
+    pub fn reads_configurations(&self) -> bool {
+        self.check_configuration.is_some()
     }
 
     /// True if packets decide, or help to.
@@ -114,6 +125,6 @@ pub(crate) use registry;
 
 impl Rule {
     pub(crate) const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, check: None, check_traffic: None }
+        Self { name, source, check: None, check_traffic: None, check_configuration: None }
     }
 }

@@ -10,10 +10,11 @@ use crate::{Avoid, Finding, Look, Remedy, Rule, Verdict};
 use evidence::{DYNAMIC_PORT_COUNT, DYNAMIC_PORT_START, MSL, PORT_RANGE_FIRST, System, TIMED_WAIT_DELAY};
 
 /// Rules about what only Linux has.
-const OF_LINUX: [&str; 6] = [
+const OF_LINUX: [&str; 7] = [
     "conntrack-full",
     "fin-timeout-misread",
     "reuse-without-effect",
+    "setting-not-durable",
     "time-wait-recycle",
     "time-wait-table-full",
     "time-wait-table-small",

@@ -54,6 +54,7 @@ fixtures! {
     "conntrack-full" => conntrack_full,
     "bind-without-reuseaddr" => bind_without_reuseaddr,
     "listener-in-ephemeral-range" => listener_in_ephemeral_range,
+    "setting-not-durable" => setting_not_durable,
 }
 
 #[test]
@@ -190,6 +191,11 @@ fn findings(rule: &Rule, case: &Case) -> Vec<Finding> {
     let mut all = Vec::new();
     if let Some(look) = diagnose::TrafficLook::new(case)
         && let Verdict::Found(found) = rule.check_traffic(&look)
+    {
+        all.extend(found);
+    }
+    if let Some(look) = diagnose::ConfigurationLook::new(case)
+        && let Verdict::Found(found) = rule.check_configuration(&look)
     {
         all.extend(found);
     }

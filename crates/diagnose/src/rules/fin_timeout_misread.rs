@@ -6,6 +6,9 @@
 //! shorten them (a note). Or it is between 61 and 119 s, where it does the opposite of what it says, whatever
 //! sockets there are: a note, and a warning while there are sockets in FIN-WAIT-2.
 //!
+//! The line of a sysctl file that sets it is named. `lastack lint` judges the line alone: a warning from 61 to 119, a
+//! note below 60.
+//!
 //! ## Why it hurts
 //!
 //! `tcp_fin_timeout` is how long the kernel keeps a connection whose process is gone and whose peer has not
@@ -39,6 +42,7 @@
 //! 6.18: TIME-WAIT gone after 60.4 to 61.8 s with the setting at 5 and at 60; orphans in FIN-WAIT-2 after 2.4,
 //! 10.5 and 61.9 s with 61, 65 and 90.
 
+use crate::configured::ConfigurationLook;
 use crate::wording::{count, counted, length};
 use crate::{
     Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths,
@@ -51,6 +55,47 @@ use tcp::profile::linux;
 const SETTING: &str = "net.ipv4.tcp_fin_timeout";
 /// Below, nobody changed it because of TIME-WAIT.
 const MANY: u32 = 1_000;
+
+/// What a file sets, by itself.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let Some((written, at)) = look.written(SETTING).filter(|_| look.alone) else { return Verdict::Quiet };
+    let default = linux::FIN_TIMEOUT.value;
+    let kept = linux::TIME_WAIT.value;
+    let Some(timeout) = written.value.parse().ok().map(Duration::from_secs).filter(|timeout| *timeout != default)
+    else {
+        return Verdict::Quiet;
+    };
+    let lifetime = linux::orphan_fin_wait_2_lifetime_for(timeout, kept);
+    let seconds = timeout.as_secs();
+    let (severity, claim) = if timeout > kept && lifetime < timeout {
+        let lives = length(lifetime);
+        (Severity::Warning, format!("tcp_fin_timeout = {seconds} keeps an orphan FIN-WAIT-2 for {lives}, not for what it says"))
+    } else if timeout < default {
+        let claim = format!(
+            "tcp_fin_timeout = {seconds} does not shorten TIME-WAIT, which lasts {} with any value; it gives slow peers              less time to close",
+            length(kept)
+        );
+        (Severity::Note, claim)
+    } else {
+        return Verdict::Quiet;
+    };
+    Verdict::Found(vec![Finding {
+        rule: "fin-timeout-misread",
+        severity,
+        confidence: Confidence::Certain,
+        claim,
+        subject: Subject { setting: Some(SETTING.to_owned()), ..Subject::default() },
+        evidence: vec![Evidence::new(at.clone(), format!("sets it to {seconds}"))],
+        remedies: vec![Remedy::advice(
+            "fin-timeout-line-out",
+            format!("Take the line at {at} out, unless FIN-WAIT-2 sockets are what it is about; then 15 to 60"),
+            "an orphan FIN-WAIT-2, whose peer does not close, is kept for longer",
+            "TIME-WAIT stays as it is; slow peers can close without a reset",
+        )],
+        avoid: vec![myths::lower_fin_timeout(kept), myths::recycle()],
+        next: None,
+    }])
+}
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let needed = [Unseen::Sockets, Unseen::Settings];
@@ -116,7 +161,12 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
         confidence: Confidence::Certain,
         claim,
         subject: Subject { setting: Some(SETTING.to_owned()), ..look.subject() },
-        evidence: look.set(SETTING).into_iter().chain([Evidence::new("sock_diag", says)]).collect(),
+        evidence: look
+            .set(SETTING)
+            .into_iter()
+            .chain(look.set_at_boot(SETTING))
+            .chain([Evidence::new("sock_diag", says)])
+            .collect(),
         remedies: vec![back],
         avoid: vec![
             myths::lower_fin_timeout(kept),

@@ -10,6 +10,11 @@
 //!
 //! A server that closes idle connections is healthy by itself, and quiet here.
 //!
+//! Where `lastack doctor` finds a running nginx as the client, or is given its file, it names the line with the
+//! idle timeout of its pool. If the server is an nginx or HAProxy whose files are known, too, both timeouts are
+//! compared: if the server's is not the longer one, that is a note (possible) without a capture, and a warning in
+//! `lastack lint`.
+//!
 //! ## Why it hurts
 //!
 //! The client gets ECONNRESET, or the end of the stream, in the place of an answer. It cannot know whether the
@@ -42,10 +47,12 @@
 //! (what may be repeated). Measured with nginx and a server with 2 s: GET answered by the second try, POST with
 //! 502, `recv() failed (104: Connection reset by peer)`.
 
+use crate::configured::ConfigurationLook;
 use crate::packets::{self, TrafficLook};
+use crate::told::{Keeping, Route, endpoints_or};
 use crate::wording::{counted, length};
-use crate::{Avoid, Confidence, Finding, Remedy, Severity, Verdict};
-use evidence::{Counted, Exchange};
+use crate::{Avoid, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
+use evidence::{Configuration, Counted, Endpoint, Exchange, FilePlace, Said};
 use std::time::Duration;
 
 const RACE: &str = "idle-timeout-race";
@@ -60,6 +67,120 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
         Some((exchange.connections, finding))
     });
     look.most(races.collect())
+}
+
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let pooled = look.routes().filter(|route| matches!(route.keeping, Keeping::Pooled { .. }));
+    look.most(pooled.filter_map(|route| compared(look, route)).collect())
+}
+
+/// How long a server keeps idle connections, and where that is said.
+struct Keeps<'a> {
+    configuration: &'a Configuration,
+    who: &'static str,
+    ms: u64,
+    place: Option<FilePlace>,
+    server: FilePlace,
+}
+
+/// The idle timeouts of both sides, from their files.
+fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
+    let (client_ms, client_place) = route.idle_ms?;
+    let others = look.case.configurations.iter().filter(|other| look.alone || share_a_host(route, other));
+    let keeps = others.flat_map(servers).filter(|(listens, _)| {
+        route.servers.iter().any(|server| listens.iter().any(|listen| meets(*listen, *server)))
+    });
+    // A server that closes after each answer meets no request.
+    let (_, keeps) = keeps.filter(|(_, keeps)| keeps.ms > 0).min_by_key(|(_, keeps)| keeps.ms)?;
+    if keeps.ms > client_ms {
+        return None;
+    }
+    let [client, server] = [client_ms, keeps.ms].map(|ms| length(Duration::from_millis(ms)));
+    let (who, to) = (route.who(), &route.to);
+    let by_default = |place: Option<FilePlace>| if place.is_none() { ", by default" } else { "" };
+    let at_client = route.configuration.at(client_place.or(route.block).unwrap_or(route.place));
+    let at_server = keeps.configuration.at(keeps.place.unwrap_or(keeps.server));
+    let used = look.alone || look.live(route).open > 0;
+    used.then(|| Finding {
+        rule: "idle-timeout-race",
+        severity: if look.alone { Severity::Warning } else { Severity::Note },
+        confidence: if look.alone { Confidence::Likely } else { Confidence::Possible },
+        claim: format!(
+            "{who} keeps idle connections to {to} for {client}, and the server there, {}, for {server}: a request may meet a \
+             close",
+            keeps.who
+        ),
+        subject: look.subject(route),
+        evidence: vec![
+            Evidence::new(at_client.clone(), format!("the pool keeps them for {client}{}", by_default(client_place))),
+            Evidence::new(at_server.clone(), format!("{} keeps them for {server}{}", keeps.who, by_default(keeps.place))),
+        ],
+        remedies: vec![Remedy::advice(
+            "longer-idle-timeout-at-the-server",
+            format!("Set the idle timeout at {at_server} some seconds longer than {client}, or that at {at_client} shorter"),
+            "more idle connections at the server",
+            "the client closes first, and no request meets a close",
+        )],
+        avoid: avoid(),
+        next: None,
+    })
+}
+
+/// True if a server's configuration can be that of the other end: on the same network namespace.
+fn share_a_host(route: &Route<'_>, other: &Configuration) -> bool {
+    match (&route.configuration.running, &other.running) {
+        (Some(one), Some(other)) => one.netns == other.netns,
+        _ => false,
+    }
+}
+
+/// Where the servers of a configuration listen, and how long they keep what is idle.
+fn servers(configuration: &Configuration) -> Vec<(Vec<Endpoint>, Keeps<'_>)> {
+    let mut servers = Vec::new();
+    for server in configuration.nginx.iter().flat_map(|nginx| &nginx.servers).filter(|server| !server.stream) {
+        if let Some(ms) = server.keepalive_timeout_ms.value() {
+            let listens = server.listen.iter().flat_map(|listen| listens(listen)).collect();
+            let place = server.keepalive_timeout_ms.place();
+            servers.push((listens, Keeps { configuration, who: "nginx", ms: *ms, place, server: server.place }));
+        }
+    }
+    for proxy in configuration.haproxy.iter().flat_map(|haproxy| &haproxy.proxies) {
+        // In this order HAProxy itself looks for one (configuration manual, `timeout http-keep-alive`).
+        let timeouts = ["http-keep-alive", "http-request", "client"];
+        let timeout: Option<&Said<u64>> = timeouts.iter().find_map(|name| proxy.timeouts_ms.get(*name));
+        if let Some((timeout, ms)) = timeout.and_then(|timeout| Some((timeout, *timeout.value()?))) {
+            let listens = proxy.binds.iter().flat_map(|bind| listens(&bind.address)).collect();
+            servers.push((
+                listens,
+                Keeps { configuration, who: "HAProxy", ms, place: timeout.place(), server: proxy.place },
+            ));
+        }
+    }
+    servers
+}
+
+/// `80`, `*:80`, `:80`, `10.0.0.1:80`, `[::]:80` as endpoints; any address where none is meant.
+fn listens(text: &str) -> Vec<Endpoint> {
+    let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    if let Ok(port) = port.parse::<u16>() {
+        return vec![Endpoint { address: None, port: Some(port) }];
+    }
+    let any = |end: Endpoint| match end.address {
+        Some(address) if address.is_unspecified() => Endpoint { address: None, ..end },
+        _ => end,
+    };
+    endpoints_or(text, 80).into_iter().map(any).collect()
+}
+
+fn meets(listen: Endpoint, server: Endpoint) -> bool {
+    listen.port == server.port && (listen.address.is_none() || listen.address == server.address)
+}
+
+fn avoid() -> Vec<Avoid> {
+    vec![Avoid::new(
+        "keep-alive off",
+        "it trades a rare error for a handshake and a TIME-WAIT with each request",
+    )]
 }
 
 /// The request passed the FIN on its way.
@@ -104,6 +225,15 @@ fn finding(
         );
         evidence.push(look.sums(says));
     }
+    if let Some((route, (ms, place))) = look
+        .told(exchange, |route| route.idle_ms.is_some() && matches!(route.keeping, Keeping::Pooled { .. }))
+        .and_then(|route| Some((route, route.idle_ms?)))
+    {
+        let kept = length(Duration::from_millis(ms));
+        let by_default = if place.is_none() { ", by default" } else { "" };
+        let says = format!("{} keeps idle connections to {} for {kept}{by_default}", route.who(), route.to);
+        evidence.push(Evidence::new(route.at(place.or(route.block)), says));
+    }
     Finding {
         rule: "idle-timeout-race",
         severity: Severity::Warning,
@@ -142,10 +272,7 @@ fn finding(
                 "a close that is met costs a handshake instead of an error",
             ),
         ],
-        avoid: vec![Avoid::new(
-            "keep-alive off",
-            "it trades a rare error for a handshake and a TIME-WAIT with each request",
-        )],
+        avoid: avoid(),
         next: look.next(exchange, met),
     }
 }

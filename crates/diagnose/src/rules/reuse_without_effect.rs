@@ -7,6 +7,9 @@
 //! applies, and yet ports of the second half are taken while old TIME-WAIT sockets fill the first, which
 //! `connect()` would have reused: the old connections had no timestamps (warning, likely).
 //!
+//! The lines of sysctl files that set it are named. `lastack lint` warns of files that set `tcp_tw_reuse` and turn
+//! `tcp_timestamps` off.
+//!
 //! ## Why it hurts
 //!
 //! Somebody counts on a remedy that is not there. `tcp_tw_reuse` lets `connect()`, and only `connect()`, take a
@@ -42,6 +45,7 @@
 //! second with reuse, and 1,000 in all with timestamps off on either side; 2 works to 127.0.0.1 and not to the
 //! host's other address.
 
+use crate::configured::ConfigurationLook;
 use super::ephemeral_ports_exhausted::severity;
 use crate::wording::{count, counted, length, memory};
 use crate::{
@@ -58,6 +62,38 @@ const TIMESTAMPS: &str = "net.ipv4.tcp_timestamps";
 const MANY: u32 = 1_000;
 /// ...if there are that many times more of them than of those that it is for.
 const TIMES_CLIENT: u32 = 10;
+
+/// What files set, by themselves: the one needs the other.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let set = |setting: &str, wanted: fn(&str) -> bool| {
+        look.written(setting).filter(|(written, _)| look.alone && wanted(&written.value))
+    };
+    let (Some((reuse, at)), Some((_, off_at))) = (set(REUSE, |value| value == "1"), set(TIMESTAMPS, |value| value == "0"))
+    else {
+        return Verdict::Quiet;
+    };
+    Verdict::Found(vec![Finding {
+        rule: "reuse-without-effect",
+        severity: Severity::Warning,
+        confidence: Confidence::Certain,
+        claim: "tcp_tw_reuse is set at boot and tcp_timestamps is turned off: no port is ever reused, for a TIME-WAIT \
+                without a timestamp cannot tell old segments from new ones"
+            .to_owned(),
+        subject: Subject { setting: Some(REUSE.to_owned()), ..Subject::default() },
+        evidence: vec![
+            Evidence::new(at, format!("sets it to {}", reuse.value)),
+            Evidence::new(off_at.clone(), format!("sets {TIMESTAMPS} to 0")),
+        ],
+        remedies: vec![Remedy::advice(
+            "timestamps-line-out",
+            format!("Take the line at {off_at} out: timestamps are on by default"),
+            "12 bytes in each segment",
+            "ports of connections made from then on can be taken again",
+        )],
+        avoid: vec![myths::recycle(), myths::lower_fin_timeout(linux::TIME_WAIT.value)],
+        next: None,
+    }])
+}
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let settings = &look.namespace.settings;
@@ -84,7 +120,7 @@ fn finding(look: &Look<'_>, severity: Severity, confidence: Confidence, claim: S
         confidence,
         claim,
         subject: Subject { setting: Some(REUSE.to_owned()), ..look.subject() },
-        evidence: look.set(REUSE).into_iter().collect(),
+        evidence: look.set(REUSE).into_iter().chain(look.set_at_boot(REUSE)).collect(),
         remedies: Vec::new(),
         avoid: vec![myths::recycle(), myths::lower_fin_timeout(look.namespace.settings.time_wait())],
         next: Some(look.command("nstat -az TcpExtTWRecycled")),
@@ -107,6 +143,7 @@ fn no_timestamps(look: &Look<'_>) -> Finding {
             .to_owned();
     let mut finding = finding(look, Severity::Warning, Confidence::Certain, claim);
     finding.evidence.extend(look.set(TIMESTAMPS));
+    finding.evidence.extend(look.set_at_boot(TIMESTAMPS));
     finding.remedies = vec![
         Remedy::advice(
             "timestamps-on",

@@ -5,6 +5,9 @@
 //! The setting exists (kernels before 4.12) and is not 0. With timestamps on it is an error, and
 //! `TcpExtPAWSPassive` rising shows SYNs being dropped. With timestamps off it has no effect: a note.
 //!
+//! A line of a sysctl file that sets it is named as well: where the kernel has no such setting, the line does nothing
+//! but fail at each boot (a note). `lastack lint` warns of it, for the file may meet an older kernel.
+//!
 //! ## Why it hurts
 //!
 //! The kernel then remembers one timestamp for each peer *address* and drops every SYN, silently, whose
@@ -38,11 +41,52 @@
 //! net/ipv4/tcp_input.c `tcp_conn_request()` and net/ipv4/tcp_metrics.c `tcp_peer_is_proven()` of 4.4; removed by
 //! commit 4396e46187ca (Linux 4.12); RFC 6191 is what it claimed to do, for the connection's own ports only.
 
+use crate::configured::ConfigurationLook;
 use crate::wording::{count, length};
-use crate::{Applicability, Avoid, Confidence, Finding, Look, Remedy, Severity, Subject, Verdict};
+use crate::{
+    Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict,
+};
 use evidence::Unseen;
 
 const SETTING: &str = "net.ipv4.tcp_tw_recycle";
+
+/// What a file sets, where no kernel shows that it has the setting.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let Some((written, at)) = look.written(SETTING).filter(|(written, _)| written.value != "0") else {
+        return Verdict::Quiet;
+    };
+    // With the setting, the namespace is judged, and names the line.
+    let gone = look.host().is_some_and(|host| !host.settings.values.is_empty() && host.settings.text(SETTING).is_none());
+    if !look.alone && !gone {
+        return Verdict::Quiet;
+    }
+    let claim = if look.alone {
+        "tcp_tw_recycle is set at boot: kernels before 4.12 then drop SYNs of clients that share an address (NAT, load          balancers), and later ones do not have it"
+    } else {
+        "a file sets tcp_tw_recycle, which this kernel does not have: the line does nothing but fail at each boot"
+    };
+    let netns = look.host().map(|host| host.name.clone()).filter(|_| !look.alone);
+    Verdict::Found(vec![Finding {
+        rule: "time-wait-recycle",
+        severity: if look.alone { Severity::Warning } else { Severity::Note },
+        confidence: Confidence::Certain,
+        claim: claim.to_owned(),
+        subject: Subject {
+            netns: netns.unwrap_or_default(),
+            setting: Some(SETTING.to_owned()),
+            ..Subject::default()
+        },
+        evidence: vec![Evidence::new(at.clone(), format!("sets it to {}", crate::wording::clipped(&written.value)))],
+        remedies: vec![Remedy::advice(
+            "recycle-line-out",
+            format!("Take the line at {at} out"),
+            "none",
+            "the file does on every kernel what it says",
+        )],
+        avoid: vec![Avoid::new("tcp_timestamps = 0", "it costs PAWS, round-trip measurement and tcp_tw_reuse")],
+        next: None,
+    }])
+}
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let settings = &look.namespace.settings;
@@ -66,6 +110,7 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     };
     let mut evidence: Vec<_> =
         look.set(SETTING).into_iter().chain(look.set("net.ipv4.tcp_timestamps")).collect();
+    evidence.extend(look.set_at_boot(SETTING));
     if look.namespace.counters.watched() && look.namespace.counters.has("TcpExtPAWSPassive") {
         evidence.push(look.risen("TcpExtPAWSPassive"));
     }

@@ -9,6 +9,8 @@
 //! The rate is read from the time that TIME-WAIT sockets have left. It is believed from five seconds of closes
 //! on, and if they have not stopped: a single burst is no rate.
 //!
+//! `lastack lint` notes a line of a sysctl file that sets 10,000 or fewer: that is 166 closes a second.
+//!
 //! ## Why it hurts
 //!
 //! Not yet. When the table is full, connections that close get no TIME-WAIT: late FINs meet a reset, and last
@@ -43,13 +45,47 @@
 
 use super::time_wait_table_full::{in_table, is_full, larger_table};
 use crate::budget::{Pace, restarted_timers};
+use crate::configured::ConfigurationLook;
 use crate::wording::{count, length, percent, rate, share};
-use crate::{Confidence, Evidence, Finding, Look, Severity, Subject, Verdict, myths};
+use crate::{Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
 use evidence::Unseen;
+use tcp::profile::linux;
 
 const SETTING: &str = "net.ipv4.tcp_max_tw_buckets";
 /// What is left then is a matter of one burst.
 const NEARLY_FULL: f64 = 0.8;
+
+/// What tuning guides set, and less; a default is seldom below 32,768.
+const FOLKLORE: u64 = 10_000;
+
+/// What a file sets, by itself: with a live host, its table is judged.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let Some((written, at)) = look.written(SETTING).filter(|_| look.alone) else { return Verdict::Quiet };
+    let Some(limit) = written.value.parse::<u64>().ok().filter(|limit| *limit <= FOLKLORE) else {
+        return Verdict::Quiet;
+    };
+    let time_wait = linux::TIME_WAIT.value;
+    let claim = format!(
+        "tcp_max_tw_buckets = {limit} is full at {} closes a second: then closing connections skip TIME-WAIT",
+        count(limit / time_wait.as_secs())
+    );
+    Verdict::Found(vec![Finding {
+        rule: "time-wait-table-small",
+        severity: Severity::Note,
+        confidence: Confidence::Possible,
+        claim,
+        subject: Subject { setting: Some(SETTING.to_owned()), ..Subject::default() },
+        evidence: vec![Evidence::new(at.clone(), format!("sets it to {limit}"))],
+        remedies: vec![Remedy::advice(
+            "default-table",
+            format!("Take the line at {at} out: the default grows with the machine's memory"),
+            "none: a place that is not used costs nothing, a used one 256 to 512 B",
+            "closes have their TIME-WAIT at any rate that the machine can do",
+        )],
+        avoid: vec![myths::smaller_table(), myths::recycle(), myths::lower_fin_timeout(time_wait)],
+        next: None,
+    }])
+}
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let needed = [Unseen::Sockets, Unseen::Settings];

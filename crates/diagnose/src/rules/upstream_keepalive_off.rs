@@ -10,6 +10,11 @@
 //! `keepalive` is set. HAProxy does it with `option http-server-close` or `httpclose`. Some programs do it too
 //! (`ab` without `-k`, Python's `urllib.request`). Packets do not show the name of the program.
 //!
+//! Where `lastack doctor` finds a running nginx or HAProxy, or is given its files, it names the line that says so,
+//! or the default of that version, and is certain. Without a capture the sockets decide: closes and opens to the
+//! upstream; connections that are few are a note (possible), and files that nobody seems to use are nothing.
+//! `lastack lint` judges files alone: a warning where a pool is set that has nothing to keep, else a note.
+//!
 //! ## Why it hurts
 //!
 //! Every request pays for a handshake and a slow start, and leaves one side in TIME-WAIT for 60 s. Which side
@@ -43,10 +48,12 @@
 //! CHANGES of 1.29.7; haproxy configuration.txt. Measured with nginx 1.22.1: 1,496 requests, 1,496 upstream
 //! connections, TIME-WAIT at either side by the timing of the upstream's FIN.
 
+use crate::configured::ConfigurationLook;
 use crate::keeping::{self, Habit, endings, left, pace, requests};
 use crate::packets::{self, Proxy, TrafficLook};
+use crate::told::{Keeping, Route};
 use crate::wording::share;
-use crate::{Confidence, Finding, Remedy, Verdict};
+use crate::{Confidence, Finding, Remedy, Severity, Verdict};
 use evidence::{Exchange, Http};
 
 /// Part of the connections that speak HTTP/1.0, for the sentence to say so.
@@ -61,6 +68,43 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
     look.most(off.collect())
 }
 
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let off = look.routes().filter(|route| matches!(route.keeping, Keeping::Off { .. }));
+    look.most(off.filter_map(|route| told(look, route)).collect())
+}
+
+/// What the files say, with what sockets show of it.
+fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
+    let Keeping::Off { how, place, pool } = &route.keeping else { return None };
+    let (who, to) = (route.who(), &route.to);
+    let by_default = if place.is_none() { ", as it does by default" } else { "" };
+    let mut claim = format!("Keep-alive is off from {who} to {to}: it {how}{by_default}");
+    let mut evidence = route.says();
+    let (severity, confidence) = if look.alone {
+        if pool.is_some() {
+            claim.push_str(", and the pool that is set has nothing to keep");
+            (Severity::Warning, Confidence::Certain)
+        } else {
+            (Severity::Note, Confidence::Certain)
+        }
+    } else {
+        let (severity, confidence, shown) = look.live(route).harm()?;
+        evidence.push(shown);
+        (severity, confidence)
+    };
+    Some(Finding {
+        rule: "upstream-keepalive-off",
+        severity,
+        confidence,
+        claim,
+        subject: look.subject(route),
+        evidence,
+        remedies: vec![route.repair(None)],
+        avoid: keeping::avoid(),
+        next: None,
+    })
+}
+
 fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding {
     let old = share(http.old_version, http.connections) >= MOSTLY;
     let how = if old { "speaks HTTP/1.0" } else { "sends `Connection: close`" };
@@ -69,8 +113,13 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     evidence.extend([requests(look, http), endings(look, exchange)]);
     let proxy = look.proxy(exchange, http);
     evidence.extend(proxy.shown(&client).map(|shown| look.sums(shown)));
-    let mut remedies = vec![keeping::pool_in_the_proxy(exchange)];
-    if !old && proxy != Proxy::Says {
+    let told = look.told(exchange, |route| matches!(route.keeping, Keeping::Off { .. }));
+    evidence.extend(told.into_iter().flat_map(Route::says));
+    let mut remedies = vec![match told {
+        Some(route) => route.repair(Some(exchange.at_once)),
+        None => keeping::pool_in_the_proxy(exchange),
+    }];
+    if !old && proxy != Proxy::Says && told.is_none() {
         remedies.push(Remedy::advice(
             "no-close-from-the-program",
             "If it is a program: do not let it send `Connection: close`, and give it a pool (Python: a Session instead \
@@ -82,7 +131,7 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     Finding {
         rule: "upstream-keepalive-off",
         severity: keeping::severity(exchange),
-        confidence: if proxy.is_seen() { Confidence::Certain } else { Confidence::Likely },
+        confidence: if proxy.is_seen() || told.is_some() { Confidence::Certain } else { Confidence::Likely },
         claim: format!(
             "Keep-alive is off from {client} to {server}, because {client} {how}: {}; {}",
             pace(exchange, Some(http)),

@@ -7,6 +7,11 @@
 //! carry between 1.2 and 20 requests on average, so that some are used again, but half of them carry 3 or
 //! fewer. It is likely, and a warning from 10 a second, else a note.
 //!
+//! Where `lastack doctor` finds a running nginx or HAProxy, or is given its files, it names the line with the size
+//! of the pool, and is certain. Without a capture it compares the pool, times the workers, with the connections
+//! that are open while connections are closed here first. `lastack lint` cannot know the concurrency: it notes
+//! connections that are closed after ten requests or fewer.
+//!
 //! ## Why it hurts
 //!
 //! `keepalive N` in nginx is the number of *idle* connections that a worker keeps. When a burst of answers
@@ -39,10 +44,12 @@
 //! Measured with nginx 1.22.1, `keepalive 2` and 8 clients: 1,496 requests on 590 to 815 connections, all of
 //! them closed by nginx.
 
+use crate::configured::ConfigurationLook;
 use crate::keeping::{self, FEW, Habit, endings, left, pace, requests};
 use crate::packets::{self, Proxy, TrafficLook};
+use crate::told::{Keeping, Route};
 use crate::wording::{count, counted};
-use crate::{Avoid, Confidence, Finding, Remedy, Verdict};
+use crate::{Avoid, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
 use evidence::{Exchange, Http};
 
 pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
@@ -52,6 +59,86 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
             .then(|| (exchange.connections, finding(look, exchange, http)))
     });
     look.most(small.collect())
+}
+
+/// After so many requests a connection is hardly worth its handshake.
+const HARDLY_KEPT: u64 = 10;
+
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    look.most(look.routes().filter_map(|route| told(look, route)).collect())
+}
+
+/// What the files say, with what sockets show of it.
+fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
+    let Keeping::Pooled { idle, workers, requests, .. } = &route.keeping else { return None };
+    let few = requests.filter(|(requests, place)| *requests <= HARDLY_KEPT && place.is_some());
+    let mut evidence = route.says();
+    let (who, to) = (route.who(), &route.to);
+    let closed_after = |requests: u64| {
+        let requests = counted(requests, "request", "requests");
+        format!("{who} closes each connection to {to} after {requests}: it is hardly kept")
+    };
+    let (severity, confidence, claim, size) = if look.alone {
+        (Severity::Note, Confidence::Certain, closed_after(few?.0), None)
+    } else {
+        let live = look.live(route);
+        let (severity, _, shown) = live.harm().filter(|(_, confidence, _)| *confidence == Confidence::Certain)?;
+        evidence.push(shown);
+        let pool = idle.zip(*workers).map(|(idle, workers)| idle.saturating_mul(workers));
+        match (pool, few) {
+            (Some(pool), _) if u64::from(live.open) > pool => {
+                let claim = format!(
+                    "The pool of {who} for {to} is too small: it keeps {}, {} were open, and the surplus is closed",
+                    counted(pool, "idle connection", "idle connections"),
+                    count(live.open)
+                );
+                (severity, Confidence::Certain, claim, Some(live.open))
+            }
+            (_, Some((requests, _))) => (severity, Confidence::Certain, closed_after(requests), None),
+            _ => return None,
+        }
+    };
+    let remedy = match size {
+        Some(size) => larger_pool(route, size),
+        None => Remedy::advice(
+            "more-requests",
+            format!("Take `keepalive_requests` out of the block of {to}, or set it to 1000 or more"),
+            "none",
+            "as many connections as requests in work at once",
+        ),
+    };
+    Some(Finding {
+        rule: "upstream-keepalive-small",
+        severity,
+        confidence,
+        claim,
+        subject: look.subject(route),
+        evidence,
+        remedies: vec![remedy],
+        avoid: vec![crate::myths::linger_zero()],
+        next: None,
+    })
+}
+
+/// A pool that holds so many, where its size is written.
+fn larger_pool(route: &Route<'_>, at_once: u32) -> Remedy {
+    let each = match &route.keeping {
+        Keeping::Pooled { workers: Some(workers), .. } if *workers > 1 => {
+            format!("{} (each of {workers} workers has its own)", u64::from(at_once).div_ceil(*workers).max(2))
+        }
+        _ => at_once.max(2).to_string(),
+    };
+    let place = match &route.keeping {
+        Keeping::Pooled { place, .. } => place.or(route.block),
+        _ => route.block,
+    };
+    let directive = if route.program == "nginx" { "keepalive" } else { "pool-max-conn" };
+    Remedy::advice(
+        "larger-pool",
+        format!("Set `{directive}` at {} to at least {each}, and reload", route.at(place)),
+        "the upstream holds that many idle connections more, each perhaps with a thread",
+        format!("about {} connections, and none closed for want of a slot", count(at_once)),
+    )
 }
 
 fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding {
@@ -67,7 +154,9 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     evidence.extend([requests(look, http), endings(look, exchange)]);
     let proxy = look.proxy(exchange, http);
     evidence.extend(proxy.shown(&client).map(|shown| look.sums(shown)));
-    let mut remedies = vec![Remedy::advice(
+    let told = look.told(exchange, |route| matches!(route.keeping, Keeping::Pooled { idle: Some(_), .. }));
+    evidence.extend(told.map_or_else(Vec::<Evidence>::new, Route::says));
+    let general = Remedy::advice(
         "larger-pool",
         format!(
             "Let the pool hold at least {at_once} idle connections: nginx `keepalive {at_once}` (for each worker), \
@@ -75,8 +164,9 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
         ),
         "the upstream holds that many idle connections more, each perhaps with a thread",
         format!("about {at_once} connections instead of {}", count(exchange.connections)),
-    )];
-    if proxy != Proxy::Says {
+    );
+    let mut remedies = vec![told.map_or(general, |route| larger_pool(route, at_once))];
+    if proxy != Proxy::Says && told.is_none() {
         remedies.push(Remedy::advice(
             "read-to-the-end",
             "If it is a program whose pool is large enough: let it read each response to its end, or the connection \
@@ -88,7 +178,7 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     Finding {
         rule: "upstream-keepalive-small",
         severity: keeping::severity(exchange),
-        confidence: Confidence::Likely,
+        confidence: if told.is_some() { Confidence::Certain } else { Confidence::Likely },
         claim: format!(
             "The pool of {client} for {server} is too small: {}, though {} at once would do; {client} closes \
              the surplus, and {}",

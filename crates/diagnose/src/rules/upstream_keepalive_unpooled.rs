@@ -12,6 +12,11 @@
 //! owner is not known, if it has three connections or more in use at once (possible: it may be a program with
 //! several threads). What is none of that is `client-without-pool`.
 //!
+//! Where `lastack doctor` finds a running nginx or HAProxy, or is given its files, it names the line: no
+//! `keepalive`, an address or a variable in `proxy_pass` that goes past the pool, `http-reuse never`; then it is
+//! certain. Without a capture the sockets decide. `lastack lint` judges files alone: a warning where the other half
+//! of the repair is written, else a note.
+//!
 //! ## Why it hurts
 //!
 //! It is the half of a repair: with `proxy_http_version 1.1` and `Connection ""` the upstream no longer closes,
@@ -44,10 +49,12 @@
 //! `http-reuse`. Measured with nginx 1.22.1: 1,496 requests, 1,496 connections, TIME-WAIT at the proxy for all;
 //! with `keepalive 32` the same requests need 8 connections.
 
+use crate::configured::ConfigurationLook;
 use crate::keeping::{self, Habit, endings, left, pace, requests};
 use crate::packets::{self, Proxy, TrafficLook};
+use crate::told::{Keeping, Route};
 use crate::wording::{count, counted};
-use crate::{Confidence, Finding, Verdict};
+use crate::{Confidence, Finding, Severity, Verdict};
 use evidence::{Exchange, Http};
 
 pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
@@ -59,6 +66,35 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
         }
     });
     look.most(unpooled.collect())
+}
+
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let unpooled = look.routes().filter(|route| matches!(route.keeping, Keeping::Unpooled { .. }));
+    look.most(unpooled.filter_map(|route| told(look, route)).collect())
+}
+
+/// What the files say, with what sockets show of it.
+fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
+    let Keeping::Unpooled { how, half_done, .. } = &route.keeping else { return None };
+    let mut evidence = route.says();
+    let (severity, confidence) = if look.alone {
+        (if *half_done { Severity::Warning } else { Severity::Note }, Confidence::Certain)
+    } else {
+        let (severity, confidence, shown) = look.live(route).harm()?;
+        evidence.push(shown);
+        (severity, confidence)
+    };
+    Some(Finding {
+        rule: "upstream-keepalive-unpooled",
+        severity,
+        confidence,
+        claim: format!("{} {how}: it closes each connection after its answer, and has TIME-WAIT", route.who()),
+        subject: look.subject(route),
+        evidence,
+        remedies: vec![route.repair(None)],
+        avoid: keeping::avoid(),
+        next: None,
+    })
 }
 
 fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, proxy: Proxy) -> Finding {
@@ -74,14 +110,23 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, proxy: Prox
         (Proxy::Named(_), Some(owner)) => owner.shown(exchange),
         _ => look.sums(shown),
     });
-    let mut remedies = vec![keeping::pool_in_the_proxy(exchange)];
-    if !matches!(proxy, Proxy::Says | Proxy::Named(_)) {
+    let told = look.told(exchange, |route| matches!(route.keeping, Keeping::Unpooled { .. }));
+    evidence.extend(told.into_iter().flat_map(Route::says));
+    let mut remedies = vec![match told {
+        Some(route) => route.repair(Some(exchange.at_once)),
+        None => keeping::pool_in_the_proxy(exchange),
+    }];
+    if told.is_none() && !matches!(proxy, Proxy::Says | Proxy::Named(_)) {
         remedies.push(keeping::pool_in_the_program());
     }
     Finding {
         rule: "upstream-keepalive-unpooled",
         severity: keeping::severity(exchange),
-        confidence: if proxy.is_seen() { Confidence::Likely } else { Confidence::Possible },
+        confidence: match (told, proxy.is_seen()) {
+            (Some(_), _) => Confidence::Certain,
+            (None, true) => Confidence::Likely,
+            (None, false) => Confidence::Possible,
+        },
         claim: format!(
             "{client} has no pool for {server}: HTTP/1.1 would keep the connections, and {client} closes {} of them \
              first: {}; {}",

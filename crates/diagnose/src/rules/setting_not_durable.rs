@@ -1,0 +1,123 @@
+//! A setting is not what the next boot sets: a file says another value, or a line that loses to another.
+//!
+//! ## What it sees
+//!
+//! A setting of the host's own namespace (of those that lastack reads: how connections open and close, local ports,
+//! conntrack) whose value is not the one that the files of `sysctl.d` and `/etc/sysctl.conf` set at boot, in the
+//! order in which systemd applies them. It is a note: nothing is wrong now.
+//!
+//! `lastack lint` has no host to compare with. It says which lines of the files given lose to a later one with
+//! another value: both are there, and only one is meant.
+//!
+//! ## Why it hurts
+//!
+//! A repair that was made with `sysctl -w` is gone after the next boot, in the middle of the night in which the
+//! host restarts for another reason. Or the other way round: a file was changed, nobody applied it, and the change
+//! comes at that boot, when nobody expects it. A line that loses is believed by whoever reads its file.
+//!
+//! ## How to prove it
+//!
+//! ```sh
+//! sysctl net.ipv4.tcp_tw_reuse                              # now
+//! grep -rs tcp_tw_reuse /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d
+//! systemd-analyze cat-config sysctl.d                        # in the order in which they are applied
+//! ```
+//!
+//! ## What to do
+//!
+//! Decide which value is meant. Write it once, in a file of `/etc/sysctl.d` of your own, take the other lines out,
+//! and apply it with `sysctl --system`.
+//!
+//! ## What not to do
+//!
+//! Do not write it into a file of `/usr/lib/sysctl.d`: the next package overwrites it. Do not rely on the order of
+//! names: the line that wins today loses to a file that somebody adds.
+//!
+//! Settings of other network namespaces are not compared: they begin with what the kernel presets, whatever files
+//! say, and a container's are set by whoever starts it.
+//!
+//! ## Sources
+//!
+//! sysctl.d(5) for the order; systemd-sysctl.service(8). `sysctl --system` of procps reads `/etc/sysctl.conf` last,
+//! systemd only if a link in `sysctl.d` leads to it.
+
+use crate::configured::ConfigurationLook;
+use crate::wording::clipped;
+use crate::{Confidence, Evidence, Finding, Remedy, Severity, Subject, Verdict};
+use evidence::Configuration;
+use evidence::configuration::sysctl::{Loses, Sysctl};
+
+const RULE: &str = "setting-not-durable";
+
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    if look.alone {
+        let contradictions = look.sysctls().flat_map(|(files, sysctl)| contradictions(files, sysctl));
+        return look.most(contradictions.collect());
+    }
+    let Some(host) = look.host() else { return Verdict::Quiet };
+    let differs = host.settings.values.iter().filter_map(|(setting, now)| {
+        let (written, at) = look.written(setting)?;
+        (!same(&written.value, now)).then(|| {
+            let (value, now) = (clipped(&written.value).into_owned(), clipped(now).into_owned());
+            finding(
+                format!("{setting} is {now} now, and the next boot sets it to {value}"),
+                Subject { netns: host.name.clone(), setting: Some(setting.to_owned()), ..Subject::default() },
+                vec![
+                    Evidence::new(setting, format!("is {now}")),
+                    Evidence::new(at.clone(), format!("sets it to {value} at boot")),
+                ],
+                format!("Write the value that is meant at {at}, and apply it: sysctl --system"),
+            )
+        })
+    });
+    look.most(differs.collect())
+}
+
+/// Lines that lose to another one with another value.
+fn contradictions(files: &Configuration, sysctl: &Sysctl) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for key in &sysctl.keys {
+        let Some(winner) = &key.winner else { continue };
+        let lost = key.overridden.iter().filter(|lost| {
+            matches!(lost.by, Loses::Later) && !same(&lost.assignment.value, &winner.value)
+        });
+        for lost in lost {
+            let (at, wins) = (files.at(lost.assignment.place), files.at(winner.place));
+            let (value, winning) = (clipped(&lost.assignment.value), clipped(&winner.value));
+            found.push(finding(
+                format!("{} is set to {value}, and a later line sets it to {winning}", key.name),
+                Subject { setting: Some(key.name.clone()), ..Subject::default() },
+                vec![
+                    Evidence::new(at.clone(), format!("sets it to {value}, without effect")),
+                    Evidence::new(wins, format!("sets it to {winning}, which holds")),
+                ],
+                format!("Keep one of the two lines; the one at {at} does nothing"),
+            ));
+        }
+    }
+    found
+}
+
+fn finding(claim: String, subject: Subject, evidence: Vec<Evidence>, what: String) -> Finding {
+    Finding {
+        rule: RULE,
+        severity: Severity::Note,
+        confidence: Confidence::Certain,
+        claim,
+        subject,
+        evidence,
+        remedies: vec![Remedy::advice(
+            "one-line-in-a-file",
+            what,
+            "none, if it is the value that the host runs with",
+            "the host is after a boot what it is now",
+        )],
+        avoid: Vec::new(),
+        next: None,
+    }
+}
+
+/// Values alike but for blanks.
+fn same(one: &str, other: &str) -> bool {
+    one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
+}

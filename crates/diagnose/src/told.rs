@@ -1,0 +1,402 @@
+//! What nginx and HAProxy are told about the connections to their upstreams: a [`Route`] for each place they pass on to.
+
+use crate::wording::counted;
+use crate::{Evidence, Remedy};
+use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
+use evidence::configuration::nginx::{Nginx, Pass, Protocol, Target, Workers};
+use evidence::{Case, Configuration, Endpoint, FilePlace, Said};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// So many routes of one case are judged.
+const MAX_ROUTES: usize = 2_000;
+
+/// What is done with a connection to an upstream after an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// The upstream is asked to close, or the proxy says that it will.
+    Off {
+        /// As one clause with the proxy as its subject: `speaks HTTP/1.0`.
+        how: String,
+        /// Where that is said; none if it is what the program does by itself.
+        place: Option<FilePlace>,
+        /// Where a pool is set all the same, which then has nothing to keep.
+        pool: Option<FilePlace>,
+    },
+    /// Both sides would keep it, and there is no pool to keep it in.
+    Unpooled {
+        /// As one clause with the proxy as its subject.
+        how: String,
+        /// Where.
+        place: FilePlace,
+        /// True if somebody wrote what keeps the upstream from closing: half of the repair is done.
+        half_done: bool,
+    },
+    /// It is kept.
+    Pooled {
+        /// How many idle ones each worker keeps; none is without limit.
+        idle: Option<u64>,
+        /// Where that is said.
+        place: Option<FilePlace>,
+        /// How many workers have a pool of their own; none if that cannot be told.
+        workers: Option<u64>,
+        /// After how many requests each is closed, and where that is said.
+        requests: Option<(u64, Option<FilePlace>)>,
+    },
+    /// It cannot be told.
+    Unknown,
+}
+
+/// A way from a proxy to an upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Route<'a> {
+    pub(crate) configuration: &'a Configuration,
+    /// `nginx` or `HAProxy`.
+    pub(crate) program: &'static str,
+    /// What it goes to, as the file calls it: `upstream app`.
+    pub(crate) to: String,
+    /// Where it passes on.
+    pub(crate) place: FilePlace,
+    /// The block of the upstream.
+    pub(crate) block: Option<FilePlace>,
+    /// The servers whose address the file has.
+    pub(crate) servers: Vec<Endpoint>,
+    pub(crate) keeping: Keeping,
+    /// How long the proxy keeps an idle connection, in milliseconds, and where that is said; none if there is no fixed time.
+    pub(crate) idle_ms: Option<(u64, Option<FilePlace>)>,
+}
+
+impl Route<'_> {
+    /// `nginx 1.22.1`.
+    pub(crate) fn who(&self) -> String {
+        match &self.configuration.version {
+            Some(version) => format!("{} {version}", self.program),
+            None => self.program.to_owned(),
+        }
+    }
+
+    /// Where it says how connections are kept, as the source of evidence.
+    pub(crate) fn at(&self, place: Option<FilePlace>) -> String {
+        self.configuration.at(place.unwrap_or(self.place))
+    }
+
+    /// What the file says, as evidence.
+    pub(crate) fn says(&self) -> Vec<Evidence> {
+        let (who, to) = (self.who(), &self.to);
+        let mut said = match &self.keeping {
+            Keeping::Off { how, place, pool } => {
+                let by_default = if place.is_none() { ", by default" } else { "" };
+                let mut said =
+                    vec![Evidence::new(self.at(*place), format!("{who} to {to}: it {how}{by_default}"))];
+                if let Some(pool) = pool {
+                    said.push(Evidence::new(
+                        self.configuration.at(*pool),
+                        "sets a pool, which has nothing to keep",
+                    ));
+                }
+                said
+            }
+            Keeping::Unpooled { how, place, .. } => {
+                vec![Evidence::new(self.configuration.at(*place), format!("{who} {how}"))]
+            }
+            Keeping::Pooled { idle, place, workers, requests } => {
+                let idle = match idle {
+                    Some(idle) => counted(*idle, "idle connection", "idle connections"),
+                    None => "idle connections without limit".to_owned(),
+                };
+                let each = match workers {
+                    Some(1) => String::new(),
+                    Some(workers) => format!(" in each of {workers} workers"),
+                    None => " in each worker".to_owned(),
+                };
+                let mut said =
+                    vec![Evidence::new(self.at(*place), format!("{who} keeps {idle} to {to}{each}"))];
+                if let Some((requests, Some(place))) = requests {
+                    let says = format!("each is closed after {}", counted(*requests, "request", "requests"));
+                    said.push(Evidence::new(self.configuration.at(*place), says));
+                }
+                said
+            }
+            Keeping::Unknown => Vec::new(),
+        };
+        if self.configuration.running.as_ref().is_some_and(|running| running.older_than_files) {
+            said.push(Evidence::new(
+                self.at(None),
+                "its files were written to after it had started: what runs may be older",
+            ));
+        }
+        said
+    }
+
+    /// What to write into the files so that connections are kept. `at_once` is how many are in use at once, if known.
+    pub(crate) fn repair(&self, at_once: Option<u32>) -> Remedy {
+        let size = at_once.unwrap_or(32).max(2);
+        let summary = match (self.program, &self.keeping) {
+            ("nginx", keeping) => {
+                let pool = match (self.block, keeping) {
+                    (Some(_), Keeping::Off { pool: Some(_), .. }) => String::new(),
+                    (Some(block), _) => {
+                        format!("set `keepalive {size};` in the block at {}", self.configuration.at(block))
+                    }
+                    (None, _) => format!(
+                        "make a block `upstream` with this server and `keepalive {size};`, and name it in proxy_pass at {}",
+                        self.at(None)
+                    ),
+                };
+                let speak = match keeping {
+                    Keeping::Off { .. } => format!(
+                        "{}set `proxy_http_version 1.1;` and `proxy_set_header Connection \"\";` where {} passes on (a \
+                         proxy_set_header there hides all that are inherited)",
+                        if pool.is_empty() { "" } else { ", and " },
+                        self.at(None)
+                    ),
+                    _ => String::new(),
+                };
+                format!("nginx: {pool}{speak}; then `nginx -t` and reload")
+            }
+            (_, Keeping::Off { place, .. }) => format!(
+                "HAProxy: take the option at {} out, so that `http-keep-alive` holds; then check (`haproxy -c -f`) and reload",
+                self.at(*place)
+            ),
+            (_, keeping) => {
+                let at = match keeping {
+                    Keeping::Unpooled { place, .. } => self.configuration.at(*place),
+                    _ => self.at(None),
+                };
+                format!(
+                    "HAProxy: at {at} let connections be kept and shared (`http-reuse safe`, no `pool-max-conn 0`)"
+                )
+            }
+        };
+        Remedy::advice(
+            "pool-in-the-proxy",
+            summary,
+            "a kept connection may be closed by the server while idle: let the proxy's idle timeout be the shorter one",
+            "about as many connections as requests in work at once, and no TIME-WAIT for each request",
+        )
+    }
+
+    /// True if this route is about the connections of a host with this address.
+    pub(crate) fn connects_from(&self, case: &Case, client: IpAddr) -> bool {
+        let Some(running) = &self.configuration.running else { return true };
+        case.namespaces
+            .iter()
+            .filter(|namespace| namespace.name == running.netns)
+            .any(|namespace| namespace.sockets.groups.iter().any(|group| group.local.address == Some(client)))
+    }
+}
+
+/// The routes of all configurations of a case.
+pub(crate) fn routes(case: &Case) -> Vec<Route<'_>> {
+    let mut routes: Vec<Route<'_>> = Vec::new();
+    for configuration in &case.configurations {
+        if let Some(nginx) = &configuration.nginx {
+            let passes = nginx.passes.iter().filter(|pass| pass.protocol == Protocol::Http);
+            routes.extend(passes.filter_map(|pass| of_nginx(configuration, nginx, pass)).take(MAX_ROUTES));
+        }
+        if let Some(haproxy) = &configuration.haproxy {
+            routes.extend(of_haproxy(configuration, haproxy).take(MAX_ROUTES));
+        }
+    }
+    routes.truncate(MAX_ROUTES);
+    routes
+}
+
+fn of_nginx<'a>(configuration: &'a Configuration, nginx: &'a Nginx, pass: &'a Pass) -> Option<Route<'a>> {
+    let upstream = nginx.upstream_of(pass);
+    let (to, servers) = match (&pass.target, upstream) {
+        (_, Some(upstream)) => {
+            let servers = upstream.servers.iter().filter(|server| !server.down);
+            let addresses = servers.flat_map(|server| endpoints(&server.address)).take(1_000).collect();
+            (format!("upstream {}", upstream.name), addresses)
+        }
+        (Target::Address { address }, None) => {
+            let port = if pass.tls { 443 } else { 80 };
+            (address.clone(), endpoints_or(address, port))
+        }
+        (Target::Variable { text }, None) => (text.clone(), Vec::new()),
+        _ => return None,
+    };
+    let idle = upstream.and_then(|upstream| match &upstream.keepalive_timeout_ms {
+        Said::Written { value, place } => value.map(|ms| (ms, Some(*place))),
+        Said::Default { value } => value.map(|ms| (ms, None)),
+        Said::Unknown { .. } => None,
+    });
+    Some(Route {
+        configuration,
+        program: "nginx",
+        to,
+        place: pass.place,
+        block: upstream.map(|upstream| upstream.place),
+        servers,
+        keeping: keeping_of_nginx(configuration, nginx, pass),
+        idle_ms: idle,
+    })
+}
+
+fn keeping_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass) -> Keeping {
+    let upstream = nginx.upstream_of(pass);
+    let Some(http) = &pass.http else { return Keeping::Unknown };
+    let (Some(version), Some(connection)) = (http.version.value(), http.connection.value()) else {
+        return Keeping::Unknown;
+    };
+    let set = upstream.filter(|upstream| {
+        upstream.keepalive.is_written() && upstream.keepalive.value().is_some_and(|idle| *idle > 0)
+    });
+    let pool = set.and_then(|upstream| upstream.keepalive.place());
+    let asks = connection.to_ascii_lowercase();
+    let asks_to_close = asks.split(',').any(|word| word.trim() == "close");
+    let old = version == "1.0" && !asks.split(',').any(|word| word.trim() == "keep-alive");
+    let how = match (old, asks_to_close) {
+        (true, true) => "speaks HTTP/1.0 and sends `Connection: close`",
+        (true, false) => "speaks HTTP/1.0",
+        (false, true) => "sends `Connection: close`",
+        (false, false) => {
+            let half_done = http.version.is_written() || http.connection.is_written();
+            return match (&pass.target, upstream) {
+                (_, Some(upstream)) => match upstream.keepalive.value() {
+                    Some(0) => Keeping::Unpooled {
+                        how: format!("has no pool for upstream {}: no `keepalive`, or 0", upstream.name),
+                        place: upstream.keepalive.place().unwrap_or(upstream.place),
+                        half_done,
+                    },
+                    Some(idle) => Keeping::Pooled {
+                        idle: Some(*idle),
+                        place: upstream.keepalive.place(),
+                        workers: workers(configuration, nginx),
+                        requests: upstream
+                            .keepalive_requests
+                            .value()
+                            .copied()
+                            .flatten()
+                            .map(|requests| (requests, upstream.keepalive_requests.place())),
+                    },
+                    None => Keeping::Unknown,
+                },
+                (Target::Address { address }, None) => Keeping::Unpooled {
+                    how: format!(
+                        "passes on to {address}, an address without a block `upstream`: it is never pooled"
+                    ),
+                    place: pass.place,
+                    half_done,
+                },
+                // It may be the name of a block with a pool.
+                (Target::Variable { text }, None)
+                    if nginx.upstreams.iter().all(|upstream| upstream.keepalive.value() == Some(&0)) =>
+                {
+                    Keeping::Unpooled {
+                        how: format!(
+                            "passes on to what {text} says when a request comes, past every block `upstream`: it is never \
+                             pooled"
+                        ),
+                        place: pass.place,
+                        half_done,
+                    }
+                }
+                _ => Keeping::Unknown,
+            };
+        }
+    };
+    let place = [&http.connection, &http.version].into_iter().find_map(|said| match (said, asks_to_close) {
+        (Said::Written { value, place }, true) if value.to_ascii_lowercase().contains("close") => {
+            Some(*place)
+        }
+        (Said::Written { value, place }, _) if value == "1.0" => Some(*place),
+        _ => None,
+    });
+    Keeping::Off { how: how.to_owned(), place, pool }
+}
+
+fn workers(configuration: &Configuration, nginx: &Nginx) -> Option<u64> {
+    let seen = configuration.running.as_ref().and_then(|running| running.workers).map(u64::from);
+    seen.or(match nginx.worker_processes.value()? {
+        Workers::Auto => None,
+        Workers::Number(number) => Some(*number),
+    })
+}
+
+fn of_haproxy<'a>(configuration: &'a Configuration, haproxy: &'a Haproxy) -> impl Iterator<Item = Route<'a>> {
+    let backends = haproxy.proxies.iter().filter(|proxy| {
+        matches!(proxy.kind, ProxyKind::Backend | ProxyKind::Listen)
+            && proxy.mode.value().is_some_and(|mode| mode == "http")
+            && !proxy.servers.is_empty()
+    });
+    backends.map(|backend| Route {
+        configuration,
+        program: "HAProxy",
+        to: format!("backend {}", backend.name),
+        place: backend.place,
+        block: Some(backend.place),
+        servers: backend.servers.iter().flat_map(|server| endpoints(&server.address)).take(1_000).collect(),
+        keeping: keeping_of_haproxy(haproxy, backend),
+        idle_ms: None,
+    })
+}
+
+fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
+    let uses = |proxy: &&Proxy| {
+        proxy.kind == ProxyKind::Frontend && proxy.backends.iter().any(|used| used.name == backend.name)
+    };
+    // Of a frontend and its backend, the one that closes more holds.
+    let both = std::iter::once(backend).chain(haproxy.proxies.iter().filter(uses));
+    for proxy in both {
+        match &proxy.connection {
+            Said::Unknown { .. } => return Keeping::Unknown,
+            said => match said.value().map(String::as_str) {
+                Some("server-close") => {
+                    let how =
+                        "closes each connection after its answer (`option http-server-close`)".to_owned();
+                    return Keeping::Off { how, place: said.place(), pool: None };
+                }
+                Some("close") => {
+                    let how = "sends `Connection: close` (`option httpclose`)".to_owned();
+                    return Keeping::Off { how, place: said.place(), pool: None };
+                }
+                _ => {}
+            },
+        }
+    }
+    if backend.http_reuse.value().is_some_and(|reuse| reuse == "never")
+        && let Some(place) = backend.http_reuse.place()
+    {
+        let how = format!("does not share connections to backend {} (`http-reuse never`)", backend.name);
+        return Keeping::Unpooled { how, place, half_done: false };
+    }
+    if let Some(server) = backend.servers.iter().find(|server| server.pool_max_conn.value() == Some(&0)) {
+        let how = format!("keeps no idle connection to server {} (`pool-max-conn 0`)", server.name);
+        let place = server.pool_max_conn.place().unwrap_or(server.place);
+        return Keeping::Unpooled { how, place, half_done: false };
+    }
+    let most = backend.servers.iter().filter_map(|server| server.pool_max_conn.value()).max();
+    Keeping::Pooled {
+        idle: most.and_then(|most| u64::try_from(*most).ok()),
+        place: backend.servers.first().and_then(|server| server.pool_max_conn.place()),
+        // Its threads share the pool of a server.
+        workers: Some(1),
+        requests: None,
+    }
+}
+
+/// The endpoints that an address in a file means; none for a name that only a resolver knows.
+fn endpoints(address: &str) -> Vec<Endpoint> {
+    endpoints_or(address, 80)
+}
+
+/// The same, with the port that is meant where none is written.
+pub(crate) fn endpoints_or(address: &str, port: u16) -> Vec<Endpoint> {
+    let address = address.strip_prefix("ipv4@").or_else(|| address.strip_prefix("ipv6@")).unwrap_or(address);
+    if let Ok(end) = address.parse::<std::net::SocketAddr>() {
+        return vec![Endpoint::new(end.ip(), end.port())];
+    }
+    if let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return vec![Endpoint::new(ip, port)];
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, number)) => (host, number.parse().unwrap_or(0)),
+        None => (address, port),
+    };
+    if port > 0 && host.eq_ignore_ascii_case("localhost") {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return loopback.into_iter().map(|ip| Endpoint::new(ip, port)).collect();
+    }
+    Vec::new()
+}

@@ -19,11 +19,13 @@
 
 mod edit;
 pub mod haproxy;
+mod kind;
 mod leaf;
 pub mod nginx;
 pub mod sysctl;
 mod text;
 
 pub use edit::{CannotEdit, EditedFile};
+pub use kind::Kind;
 pub use leaf::{Leaf, LeafKind, MAX_LEAVES};
 pub use text::{MAX_BYTES, Place, Problem, Span, Text};

@@ -28,6 +28,7 @@ pub(crate) enum Command {
     /// Is the process that makes a change; started by `fix --apply`
     #[command(hide = true)]
     FixWorker,
+    Lint(Lint),
     Lab(Lab),
     Whatif(WhatIf),
     Explain(Explain),
@@ -63,6 +64,12 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, num_args = 1..,
           conflicts_with_all = ["netns", "all_netns", "length", "case"])]
     pub(crate) from: Vec<PathBuf>,
+    /// Read this configuration of nginx besides those of the nginx that run; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) nginx: Vec<PathBuf>,
+    /// The same of HAProxy
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) haproxy: Vec<PathBuf>,
     /// Read this capture besides, and join what it shows; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) capture: Vec<PathBuf>,
@@ -199,6 +206,47 @@ impl FromStr for Wanted {
         }
     }
 }
+
+/// Says what is wrong with files of nginx, HAProxy and sysctl.d, wherever they are used
+///
+/// Looks at no host. What includes name is read; a part of an nginx configuration is read as if it were included. Files of
+/// HAProxy are read as one configuration, in their order; so are those of sysctl.d.
+#[derive(Debug, Args)]
+#[command(after_help = LINT_HELP)]
+pub(crate) struct Lint {
+    /// The files; their text tells whose they are
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The nginx that they are for, such as 1.22.1: its defaults count
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) nginx_version: Option<String>,
+    /// The HAProxy that they are for, such as 2.6
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) haproxy_version: Option<String>,
+    /// Whose files they are, where their text does not tell
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) of: Option<LintOf>,
+    /// Print SARIF 2.1.0, for code hosts and editors
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sarif: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Whose files are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintOf {
+    /// nginx
+    Nginx,
+    /// HAProxy
+    Haproxy,
+    /// sysctl.conf, sysctl.d
+    Sysctl,
+}
+
+const LINT_HELP: &str = "\
+Exit status: 0 nothing is wrong, 1 a warning or an error, 2 a file could not be read. Notes are worth knowing, and leave it 0. \
+docs/lint.md has the rules.";
 
 const READ_HELP: &str = "\
 A filter compares fields of --json with values: ending == reset, http.requests >= 2, client ~ \"10.0.0.\", \

@@ -2,7 +2,7 @@
 
 use crate::arguments::Doctor;
 use crate::case_file::{self, Place};
-use crate::{Outcome, pasted_files, progress, read, screen};
+use crate::{Outcome, lint, pasted_files, progress, read, screen};
 use evidence::Case;
 use report::Report;
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ pub(crate) fn run(options: &Doctor) -> Outcome {
         case.traffic = Some(captured.traffic);
         case.gaps.extend(captured.gaps);
     }
+    lint::add_named(&mut case, &options.nginx, &options.haproxy)?;
     // The report comes first: it is there even if the case cannot be saved.
     let report = Report::new(&case, &diagnose::diagnose(&case));
     let mut text = Vec::new();

@@ -11,6 +11,7 @@ mod explain;
 mod filter;
 mod fix;
 mod lab;
+mod lint;
 mod look_length;
 mod man;
 mod mapped;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(options),
         Command::Read(options) => read::run(options),
         Command::Explain(options) => explain::run(options),
+        Command::Lint(options) => lint::run(options),
         Command::Lab(options) => lab::run(options),
         Command::Whatif(options) => whatif::run(options),
         Command::Fix(options) => fix::run(options),

@@ -24,6 +24,7 @@ mod deviations;
 mod experiment;
 mod fix;
 mod json;
+mod lint;
 pub mod markdown;
 
 pub mod page;
@@ -31,6 +32,7 @@ mod pen;
 mod plot;
 
 mod report;
+mod sarif;
 mod sequence;
 mod talkers;
 mod traffic;
@@ -46,11 +48,13 @@ pub use fix::{
     write_plan,
 };
 pub use json::{json_schema, write_json};
+pub use lint::{LINT_SCHEMA, Lint, LintProblem, write_lint};
 pub use pen::Style;
 pub use plot::write_plot;
 pub use report::{
     GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow, thousands,
 };
+pub use sarif::sarif;
 pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use traffic::{HttpRow, OverTime, PeerRow, Shown, Sides, TrafficRow};

@@ -1,0 +1,219 @@
+//! `lastack lint`: files of nginx, HAProxy and sysctl.d by themselves.
+#![allow(clippy::unwrap_used, clippy::missing_docs_in_private_items, reason = "a test fails by panicking")]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn lint(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lastack"))
+        .arg("lint")
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// Rule, level and line of each finding, of a log that is valid.
+fn found(output: &Output) -> Vec<String> {
+    let sarif: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema: Value = serde_json::from_str(include_str!("sarif.schema.json")).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> =
+        schema.iter_errors(&sarif).map(|error| format!("{} {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    for result in sarif["runs"][0]["results"].as_array().unwrap() {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+    }
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let one = |result: &Value| {
+        let place = &result["locations"][0]["physicalLocation"];
+        format!(
+            "{} {} {}:{}",
+            result["level"].as_str().unwrap(),
+            result["ruleId"].as_str().unwrap(),
+            place["artifactLocation"]["uri"].as_str().unwrap(),
+            place["region"]["startLine"]
+        )
+    };
+    results.iter().map(one).collect()
+}
+
+const HALF_DONE: &str = "events {}
+http {
+    upstream app {
+        server 10.0.0.2:8080;
+        keepalive 32;
+    }
+    upstream bare { server 10.0.0.3:8080; }
+    server {
+        listen 80;
+        location / {
+            proxy_pass http://app;
+        }
+        location /bare {
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_pass http://bare;
+        }
+        location /direct {
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_pass http://10.0.0.2:8080;
+        }
+        location /kept {
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_pass http://app;
+        }
+    }
+}
+";
+
+#[test]
+fn each_half_of_the_repair_of_nginx_is_a_warning_with_its_line() {
+    let folder = folder(&[("nginx.conf", HALF_DONE)]);
+    let output = lint(folder.path(), &["nginx.conf", "--nginx-version", "1.22.1", "--sarif"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(
+        found(&output),
+        [
+            "warning upstream-keepalive-off nginx.conf:11",
+            "warning upstream-keepalive-unpooled nginx.conf:7",
+            "warning upstream-keepalive-unpooled nginx.conf:21",
+        ]
+    );
+    // From 1.29.7 on, nginx does by itself what was missing; an address is pooled by none.
+    let output = lint(folder.path(), &["nginx.conf", "--nginx-version", "1.29.7", "--sarif"]);
+    assert_eq!(found(&output), ["warning upstream-keepalive-unpooled nginx.conf:21"]);
+    // Without a version, what depends on it is unknown, and nothing is said of it.
+    let output = lint(folder.path(), &["nginx.conf", "--sarif"]);
+    assert_eq!(found(&output), ["warning upstream-keepalive-unpooled nginx.conf:21"]);
+}
+
+#[test]
+fn a_default_is_a_note_and_leaves_the_exit_code() {
+    let folder =
+        folder(&[("n.conf", "http { server { location / {\n proxy_pass http://127.0.0.1:3000; } } }")]);
+    let output = lint(folder.path(), &["n.conf", "--nginx-version", "1.22.1", "--sarif"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(found(&output), ["note upstream-keepalive-off n.conf:2"]);
+}
+
+#[test]
+fn haproxy_and_sysctl_are_told_by_their_text() {
+    let folder = folder(&[
+        (
+            "h.conf",
+            "defaults\n  mode http\n  timeout client 5s\n  option http-server-close\nfrontend f\n  bind :80\n  default_backend b\n\
+             backend b\n  server s 10.0.0.2:80\n",
+        ),
+        (
+            "90-tuning.conf",
+            "# tuning\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_tw_reuse = 1\nnet.ipv4.tcp_timestamps = 0\n\
+             net.ipv4.tcp_fin_timeout = 90\nnet.ipv4.tcp_max_tw_buckets = 5000\nnet.core.somaxconn = 1024\n\
+             net.core.somaxconn = 4096\n",
+        ),
+    ]);
+    let output = lint(folder.path(), &["h.conf", "90-tuning.conf", "--sarif"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let mut found = found(&output);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "note setting-not-durable 90-tuning.conf:7",
+            "note time-wait-table-small 90-tuning.conf:6",
+            "note upstream-keepalive-off h.conf:4",
+            "warning fin-timeout-misread 90-tuning.conf:5",
+            "warning reuse-without-effect 90-tuning.conf:3",
+            "warning time-wait-recycle 90-tuning.conf:2",
+        ]
+    );
+}
+
+#[test]
+fn idle_timeouts_of_both_sides_are_compared() {
+    let front = "http { upstream app { server 10.0.0.2:8080; keepalive 8; keepalive_timeout 60s; }\n\
+                 server { location / { proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_pass http://app; } } }";
+    let back =
+        |time: &str| format!("http {{ server {{ listen 10.0.0.2:8080;\n keepalive_timeout {time}; }} }}");
+    for (time, warns) in [("5s", true), ("60s", true), ("65s", false), ("0", false)] {
+        let folder = folder(&[("front.conf", front), ("back.conf", &back(time))]);
+        let output = lint(folder.path(), &["front.conf", "back.conf", "--sarif"]);
+        assert_eq!(
+            found(&output).iter().any(|one| one.starts_with("warning idle-timeout-race")),
+            warns,
+            "{time}"
+        );
+    }
+}
+
+#[test]
+fn a_part_is_judged_where_it_is_included() {
+    let folder = folder(&[
+        (
+            "nginx.conf",
+            "http {\n proxy_http_version 1.1;\n proxy_set_header Connection \"\";\n include sites/*; }",
+        ),
+        (
+            "sites/app",
+            "upstream app { server 10.0.0.2:80; keepalive 8; }\nserver { location / { proxy_pass http://app; } }",
+        ),
+    ]);
+    let version = ["--nginx-version", "1.22.1", "--sarif"];
+    let alone = lint(folder.path(), &[&["sites/app"][..], &version].concat());
+    assert_eq!(found(&alone), ["warning upstream-keepalive-off sites/app:2"]);
+    let both = lint(folder.path(), &[&["nginx.conf", "sites/app"][..], &version].concat());
+    assert_eq!((found(&both), both.status.code()), (Vec::new(), Some(0)));
+}
+
+#[test]
+fn the_page_begins_lines_as_compilers_do_and_json_has_the_same() {
+    let folder = folder(&[("nginx.conf", HALF_DONE), ("cut.conf", "http { upstream a {\n server b")]);
+    let arguments = ["nginx.conf", "cut.conf", "--nginx-version", "1.22.1"];
+    let page = lint(folder.path(), &arguments);
+    let page = text(&page.stdout);
+    assert!(
+        page.starts_with("nginx.conf:11: warning: Keep-alive is off from nginx 1.22.1 to upstream app"),
+        "{page}"
+    );
+    assert!(page.contains("\ncut.conf:1: not understood: "), "{page}");
+    assert!(page.contains("2 files: 3 warnings and 0 notes\n"), "{page}");
+    let json = lint(folder.path(), &[&arguments[..], &["--json"]].concat());
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["schema"], "lastack.lint/1");
+    assert_eq!(json["findings"].as_array().unwrap().len(), 3);
+    assert_eq!(json["files"], serde_json::json!(["cut.conf", "nginx.conf"]));
+}
+
+#[test]
+fn what_is_hostile_is_no_panic() {
+    let deep = "http {".repeat(5_000);
+    let folder = folder(&[
+        ("deep.conf", &deep),
+        ("self.conf", "http { include self.conf; include *.conf; }"),
+        ("odd\u{1b}[2Jname.conf", "http { server { location / { proxy_pass http://a; } } }"),
+    ]);
+    for file in ["deep.conf", "self.conf", "odd\u{1b}[2Jname.conf"] {
+        let output = lint(folder.path(), &[file, "--nginx-version", "1.22.1"]);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+        assert!(!output.stdout.contains(&0x1b), "{}", text(&output.stdout));
+    }
+}

@@ -19,7 +19,9 @@ const HOSTILE: &str = "{{ lookup('pipe', 'touch CANARY') }} {% raw %} \\n- hosts
 
 /// Says so and is true if a program is missing.
 fn lacks(name: &str, program: &str, package: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    // Not started: even `--version` of ansible makes folders in the home directory.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if !found {
         skip(name, &format!("{program} is not installed (Debian: {package})"));
     }

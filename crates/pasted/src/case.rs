@@ -129,7 +129,15 @@ pub fn read(texts: &[Text<'_>], seed: u64) -> Result<Case, PastedError> {
     case.host = host.finish();
     case.set_system(system);
     gaps::of_system(system, &mut case.gaps);
+    // A command is there, and nothing of what it prints.
+    if let (true, Some(first), Some(whole)) = (says_nothing(&case), texts.first(), whole.first()) {
+        return Err(nothing_known(first.name, whole));
+    }
     Ok(case)
+}
+
+fn says_nothing(case: &Case) -> bool {
+    case.namespaces.is_empty() && case.gaps.is_empty() && case.host == evidence::Host::default()
 }
 
 fn text_of<'w>(whole: &'w [Cow<'_, str>], section: &Section<'_>) -> &'w str {

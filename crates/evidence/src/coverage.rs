@@ -30,6 +30,8 @@ pub enum Unseen {
     Text,
     /// What a program is told by its configuration.
     Configuration,
+    /// Which hosts addresses are of: the case has stand-ins.
+    Addresses,
     /// Something a newer version of lastack knows about.
     #[serde(other)]
     Other,

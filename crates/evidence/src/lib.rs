@@ -25,6 +25,7 @@ mod endpoint;
 mod namespace;
 mod ports;
 pub mod proc;
+mod redact;
 mod settings;
 mod sockets;
 mod system;
@@ -40,6 +41,7 @@ pub use coverage::{Gap, Unseen};
 pub use endpoint::{Endpoint, NotAnEndpoint};
 pub use namespace::{Namespace, Process};
 pub use ports::{Halves, PortRange, PortSet, PortUse};
+pub use redact::Redaction;
 pub use settings::{
     DYNAMIC_PORT_COUNT, DYNAMIC_PORT_START, MSL, PORT_RANGE_FIRST, PORT_RANGE_LAST, SETTINGS, Settings,
     TIMED_WAIT_DELAY,

@@ -121,3 +121,37 @@ fn a_simulated_host_is_a_case_like_any_other() {
     // What is not Linux has no doctor.
     assert!(!simulate(&variant("windows-ports", "vista")).cases.contains_key("client"));
 }
+
+#[test]
+fn simulated_hosts_are_judged_the_same_with_stand_ins() {
+    use evidence::Redaction;
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+    let key = BuildHasherDefault::<DefaultHasher>::default();
+    let judged = |case: &evidence::Case| {
+        let diagnosis = diagnose::diagnose(case);
+        let mut findings: Vec<_> = diagnosis
+            .findings
+            .iter()
+            .map(|finding| (finding.rule, finding.severity, finding.confidence, finding.evidence.len()))
+            .collect();
+        findings.sort();
+        let mut budgets: Vec<_> =
+            diagnosis.budgets.iter().map(|budget| (budget.taken, budget.ports)).collect();
+        budgets.sort_unstable();
+        (findings, budgets, diagnosis.unknown.len())
+    };
+    let mut hosts = 0;
+    for name in collection::names() {
+        let scenario = collection::scenario(name).unwrap().unwrap();
+        let Some(variant) = scenario.variants.iter().find(|one| one.on.contains(&Stage::Simulator)) else {
+            continue;
+        };
+        for (host, case) in simulate(&variant.world).cases {
+            let redaction = Redaction::new(&case, &key);
+            let redacted = redaction.apply(&case).unwrap();
+            assert_eq!(judged(&case), judged(&redacted), "{name} {}: {host}", variant.name);
+            hosts += usize::from(!redaction.is_empty());
+        }
+    }
+    assert!(hosts > 20, "{hosts} hosts had addresses");
+}

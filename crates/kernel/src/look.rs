@@ -2,6 +2,7 @@
 
 use crate::netns::{self, Found, NetnsError, Selection};
 use crate::owners::Owners;
+use crate::snapshot::BoundWalk;
 use crate::sock_diag::{Query, SockDiag, States};
 use crate::{Root, conntrack, counters, host, programs, settings, slabs, snapshot, sockstat};
 use evidence::{Case, Counters, Gap, Namespace, Process, Tally, TallyOptions, Unseen};
@@ -34,6 +35,8 @@ pub struct Options {
     pub selection: Selection,
     /// How long counters are watched; zero is a single glance.
     pub duration: Duration,
+    /// Ask the kernel for ports that bind() took whatever that costs, not only where they can matter.
+    pub all_bound_ports: bool,
     /// Where the host's files are.
     pub root: Root,
 }
@@ -64,7 +67,7 @@ pub fn look_while(options: &Options, goes_on: impl Fn() -> bool) -> Result<Case,
     }
     let mut finished = Vec::new();
     each(&mut watches, &options.selection, &mut gaps, |watch, gaps| {
-        let (namespace, tally) = watch.finish(root, gaps);
+        let (namespace, tally) = watch.finish(root, options.all_bound_ports, gaps);
         finished.push((namespace, tally));
     })?;
     own(&mut finished, root, &mut gaps);
@@ -235,7 +238,12 @@ impl Watch {
         }
     }
 
-    fn finish(&mut self, root: &Root, gaps: &mut Vec<Gap>) -> (Namespace, Option<Tally>) {
+    fn finish(
+        &mut self,
+        root: &Root,
+        all_bound_ports: bool,
+        gaps: &mut Vec<Gap>,
+    ) -> (Namespace, Option<Tally>) {
         let name = self.found.name.clone();
         let first_gap = gaps.len();
         let counters = self.counters(root, gaps);
@@ -250,7 +258,8 @@ impl Watch {
         };
         let sockstat = sockstat::read(root);
         let open_sockets = sockstat.get("sockets.used").copied();
-        let tally = snapshot::tally(options, open_sockets, &mut |gap| gaps.push(gap));
+        let walk = if all_bound_ports { BoundWalk::Always } else { BoundWalk::IfItMatters { open_sockets } };
+        let tally = snapshot::tally(options, walk, &mut |gap| gaps.push(gap));
         let tally = tally.map_err(|error| gaps.push(no_sockets(&error))).ok();
         let conntrack = conntrack::read(root, &settings, gaps).map(|mut conntrack| {
             if let Some(started) = &mut self.started {

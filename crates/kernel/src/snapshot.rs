@@ -12,15 +12,21 @@ const FEW_SOCKETS: u64 = 1_000;
 /// From this part of the range on, bound ports matter whatever the walk costs.
 const PORTS_MATTER: f64 = 0.25;
 
+/// Whether the kernel is asked for ports that bind() took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoundWalk {
+    /// Where they can matter.
+    IfItMatters {
+        /// How many sockets of any kind the processes of this namespace hold open (`sockets: used` of
+        /// /proc/net/sockstat), if that is known.
+        open_sockets: Option<u64>,
+    },
+    /// Whatever that costs.
+    Always,
+}
+
 /// Reads every socket into a tally. `gap` takes what could not be seen.
-///
-/// `open_sockets` is how many sockets of any kind the processes of this namespace hold open (`sockets: used` of
-/// /proc/net/sockstat), if that is known.
-pub(crate) fn tally(
-    options: TallyOptions,
-    open_sockets: Option<u64>,
-    gap: &mut impl FnMut(Gap),
-) -> io::Result<Tally> {
+pub(crate) fn tally(options: TallyOptions, walk: BoundWalk, gap: &mut impl FnMut(Gap)) -> io::Result<Tally> {
     let ports_in_range = f64::from(options.range.ports());
     let mut tally = Tally::new(options);
     let mut diag = SockDiag::open()?;
@@ -33,7 +39,12 @@ pub(crate) fn tally(
         gap(sockets_gap("the socket table changed while it was read".to_owned()));
     }
     idle_times(&mut diag, &mut tally, gap);
-    bound_ports(&mut diag, &mut tally, ports_in_range, open_sockets);
+    if let BoundWalk::IfItMatters { open_sockets } = walk
+        && !bound_ports_matter(&tally, ports_in_range, open_sockets)
+    {
+        return Ok(tally);
+    }
+    bound_ports(&mut diag, &mut tally);
     Ok(tally)
 }
 
@@ -81,10 +92,10 @@ fn idle_times(diag: &mut SockDiag, tally: &mut Tally, gap: &mut impl FnMut(Gap))
     gap(Gap { unseen: Unseen::Ages, netns: None, because, how_to_see });
 }
 
-/// Ports that bind() took. The kernel walks its whole bind table for this, TIME-WAIT sockets and all: at ten
-/// thousand sockets that takes longer than everything else together. So it is asked when there are few sockets,
+/// Whether ports that bind() took can matter. The kernel walks its whole bind table for them, TIME-WAIT sockets and all:
+/// at ten thousand sockets that takes longer than everything else together. So it is asked when there are few sockets,
 /// or when a quarter of the range may be gone: to one destination, or to sockets that are open and not connected.
-fn bound_ports(diag: &mut SockDiag, tally: &mut Tally, ports_in_range: f64, open_sockets: Option<u64>) {
+fn bound_ports_matter(tally: &Tally, ports_in_range: f64, open_sockets: Option<u64>) -> bool {
     let sockets: u64 = State::ALL.into_iter().map(|state| u64::from(tally.count(state))).sum();
     let connected = tally.inodes().filter(|inode| *inode != 0).count() as u64;
     let unconnected = open_sockets.map_or(0, |open| open.saturating_sub(connected));
@@ -95,9 +106,11 @@ fn bound_ports(diag: &mut SockDiag, tally: &mut Tally, ports_in_range: f64, open
         .map(|group| group.ports.taken().total())
         .max();
     let most = f64::from(fullest.unwrap_or(0)).max(unconnected as f64);
-    if sockets > FEW_SOCKETS && most < ports_in_range * PORTS_MATTER {
-        return;
-    }
+    sockets <= FEW_SOCKETS || most >= ports_in_range * PORTS_MATTER
+}
+
+/// Ports that bind() took.
+fn bound_ports(diag: &mut SockDiag, tally: &mut Tally) {
     // A kernel before 6.8 knows no such state and answers with nothing: then the count stays unknown.
     let mut bound = Vec::new();
     if diag.dump(Query::all(States::BOUND), |socket, _| bound.push(socket.local_port)).is_ok() {

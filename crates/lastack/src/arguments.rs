@@ -23,6 +23,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Doctor(Doctor),
+    Collect(Collect),
     Read(Read),
     Fix(Fix),
     /// Is the process that makes a change; started by `fix --apply`
@@ -64,6 +65,15 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, num_args = 1..,
           conflicts_with_all = ["netns", "all_netns", "length", "case"])]
     pub(crate) from: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) besides: Besides,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What is joined with a case.
+#[derive(Debug, Args)]
+pub(crate) struct Besides {
     /// Read this configuration of nginx besides those of the nginx that run; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) nginx: Vec<PathBuf>,
@@ -73,9 +83,48 @@ pub(crate) struct Doctor {
     /// Read this capture besides, and join what it shows; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) capture: Vec<PathBuf>,
+}
+
+/// Writes one file with all there is to see of this host, to be given to others
+///
+/// Looks at every network namespace: sockets, owners, settings, counters, conntrack, ports that bind() took, and what the
+/// running nginx and HAProxy and sysctl.d are told. It judges nothing and changes nothing; `lastack doctor --case FILE`
+/// opens the file on any machine. It says what is in the file, and what it could not see.
+#[derive(Debug, Args)]
+#[command(after_help = COLLECT_HELP)]
+pub(crate) struct Collect {
+    /// Save it here; nothing is replaced. Without it, the file is called after the time, in this directory
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) save: Option<PathBuf>,
+    /// Leave this out: each address gets a stand-in, the same everywhere in the file, and the host has no name
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) redact: Vec<Hidden>,
+    /// Look for so long: 500ms, 10s, 2m; 0 is one glance, which sees no counter move
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = look_length::parse)]
+    pub(crate) length: Duration,
+    /// Take a saved case instead of looking; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "length")]
+    pub(crate) case: Option<PathBuf>,
+    /// Take what others pasted instead of looking, as `doctor --from` does
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, num_args = 1.., conflicts_with_all = ["length", "case"])]
+    pub(crate) from: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) besides: Besides,
     #[command(flatten)]
     pub(crate) output: Output,
 }
+
+/// What can be left out of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hidden {
+    /// Addresses, and the host's name
+    Addresses,
+}
+
+const COLLECT_HELP: &str = "\
+What --redact does not hide, such as ports, processes, paths and names in configuration, is in docs/collect.md.
+
+Exit status: 0 it is written, 2 it is not.";
 
 /// Says of the connections in a capture how they ended, and why
 ///
@@ -520,7 +569,8 @@ fn help_command(error: &clap::Error) -> String {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
-    let commands = ["doctor", "read", "fix", "lab", "whatif", "explain", "completions", "man"];
+    let commands =
+        ["doctor", "collect", "read", "fix", "lint", "lab", "whatif", "explain", "completions", "man"];
     let words = usage.split_whitespace().find(|word| commands.contains(word));
     words.map_or_else(|| "lastack --help".to_owned(), |command| format!("lastack {command} --help"))
 }

@@ -67,6 +67,7 @@ pub(crate) fn said(error: &std::io::Error) -> String {
         ErrorKind::NotFound => "no such file".to_owned(),
         ErrorKind::IsADirectory => "is a directory; name the file in it".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
+        ErrorKind::AlreadyExists => "is there already; name another file".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
@@ -76,6 +77,8 @@ pub(crate) fn said(error: &std::io::Error) -> String {
 pub(crate) struct Place {
     file: PathBuf,
     folder: PathBuf,
+    /// True if what is there already may be replaced.
+    replaces: bool,
 }
 
 impl Place {
@@ -113,22 +116,37 @@ impl Place {
             }
             _ => {}
         }
-        Ok(Self { file: file.to_owned(), folder })
+        Ok(Self { file: file.to_owned(), folder, replaces: true })
     }
 
-    /// Saves the case: all of it, or nothing. A link in its place is replaced, not followed.
-    pub(crate) fn save(&self, case: &Case) -> anyhow::Result<()> {
+    /// The same, where nothing may be yet.
+    pub(crate) fn unused(file: &Path) -> anyhow::Result<Self> {
+        let place = Self::new(file)?;
+        if file.symlink_metadata().is_ok() {
+            bail!("{}: is there already; name another file", file.display());
+        }
+        Ok(Self { replaces: false, ..place })
+    }
+
+    /// Saves the case: all of it, or nothing, and says how many bytes that are. A link in its place is replaced, not
+    /// followed.
+    pub(crate) fn save(&self, case: &Case) -> anyhow::Result<u64> {
         let name = self.file.display();
-        let save = || -> std::io::Result<()> {
+        let save = || -> std::io::Result<u64> {
             // As any new file: the umask decides who may read it.
             let mut file = tempfile::Builder::new()
                 .prefix(".lastack-")
                 .permissions(Permissions::from_mode(0o666))
                 .tempfile_in(&self.folder)?;
-            file.write_all(&case.to_bytes())?;
+            let bytes = case.to_bytes();
+            file.write_all(&bytes)?;
             file.as_file().sync_all()?;
-            file.persist(&self.file)?;
-            Ok(())
+            if self.replaces {
+                file.persist(&self.file)?;
+            } else {
+                file.persist_noclobber(&self.file)?;
+            }
+            Ok(bytes.len() as u64)
         };
         save().map_err(|error| anyhow!("{name}: cannot save the case: {}", said(&error)))
     }

@@ -1,6 +1,6 @@
 //! `lastack doctor`.
 
-use crate::arguments::Doctor;
+use crate::arguments::{Besides, Doctor};
 use crate::case_file::{self, Place};
 use crate::{Outcome, lint, pasted_files, progress, read, screen};
 use evidence::Case;
@@ -9,18 +9,11 @@ use std::process::ExitCode;
 
 pub(crate) fn run(options: &Doctor) -> Outcome {
     let place = options.save.as_deref().map(Place::new).transpose()?;
-    // Before the look: a file that is no capture costs no time.
-    let captured = (!options.capture.is_empty()).then(|| read::traffic(&options.capture)).transpose()?;
-    let mut case = match &options.case {
-        Some(file) => case_file::open(file)?,
-        None if !options.from.is_empty() => pasted_files::read(&options.from)?,
-        None => progress::shown_during(options.length, || look(options))?,
-    };
-    if let Some(captured) = captured {
-        case.traffic = Some(captured.traffic);
-        case.gaps.extend(captured.gaps);
-    }
-    lint::add_named(&mut case, &options.nginx, &options.haproxy)?;
+    let case = joined(&options.besides, || match &options.case {
+        Some(file) => case_file::open(file),
+        None if !options.from.is_empty() => pasted_files::read(&options.from),
+        None => progress::shown_during(options.length, || look(options)),
+    })?;
     // The report comes first: it is there even if the case cannot be saved.
     let report = Report::new(&case, &diagnose::diagnose(&case));
     let mut text = Vec::new();
@@ -32,6 +25,19 @@ pub(crate) fn run(options: &Doctor) -> Outcome {
     screen::print(&text)?;
     place.map(|place| place.save(&case)).transpose()?;
     Ok(ExitCode::from(u8::from(report.has_problems())))
+}
+
+/// A case, with the captures and configurations that were named besides.
+pub(crate) fn joined(besides: &Besides, case: impl FnOnce() -> anyhow::Result<Case>) -> anyhow::Result<Case> {
+    // Before the look: a file that is no capture costs no time.
+    let captured = (!besides.capture.is_empty()).then(|| read::traffic(&besides.capture)).transpose()?;
+    let mut case = case()?;
+    if let Some(captured) = captured {
+        case.traffic = Some(captured.traffic);
+        case.gaps.extend(captured.gaps);
+    }
+    lint::add_named(&mut case, &besides.nginx, &besides.haproxy)?;
+    Ok(case)
 }
 
 fn look(options: &Doctor) -> anyhow::Result<Case> {

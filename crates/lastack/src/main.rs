@@ -5,6 +5,7 @@
 
 mod arguments;
 mod case_file;
+mod collect;
 mod completions;
 mod doctor;
 mod explain;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     };
     let outcome = match &arguments.command {
         Command::Doctor(options) => doctor::run(options),
+        Command::Collect(options) => collect::run(options),
         Command::Read(options) => read::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Lint(options) => lint::run(options),

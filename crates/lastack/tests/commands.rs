@@ -63,6 +63,7 @@ fn help_of_every_command() {
     for command in [
         "",
         "doctor",
+        "collect",
         "read",
         "fix",
         "lint",
@@ -113,6 +114,13 @@ fn a_mistake_is_one_line_on_stderr() {
         (&["doctor", "--save", "/dev/null"], "/dev/null"),
         (&["doctor", "--save", "-"], "--save -"),
         (&["doctor", "--save", "x/"], "x/"),
+        (&["collect", "--redact", "ports"], "ports"),
+        (&["collect", "--save", "-"], "--save -"),
+        (
+            &["collect", "--case", "/nonexistent/x.case", "--save", "/tmp/lastack-never.case"],
+            "/nonexistent/x.case",
+        ),
+        (&["collect", "--case", "x.case", "--for", "1s"], "--for"),
         (&["doctor", "--for", "5"], "5s"),
         (&["doctor", "--for", "soon"], "soon"),
         (&["doctor", "--for", "2h"], "1h"),

@@ -20,6 +20,7 @@
 
 mod budgets;
 mod closing;
+mod contents;
 mod deviations;
 mod experiment;
 mod fix;
@@ -41,6 +42,7 @@ mod whatif;
 
 pub use budgets::{BudgetRow, OwnerRow};
 pub use closing::{Closes, Movement, TimeWait, Tracking};
+pub use contents::{CONTENTS_SCHEMA, ConfigurationContents, Contents, NamespaceContents, write_contents};
 pub use deviations::Deviation;
 pub use experiment::{ExperimentPage, ScenarioSum, StageRow, VariantPart, write_experiment, write_sums};
 pub use fix::{

@@ -127,7 +127,7 @@ pub struct UnknownRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GapRow {
     /// What is missing: `sockets`, `owners`, `settings`, `counters`, `conntrack`, `ages`, `bound-ports`,
-    /// `slabs`, `namespace`, `packets`, `other`.
+    /// `slabs`, `namespace`, `packets`, `text`, `configuration`, `addresses`, `other`.
     #[schemars(with = "String")]
     pub unseen: evidence::Unseen,
     /// The namespace it is missing from; null if it concerns the whole host.
@@ -243,7 +243,7 @@ impl NamespaceRow {
 }
 
 impl GapRow {
-    fn new(gap: &Gap) -> Self {
+    pub(crate) fn new(gap: &Gap) -> Self {
         Self {
             unseen: gap.unseen,
             netns: gap.netns.as_deref().map(name),

@@ -5,6 +5,7 @@
 
 use crate::failpoint;
 use crate::guard::Measured;
+use crate::program::Worker;
 use crate::settle::Reached;
 use crate::step::Step;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,14 @@ const RESERVED: u64 = 64 << 10;
 pub enum Record {
     /// What is going to be done. Nothing has been touched before this is on disk.
     Begin(Box<Begin>),
+    /// The workers of a program that is at rest, before any of its files is touched. Others later have read what was there
+    /// since.
+    Workers {
+        /// The step that lets the program take its files, from 0.
+        number: usize,
+        /// All of them.
+        workers: Vec<Worker>,
+    },
     /// A step is about to be taken.
     Doing {
         /// Which, from 0.
@@ -259,6 +268,14 @@ impl Story {
             _ => Reached::Nothing,
         });
         of_step.max().unwrap_or_default()
+    }
+
+    /// The workers of a program before its files were touched, by the step that lets it take them.
+    pub(crate) fn workers(&self, number: usize) -> Option<&[Worker]> {
+        self.records.iter().find_map(|record| match record {
+            Record::Workers { number: of, workers } if *of == number => Some(workers.as_slice()),
+            _ => None,
+        })
     }
 
     /// How steps were taken back, the last word on each.

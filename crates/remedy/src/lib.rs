@@ -31,7 +31,7 @@ pub use guard::{ALWAYS as ALWAYS_GUARDED, Guard, Measured};
 pub use journal::{Begin, Record, Story, Undone};
 pub use plan::{Change, MAX_PLAN, Plan, PlanError, Planned, Refusal, SCHEMA, Wishes};
 pub use playbook::{PlaybookError, Watch, playbook};
-pub use program::{Program, ProgramError, Running};
+pub use program::{Program, ProgramError, Running, Worker};
 pub use replace::ReplaceError;
 pub use settle::{RecoverError, Recovered, Settled, recover};
 pub use step::{Kept, Place, Step, StepError};

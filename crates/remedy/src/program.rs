@@ -4,6 +4,11 @@
 //! names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
 //! new files without being started anew, and is left to a person.
 
+mod taking;
+
+pub use taking::Worker;
+pub(crate) use taking::is_new;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;
@@ -84,6 +89,16 @@ pub enum ProgramError {
     /// It went away, or cannot be reached.
     #[error("{0} (process {1}) cannot be told to take its files: {2}")]
     Reload(&'static str, i32, String),
+    /// It was told, and its workers are those that were there.
+    #[error(
+        "{0} (process {1}) was told to take its files and goes on with what it had: its error log says why"
+    )]
+    NotTaken(&'static str, i32),
+    /// It does not come to rest.
+    #[error(
+        "{0} (process {1}) has been taking its files for {2} s: try again when it is done, or see its error log"
+    )]
+    Busy(&'static str, i32, u64),
 }
 
 impl Running {
@@ -166,8 +181,8 @@ impl Running {
         run(Command::new(program).args(arguments)).map_err(|said| ProgramError::Test(shown, said))
     }
 
-    /// Tells the program to take its files.
-    pub(crate) fn reload(&self, proc: &Path) -> Result<(), ProgramError> {
+    /// Tells the program to take its files; it does that when it comes to it.
+    fn tell(&self, proc: &Path) -> Result<(), ProgramError> {
         let failed = |why: String| ProgramError::Reload(self.program.name(), self.pid, why);
         if let Some(unit) = &self.unit {
             return run(Command::new("systemctl").args(["reload", unit])).map_err(failed);

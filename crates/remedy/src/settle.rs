@@ -3,6 +3,7 @@
 
 use crate::failpoint;
 use crate::journal::{Begin, Journal, Record, Undone};
+use crate::program::{Worker, is_new};
 use crate::step::{Now, Scene, Step, StepError};
 use crate::store::{Entry, Lock, Store, StoreError};
 use kernel::Root;
@@ -44,6 +45,8 @@ pub(crate) struct Settling<'a> {
     pub(crate) journal: &'a mut Journal,
     /// How far each step came.
     pub(crate) reached: &'a dyn Fn(usize) -> Reached,
+    /// The workers of a program before its files were touched, by the step that lets it take them.
+    pub(crate) workers: &'a dyn Fn(usize) -> Option<Vec<Worker>>,
 }
 
 impl Settling<'_> {
@@ -93,7 +96,7 @@ impl Settling<'_> {
         let (reloads, others): (Vec<_>, Vec<_>) =
             steps.iter().enumerate().rev().partition(|(_, step)| is_reload(step));
         for (number, step) in others.into_iter().chain(reloads) {
-            if (self.reached)(number) == Reached::Nothing {
+            if (self.reached)(number) == Reached::Nothing && !self.may_have_read(number, step) {
                 continue;
             }
             failpoint::point("undoing");
@@ -109,6 +112,22 @@ impl Settling<'_> {
         }
         self.tidy(&mut settled);
         settled
+    }
+
+    /// Whether a program that was not told has nevertheless read files that were there for a while: somebody else told it
+    /// then, or it came only then to what it had been told before.
+    fn may_have_read(&self, number: usize, step: &Step) -> bool {
+        let Step::Reload { running } = step else { return false };
+        let mut before = self.begin.steps.iter().enumerate().take(number);
+        let touched = before.any(|(file, step)| {
+            matches!(step, Step::File { .. }) && (self.reached)(file) != Reached::Nothing
+        });
+        // One that has ended, or does not come to rest: taking back says so.
+        let has_read = || match ((self.workers)(number), running.at_rest(&self.scene.root.proc)) {
+            (Some(before), Ok(now)) => is_new(&before, &now),
+            (None, _) | (_, Err(_)) => true,
+        };
+        touched && has_read()
     }
 
     fn take_back(&self, number: usize, step: &Step, same_boot: bool) -> Result<Undone, StepError> {
@@ -211,7 +230,8 @@ fn one(root: &Root, entry: &Entry) -> Result<Option<Recovered>, RecoverError> {
     }
     let reached = |number| entry.story.reached(number);
     let scene = Scene { root, id: &begin.id, folder: &entry.folder };
-    let mut apply = Settling { scene, begin, journal: &mut journal, reached: &reached };
+    let workers = |number| entry.story.workers(number).map(<[Worker]>::to_vec);
+    let mut apply = Settling { scene, begin, journal: &mut journal, reached: &reached, workers: &workers };
     let done = if keep { apply.forward() } else { apply.back() };
     if done.failed.is_empty() {
         journal.append(&end(keep, Vec::new())).map_err(io)?;

@@ -16,8 +16,9 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// So much longer than was ordered may an apply take: steps, and taking them back.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// So much longer than was ordered may an apply take: steps, and taking them back. Most of it is for programs that are
+/// slow to take their files.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// So long is waited for another process that is about to end.
 const ENDING: Duration = Duration::from_secs(3);

@@ -7,12 +7,14 @@ use crate::failpoint;
 use crate::guard::{Glance, Measured, Measuring};
 use crate::journal::{Begin, Journal, Record, VERSION};
 use crate::plan::Plan;
+use crate::program;
 use crate::settle::{self, Reached, Settled, Settling, boot_id};
 use crate::step::{Scene, Step, StepError};
 use crate::store::{self, Lock, Store};
 use kernel::Root;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -113,6 +115,8 @@ struct Apply<'a, 'w> {
     journal: Journal,
     draft: Draft,
     reached: Vec<Reached>,
+    /// The workers of programs before their files were touched, by the step that lets them take those.
+    workers: BTreeMap<usize, Vec<program::Worker>>,
 }
 
 impl<'a, 'w> Apply<'a, 'w> {
@@ -156,7 +160,8 @@ impl<'a, 'w> Apply<'a, 'w> {
         })?;
         let untouched = vec![Reached::Nothing; draft.steps.len()];
         (worker.tell)(Event::Began { id, notes: draft.notes.clone(), left: draft.left.clone() });
-        Self { worker, begin, folder, journal, draft, reached: untouched }.run();
+        let workers = BTreeMap::new();
+        Self { worker, begin, folder, journal, draft, reached: untouched, workers }.run();
         Ok(())
     }
 
@@ -192,9 +197,16 @@ impl<'a, 'w> Apply<'a, 'w> {
     fn settle(&mut self, keep: bool) -> Settled {
         let steps = self.reached.clone();
         let reached = |number: usize| steps.get(number).copied().unwrap_or_default();
+        let workers = std::mem::take(&mut self.workers);
+        let workers = |number: usize| workers.get(&number).cloned();
         let scene = Scene { root: self.worker.root, id: &self.begin.id, folder: &self.folder };
-        let mut settling =
-            Settling { scene, begin: &self.begin, journal: &mut self.journal, reached: &reached };
+        let mut settling = Settling {
+            scene,
+            begin: &self.begin,
+            journal: &mut self.journal,
+            reached: &reached,
+            workers: &workers,
+        };
         if keep { settling.forward() } else { settling.back() }
     }
 
@@ -217,6 +229,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             self.worker.control.rest(Duration::from_millis(before_ms))?;
             measuring.before = Some((first, self.glance(measuring)?));
         }
+        self.note_workers()?;
         for number in 0..self.begin.at_once {
             self.take(number)?;
         }
@@ -243,6 +256,17 @@ impl<'a, 'w> Apply<'a, 'w> {
         } else {
             "confirmed".to_owned()
         })
+    }
+
+    /// Waits until the programs whose files are about to change are at rest, and keeps in mind their workers.
+    fn note_workers(&mut self) -> Result<(), String> {
+        for (number, step) in self.begin.steps.clone().into_iter().enumerate() {
+            let Step::Reload { running } = step else { continue };
+            let workers = running.at_rest(&self.worker.root.proc).map_err(|error| error.to_string())?;
+            self.append(&Record::Workers { number, workers: workers.clone() })?;
+            self.workers.insert(number, workers);
+        }
+        Ok(())
     }
 
     fn take(&mut self, number: usize) -> Result<(), String> {

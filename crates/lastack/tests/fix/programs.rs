@@ -31,6 +31,12 @@ fn start_nginx() {
     until("nginx answers", || answer().as_deref() == Some("one"));
 }
 
+fn stop_nginx() {
+    run("nginx", &["-s", "stop"]);
+    until("nginx has ended", || !std::path::Path::new(&format!("{WORK}/nginx.pid")).exists());
+    until("nginx has ended", || answer().is_none());
+}
+
 /// What nginx answers.
 fn answer() -> Option<String> {
     let mut stream = TcpStream::connect("127.0.0.1:8080").ok()?;
@@ -38,6 +44,33 @@ fn answer() -> Option<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     text.split("\r\n\r\n").nth(1).map(str::to_owned)
+}
+
+/// The processes that have this one as parent, and are not ended.
+fn children(parent: u32) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields.first().is_some_and(|state| *state != "Z") && fields.get(1) == Some(&&*parent.to_string())
+    };
+    pids.filter(is_child).collect()
+}
+
+/// nginx's master.
+fn master() -> u32 {
+    std::fs::read_to_string(format!("{WORK}/nginx.pid")).unwrap().trim().parse().unwrap()
+}
+
+fn workers() -> Vec<u32> {
+    children(master())
+}
+
+/// What the one worker answers that is left when the others have ended.
+fn last_answer() -> Option<String> {
+    until("one worker is left", || workers().len() == 1);
+    answer()
 }
 
 /// A plan that replaces the file.
@@ -96,13 +129,15 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         assert_eq!(std::fs::metadata(FILE).unwrap().mode(), mode);
 
         // What nginx does not take is taken back, and nginx is not told.
+        assert_eq!(last_answer().as_deref(), Some("one"));
+        let before = workers();
         let broken = plan(FILE, &server("one"), "server { listen nonsense\n");
         let output = apply(&broken).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains("[emerg]"), "{}", said(&output));
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
-        // A worker that is about to end may still answer.
-        until("nginx answers as before", || answer().as_deref() == Some("one"));
+        assert_eq!(workers(), before, "nginx was told, and had read nothing");
+        assert_eq!(answer().as_deref(), Some("one"));
         let outcomes: Vec<_> = applies().iter().map(|apply| apply["outcome"].clone()).collect();
         assert_eq!(outcomes, ["kept", "kept", "rolled-back"]);
 
@@ -113,11 +148,68 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         std::os::unix::fs::symlink(FILE, "/etc/nginx/link.conf").unwrap();
         let linked = plan("/etc/nginx/link.conf", &server("one"), &server("two"));
         refused(&apply(&linked).output().unwrap(), &format!("the file itself is {FILE}"));
-        run("nginx", &["-s", "stop"]);
-        until("nginx has ended", || answer().is_none());
-        until("nginx has ended", || !std::path::Path::new(&format!("{WORK}/nginx.pid")).exists());
+        stop_nginx();
         refused(&apply(&order).output().unwrap(), "nginx does not run here");
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+    });
+}
+
+#[test]
+fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
+    const NAME: &str = "programs::what_somebody_else_told_the_program_meanwhile_is_told_again";
+    if !has_nginx(NAME) {
+        return;
+    }
+    if !cfg!(debug_assertions) {
+        namespaced::skip(NAME, "a release build has no failpoints");
+        return;
+    }
+    in_sandbox(NAME, || {
+        start_nginx();
+        let order = plan(FILE, &server("one"), &server("two"));
+        apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("two"));
+        run("kill", &["-HUP", &master().to_string()]);
+        until("nginx has read what is only there for a while", || answer().as_deref() == Some("two"));
+        ends(&mut fix(&["--log"]), 0);
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+        assert_eq!(last_answer().as_deref(), Some("one"));
+
+        // Nobody told it: it keeps its worker.
+        apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
+        let before = workers();
+        ends(&mut fix(&["--log"]), 0);
+        assert_eq!((workers(), answer().as_deref()), (before, Some("one")));
+
+        // It ended meanwhile, and reads what is there when it is started again.
+        apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
+        stop_nginx();
+        ends(&mut fix(&["--log"]), 0);
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+        assert!(applies().iter().all(|apply| apply["outcome"] == "rolled-back"));
+    });
+}
+
+#[test]
+fn a_reload_that_fails_where_the_test_does_not_is_taken_back() {
+    const NAME: &str = "programs::a_reload_that_fails_where_the_test_does_not_is_taken_back";
+    if !has_nginx(NAME) {
+        return;
+    }
+    in_sandbox(NAME, || {
+        start_nginx();
+        let taken = std::net::TcpListener::bind("127.0.0.1:8081").unwrap();
+        let both = server("two").replace("8080;", "8080;\n\tlisten 127.0.0.1:8081;");
+        let order = plan(FILE, &server("one"), &both);
+        let output = apply(&order).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("goes on with what it had"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+        assert_eq!(last_answer().as_deref(), Some("one"));
+        assert_eq!(applies().last().unwrap()["outcome"], "rolled-back");
+        drop(taken);
+        ends(&mut apply(&order), 0);
+        assert_eq!(last_answer().as_deref(), Some("two"));
     });
 }
 
@@ -156,12 +248,10 @@ fn killed_anywhere_the_program_reads_what_is_there() {
                 assert_eq!(std::fs::read_to_string(FILE).unwrap(), server(expected), "killed at {at}");
                 assert_eq!(std::fs::read_dir("/etc/nginx/conf.d").unwrap().count(), 1, "killed at {at}");
                 assert_eq!(inode() == before, !kept, "killed at {at}: not the very file that was there");
-                until(&format!("nginx reads what is there, killed at {at}"), || {
-                    answer().as_deref() == Some(expected)
-                });
+                assert_eq!(last_answer().as_deref(), Some(expected), "killed at {at}: not what is there");
                 if kept {
                     ends(&mut fix(&["--rollback", "last"]), 0);
-                    until("nginx has taken it back", || answer().as_deref() == Some("one"));
+                    assert_eq!(last_answer().as_deref(), Some("one"), "taken back after {at}");
                 }
             }
         }
@@ -198,6 +288,17 @@ fn haproxy_takes_its_file_by_its_master() {
         until("haproxy has taken it", || answer().as_deref() == Some("two"));
         ends(&mut fix(&["--rollback", "last"]), 0);
         until("haproxy has taken it back", || answer().as_deref() == Some("one"));
+
+        // What it cannot bind its test does not find.
+        let taken = std::net::TcpListener::bind("127.0.0.1:8081").unwrap();
+        let both = config("two").replace("8080\n", "8080\n\tbind 127.0.0.1:8081\n");
+        let file = plan(CONFIG, &config("one"), &both);
+        of_haproxy(&file);
+        let output = apply(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("goes on with what it had"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(CONFIG).unwrap(), config("one"));
+        drop(taken);
         let file = plan(CONFIG, &config("one"), "nonsense\n");
         of_haproxy(&file);
         let output = apply(&file).output().unwrap();

@@ -1,6 +1,7 @@
 //! Values of settings: which may be set, which never, and when two texts say the same.
 
 use evidence::{PortRange, PortSet};
+use tcp::profile::linux;
 
 /// What a setting takes, and what lastack sets it to.
 struct Known {
@@ -123,7 +124,11 @@ fn never(rule: &str, setting: &str, from: &str, to: &str) -> Option<&'static str
         "tcp_fin_timeout" if becomes.is_some_and(|seconds| FIN_TIMEOUT_TRAP.contains(&seconds)) => Some(
             "from 61 to 89 it shortens the wait it is meant to lengthen: the kernel waits twice for what exceeds 60 s",
         ),
-        "tcp_fin_timeout" if less && rule != FIN_WAIT_2_RULE => {
+        "tcp_fin_timeout"
+            if less
+                && rule != FIN_WAIT_2_RULE
+                && becomes.is_some_and(|seconds| seconds < linux::FIN_TIMEOUT.value.as_secs()) =>
+        {
             Some("it does not shorten TIME-WAIT; it is how long an orphan FIN-WAIT-2 is kept")
         }
         _ => None,
@@ -170,6 +175,8 @@ mod tests {
         }
         assert_eq!(refused(FIN_WAIT_2_RULE, "net.ipv4.tcp_fin_timeout", "60", "15"), None);
         assert_eq!(refused("fin-timeout-misread", "net.ipv4.tcp_fin_timeout", "5", "60"), None);
+        assert_eq!(refused("fin-timeout-misread", "net.ipv4.tcp_fin_timeout", "61", "60"), None);
+        assert!(refused("fin-timeout-misread", "net.ipv4.tcp_fin_timeout", "61", "59").is_some());
         assert_eq!(refused("time-wait-table-full", "net.ipv4.tcp_max_tw_buckets", "5000", "131072"), None);
     }
 

@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod expect;
 mod file;
+mod fix;
 mod host;
 mod peer;
 mod probe;
@@ -14,6 +15,7 @@ mod proxy;
 mod trouble;
 
 pub use expect::{Bounds, Expect, Relation};
+pub use fix::Fix;
 pub use host::{Host, Kernel, Nat, NatKind, Settings};
 pub use peer::{Answer, Bind, Client, Close, ClosesWhen, How, Http, Server};
 pub use probe::{Into, Probe, ProbeSegment};
@@ -23,6 +25,7 @@ pub use trouble::{Fault, Harm, Segments, Step};
 use crate::Costs;
 use file::Written;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// The largest scenario file, in bytes.
@@ -45,6 +48,8 @@ pub struct Scenario {
     pub variants: Vec<Variant>,
     /// What must hold between variants.
     pub relations: Vec<Relation>,
+    /// Why `lastack fix` changes nothing against a rule that fires here.
+    pub unfixed: BTreeMap<String, String>,
 }
 
 /// A world under one remedy, or as it is.
@@ -60,6 +65,8 @@ pub struct Variant {
     pub world: World,
     /// What is expected of it.
     pub expect: Expect,
+    /// What `lastack fix` makes it of, as far as it can.
+    pub fixes: Vec<Fix>,
 }
 
 /// Where a scenario runs.

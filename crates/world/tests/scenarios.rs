@@ -71,9 +71,35 @@ fn a_variant_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn a_fix_has_the_world_before_it() {
+    let scenario = with(
+        "[[variant]]\nname = \"v\"\n[variant.change]\n\"host.b.settings\" = { \"net.ipv4.tcp_rfc1337\" = 0 }\n\
+         [[variant.fix]]\nhost = \"b\"\nfinding = \"r\"\nrestart = [\"app\"]\n\
+         before = { \"host.b.settings\" = { \"net.ipv4.tcp_rfc1337\" = 1 } }\n\
+         [[variant.fix]]\nhost = \"b\"\nfinding = \"q\"\nremedy = \"off\"\n\
+         before = { settings = { \"net.ipv4.tcp_fin_timeout\" = 5 } }\n",
+    )
+    .unwrap();
+    let variant = &scenario.variants[0];
+    let set = |world: &world::scenario::World, name: &str| world.setting("b", name).map(str::to_owned);
+    let [one, two] = variant.fixes.as_slice() else { panic!("{:?}", variant.fixes) };
+    let (rfc1337, fin_timeout) = ("net.ipv4.tcp_rfc1337", "net.ipv4.tcp_fin_timeout");
+    assert_eq!(set(&variant.world, rfc1337).as_deref(), Some("0"));
+    assert_eq!(set(&one.before, rfc1337).as_deref(), Some("1"));
+    assert_eq!((&one.remedy, one.restart.as_slice()), (&None, &["app".to_owned()][..]));
+    // Each begins from the variant, not from the one before it.
+    assert_eq!(set(&two.before, rfc1337).as_deref(), Some("0"));
+    assert_eq!((set(&one.before, fin_timeout), set(&two.before, fin_timeout)), (None, Some("5".to_owned())));
+    assert_eq!(two.remedy.as_deref(), Some("off"));
+}
+
+#[test]
 fn mistakes_are_named_with_their_place() {
     let client = "[[client]]\nname = \"load\"\nhost = \"a\"\nto = [\"app\"]\nconnections = 5\n";
     let closes = "close = { when = \"requests\" }\n";
+    let fix = |host: &str, before: &str| {
+        format!("[[variant]]\nname = \"v\"\n[[variant.fix]]\n{host}\nfinding = \"r\"\nbefore = {before}\n")
+    };
     let cases = [
         ("[[client]]\nname = \"load\"\n".to_owned(), "missing field"),
         (format!("{client}close = {{ when = \"later\" }}\n"), "unknown variant `later`"),
@@ -121,6 +147,26 @@ fn mistakes_are_named_with_their_place() {
             "delay_ms = 1000000000000: at most",
         ),
         ("[[host]]\nname = [".to_owned(), "line"),
+        (fix("host = \"c\"", "{ settings = { \"net.ipv4.tcp_rfc1337\" = 1 } }"), "\"c\" is no host"),
+        (fix("host = \"b\"", "{}"), "the world before is the same"),
+        (fix("host = \"b\"", "{ \"host.b.addresses\" = 2 }"), "only settings, and what a proxy is told"),
+        (fix("host = \"b\"", "{ \"host.d.addresses\" = 2 }"), "no host is called \"d\""),
+        (
+            fix("host = \"b\"\nrestart = [\"x\"]", "{ settings = { \"net.ipv4.tcp_rfc1337\" = 1 } }"),
+            "no server is called \"x\"",
+        ),
+        (
+            fix("host = \"b\"", "{ settings = { \"net.ipv4.tcp_rfc1337\" = 1 } }")
+                .replace("name = \"v\"", "name = \"v\"\non = [\"simulator\"]"),
+            "runs on the kernel stage only",
+        ),
+        (
+            format!(
+                "[unfixed]\nr = \"why\"\n{}",
+                fix("host = \"b\"", "{ settings = { \"net.ipv4.tcp_rfc1337\" = 1 } }")
+            ),
+            "`unfixed` says that nothing is changed against r",
+        ),
     ];
     for (more, expected) in cases {
         let error = with(&more).expect_err(&more).to_string();

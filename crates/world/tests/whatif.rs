@@ -87,6 +87,7 @@ const RECORDED: &[Recorded] = &[
             ),
             ("poisoned", "it is no remedy: another program is added"),
             ("ipv6", "it is no remedy: the same over IPv6"),
+            ("advised-range", "it is wider-range with other numbers"),
         ],
     },
     Recorded {
@@ -146,7 +147,10 @@ const RECORDED: &[Recorded] = &[
             trial("default", &["net.ipv4.tcp_fin_timeout=60"]),
             trial("sixty-one", &["net.ipv4.tcp_fin_timeout=61"]),
         ],
-        not_tried: &[("shutdown", "it is another program at the client, which holds the socket")],
+        not_tried: &[
+            ("twenty", "it looks 17 s later"),
+            ("shutdown", "it is another program at the client, which holds the socket"),
+        ],
     },
     Recorded {
         scenario: "steady",

@@ -1,7 +1,8 @@
 //! Variants: the world with changes.
 
 use super::file::Written;
-use super::{Expect, ScenarioError, Stage, Variant, check};
+use super::fix::WrittenFix;
+use super::{Expect, Fix, ScenarioError, Stage, Variant, World, check};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
@@ -20,26 +21,54 @@ pub(super) struct Changed {
     change: BTreeMap<String, Value>,
     #[serde(default)]
     expect: Expect,
+    #[serde(default, rename = "fix")]
+    fixes: Vec<WrittenFix>,
 }
 
 impl Changed {
     /// The one variant of a scenario that names none.
     pub(super) fn as_is() -> Self {
         let name = "as-is".to_owned();
-        Self { name, about: String::new(), on: None, change: BTreeMap::new(), expect: Expect::default() }
+        Self {
+            name,
+            about: String::new(),
+            on: None,
+            change: BTreeMap::new(),
+            expect: Expect::default(),
+            fixes: Vec::new(),
+        }
     }
 
     /// The variant: its world is the document's with the changes.
     pub(super) fn variant(self, document: &Table, on: &[Stage]) -> Result<Variant, ScenarioError> {
         let mut document = document.clone();
-        for (path, value) in &self.change {
-            change(&mut document, path, value).map_err(|why| self.error(path, why))?;
+        let world = self.changed(&mut document, &self.change)?;
+        let fixes = self.fixes.iter().map(|fix| {
+            Ok(Fix {
+                host: fix.host.clone(),
+                finding: fix.finding.clone(),
+                remedy: fix.remedy.clone(),
+                restart: fix.restart.clone(),
+                before: self.changed(&mut document.clone(), &fix.before)?,
+            })
+        });
+        let fixes = fixes.collect::<Result<_, _>>()?;
+        let on = self.on.unwrap_or_else(|| on.to_vec());
+        Ok(Variant { name: self.name, about: self.about, on, world, expect: self.expect, fixes })
+    }
+
+    /// The world of a document with these changes.
+    fn changed(
+        &self,
+        document: &mut Table,
+        changes: &BTreeMap<String, Value>,
+    ) -> Result<World, ScenarioError> {
+        for (path, value) in changes {
+            change(document, path, value).map_err(|why| self.error(path, why))?;
         }
-        let written: Written = document.try_into().map_err(|error: toml::de::Error| {
-            self.error(
-                &self.change.keys().cloned().collect::<Vec<_>>().join(", "),
-                error.message().to_owned(),
-            )
+        let written: Written = document.clone().try_into().map_err(|error: toml::de::Error| {
+            let paths: Vec<&str> = changes.keys().map(String::as_str).collect();
+            self.error(&paths.join(", "), error.message().to_owned())
         })?;
         let world = written.world();
         check::world(&world).map_err(|error| match error {
@@ -48,8 +77,7 @@ impl Changed {
             }
             other => other,
         })?;
-        let on = self.on.unwrap_or_else(|| on.to_vec());
-        Ok(Variant { name: self.name, about: self.about, on, world, expect: self.expect })
+        Ok(world)
     }
 
     fn error(&self, path: &str, why: String) -> ScenarioError {

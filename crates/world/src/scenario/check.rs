@@ -1,6 +1,9 @@
 //! What no single table can say: that names lead somewhere, and that numbers are within reason.
 
-use super::{Bind, Client, ClosesWhen, Harm, Host, Nat, NatKind, Scenario, ScenarioError, World};
+use super::{
+    Bind, Client, ClosesWhen, Fix, Harm, Host, Nat, NatKind, Scenario, ScenarioError, Settings, Stage,
+    Variant, World,
+};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -39,6 +42,9 @@ pub(super) fn scenario(scenario: &Scenario) -> Result<(), ScenarioError> {
         if let Some(stage) = variant.on.iter().find(|stage| !scenario.on.contains(stage)) {
             return Err(wrong(place, format_args!("the scenario as a whole does not run on {stage:?}")));
         }
+        for fix in &variant.fixes {
+            self::fix(scenario, variant, fix).map_err(|why| wrong(format!("{place}, fix"), why))?;
+        }
         for host in variant.expect.findings.keys().chain(variant.expect.possible.keys()) {
             if variant.world.host(host).is_none() {
                 return Err(wrong(
@@ -54,6 +60,44 @@ pub(super) fn scenario(scenario: &Scenario) -> Result<(), ScenarioError> {
                 return Err(wrong("relation", format_args!("no variant is called {variant:?}")));
             }
         }
+    }
+    Ok(())
+}
+
+fn fix(scenario: &Scenario, variant: &Variant, fix: &Fix) -> Result<(), String> {
+    if variant.world.host(&fix.host).is_none() {
+        return Err(format!("host = {:?} is no host of this scenario", fix.host));
+    }
+    if !variant.on.contains(&Stage::Kernel) {
+        return Err("`lastack fix` runs on the kernel stage only, and the variant does not".to_owned());
+    }
+    if fix.before == variant.world {
+        return Err("before: the world before is the same: undo what the fix does".to_owned());
+    }
+    if scenario.unfixed.contains_key(&fix.finding) {
+        return Err(format!("`unfixed` says that nothing is changed against {}", fix.finding));
+    }
+    for name in &fix.restart {
+        if !variant.world.servers.iter().any(|server| server.name == *name) {
+            return Err(format!("restart: no server is called {name:?}"));
+        }
+    }
+    if !variant.world.probes.is_empty() {
+        return Err("a world with probes is not played twice".to_owned());
+    }
+    // The same stage and the same load serve before and after.
+    let rest = |world: &World| {
+        let mut world = World { settings: Settings::default(), proxies: Vec::new(), ..world.clone() };
+        for host in &mut world.hosts {
+            host.settings = Settings::default();
+        }
+        world
+    };
+    let places = |world: &World| -> Vec<(String, String, u16)> {
+        world.proxies.iter().map(|proxy| (proxy.name.clone(), proxy.host.clone(), proxy.port)).collect()
+    };
+    if rest(&fix.before) != rest(&variant.world) || places(&fix.before) != places(&variant.world) {
+        return Err("before: only settings, and what a proxy is told, may differ from the variant".to_owned());
     }
     Ok(())
 }

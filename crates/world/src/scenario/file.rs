@@ -7,6 +7,7 @@ use super::{
 };
 use crate::Costs;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +24,8 @@ pub(super) struct Written {
     variants: Vec<Changed>,
     #[serde(default, rename = "relation")]
     relations: Vec<Relation>,
+    #[serde(default)]
+    unfixed: BTreeMap<String, String>,
 
     #[serde(default)]
     family: Family,
@@ -82,6 +85,7 @@ impl Written {
             on: self.on,
             alone: self.alone,
             relations: self.relations,
+            unfixed: self.unfixed,
         })
     }
 

@@ -71,7 +71,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     });
     report.step("scenarios", || {
         let lastack = crate::target_dir().join("debug").join("lastack");
-        scenarios::run(scratch.prepare(Command::new(lastack)), &scratch.skip_log)
+        scenarios::play(scratch.prepare(Command::new(lastack)), &scratch.skip_log)
+    });
+    report.step("repairs", || {
+        let lastack = crate::target_dir().join("debug").join("lastack");
+        scenarios::repair(scratch.prepare(Command::new(lastack)), &scratch.skip_log)
     });
     report.skips.extend_from_log(&scratch.skip_log);
     report.step("purity", purity::check);

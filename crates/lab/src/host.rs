@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use world::scenario::Segments;
 
+/// What its words begin with where a setting cannot be written.
+pub(crate) const SETTING: &str = "setting";
+
 /// What a host is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case", deny_unknown_fields)]

@@ -1,19 +1,21 @@
 //! The stage: runs one variant of a scenario on the hosts it makes.
 //!
-//! [`play`] is what the program that the user started calls: it starts a stage and hears from it. [`serve`] is the
-//! stage's own end.
+//! [`play`] is what the program that the user started calls: it starts a stage and hears from it; [`repair`](fn@repair)
+//! does the same where `fix` is to be tried. [`serve`] is the stage's own end.
 
 mod keep;
 mod measures;
 mod network;
 mod probes;
 mod proxy;
+mod repair;
+mod restored;
 mod running;
 mod tap;
 mod timeline;
 
-use crate::host::HostError;
-use crate::sandbox::{Inside, Privilege, SandboxError};
+use crate::host::{self, HostError};
+use crate::sandbox::{self, Inside, Privilege, SandboxError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -38,6 +40,12 @@ pub struct Play {
     pub variant: String,
     /// The folder that is to keep the case and the captures of each host.
     pub keep: Option<PathBuf>,
+    /// Whether it is to be seen what `fix` does,
+    #[serde(default)]
+    pub repair: bool,
+    /// and which of the variant's fixes is to be tried.
+    #[serde(default)]
+    pub fix: Option<usize>,
 }
 
 /// What a stage says.
@@ -48,6 +56,8 @@ enum Said {
     Skipped { because: String },
     /// It ran.
     Ran(Ran),
+    /// `fix` was tried.
+    Repaired(Repaired),
     /// It failed.
     Failed { error: String },
 }
@@ -64,11 +74,53 @@ pub struct Ran {
     pub notes: Vec<String>,
 }
 
+/// What came of trying `fix`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repaired {
+    /// The load before.
+    pub before: Ran,
+    /// What `fix` can change against what is found then.
+    pub offered: Vec<Offer>,
+    /// What it changed, a line each.
+    pub changes: Vec<String>,
+    /// The same load while the changes are in force; none if it did not come to that.
+    pub after: Option<Ran>,
+    /// What was looked at again when all was taken back.
+    pub restored: Option<Restored>,
+    /// What did not go as it must, a sentence each.
+    pub wrong: Vec<String>,
+}
+
+/// A remedy with changes that `fix` offers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// The host.
+    pub host: String,
+    /// The rule that asks for it.
+    pub rule: String,
+    /// Its name.
+    pub remedy: String,
+}
+
+/// So much was compared with what it was before a fix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restored {
+    /// Settings below `net`, those of all hosts together.
+    pub settings: usize,
+    /// Files.
+    pub files: usize,
+    /// Programs that ran all the time.
+    pub programs: usize,
+}
+
 /// How a play ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
+pub enum Ended<T> {
     /// It ran.
-    Ran(Ran),
+    Ran(T),
     /// It could not run here, because of this.
     Skipped(String),
 }
@@ -111,14 +163,35 @@ impl StageError {
     }
 }
 
-/// Runs a play on a stage of its own. `executable STAGE...` must call [`serve`], `executable HOST... NAME`
+/// Runs a variant on a stage of its own. `executable STAGE...` must call [`serve`], `executable HOST... NAME`
 /// [`host::serve`](crate::host::serve).
 pub fn play(
     executable: &Path,
     stage: &[&str],
     privilege: Privilege,
     play: &Play,
-) -> Result<Ended, StageError> {
+) -> Result<Ended<Ran>, StageError> {
+    match told(executable, stage, privilege, play)? {
+        Said::Ran(ran) => Ok(Ended::Ran(ran)),
+        other => other.instead(),
+    }
+}
+
+/// Does what `fix` says on the stage of a variant, and takes it back. `executable` must know `doctor` and `fix`, too.
+pub fn repair(
+    executable: &Path,
+    stage: &[&str],
+    privilege: Privilege,
+    play: &Play,
+) -> Result<Ended<Repaired>, StageError> {
+    match told(executable, stage, privilege, &Play { repair: true, ..play.clone() })? {
+        Said::Repaired(repaired) => Ok(Ended::Ran(repaired)),
+        other => other.instead(),
+    }
+}
+
+/// What a stage says when it has been told to play this.
+fn told(executable: &Path, stage: &[&str], privilege: Privilege, play: &Play) -> Result<Said, StageError> {
     let mut command = privilege.stage(executable, stage);
     let mut child = command
         .stdout(Stdio::piped())
@@ -137,24 +210,29 @@ pub fn play(
         let _ = io::copy(&mut errors, &mut io::sink());
         String::from_utf8_lossy(&kept).into_owned()
     });
-    let mut told = serde_json::to_vec(play).map_err(|error| StageError::Failed(error.to_string()))?;
-    told.push(b'\n');
+    let mut line = serde_json::to_vec(play).map_err(|error| StageError::Failed(error.to_string()))?;
+    line.push(b'\n');
     // A stage that has ended already says why below.
-    let _ = input.write_all(&told);
+    let _ = input.write_all(&line);
     let mut said = Vec::new();
     let _ = BufReader::new(output).take(MAX_LINE).read_until(b'\n', &mut said);
     // Its work is done: the end of its input ends it, and all that runs on it.
     drop(input);
     let _ = child.wait();
     let errors = errors.join().unwrap_or_default();
-    match serde_json::from_slice(&said) {
-        Ok(Said::Ran(ran)) => Ok(Ended::Ran(ran)),
-        Ok(Said::Skipped { because }) => Ok(Ended::Skipped(because)),
-        Ok(Said::Failed { error }) => Err(StageError::Failed(error)),
-        Err(_) => {
-            let last: Vec<&str> = errors.lines().filter(|line| !line.trim().is_empty()).take(4).collect();
-            let last = if last.is_empty() { String::new() } else { format!(": {}", last.join("; ")) };
-            Err(StageError::Died(last))
+    serde_json::from_slice(&said).map_err(|_| {
+        let last: Vec<&str> = errors.lines().filter(|line| !line.trim().is_empty()).take(4).collect();
+        StageError::Died(if last.is_empty() { String::new() } else { format!(": {}", last.join("; ")) })
+    })
+}
+
+impl Said {
+    /// What is said where nothing ran to its end.
+    fn instead<T>(self) -> Result<Ended<T>, StageError> {
+        match self {
+            Self::Skipped { because } => Ok(Ended::Skipped(because)),
+            Self::Failed { error } => Err(StageError::Failed(error)),
+            Self::Ran(_) | Self::Repaired(_) => Err(StageError::Failed("it did something else".to_owned())),
         }
     }
 }
@@ -162,11 +240,8 @@ pub fn play(
 /// Runs the play that standard input names, as pid 1 of a stage. `host` are the arguments with which this program
 /// becomes a host.
 pub fn serve(host: &[&str]) -> ExitCode {
-    let said = match prepare().and_then(|(inside, play)| perform(&inside, &play, host)) {
-        Ok(Ended::Ran(ran)) => Said::Ran(ran),
-        Ok(Ended::Skipped(because)) => Said::Skipped { because },
-        Err(error) => Said::Failed { error: error.to_string() },
-    };
+    let said = prepare().and_then(|(inside, play)| perform(&inside, &play, host));
+    let said = said.unwrap_or_else(|error| Said::Failed { error: error.to_string() });
     let mut line = serde_json::to_vec(&said).unwrap_or_default();
     line.push(b'\n');
     let mut output = io::stdout().lock();
@@ -190,16 +265,42 @@ fn prepare() -> Result<(Inside, Play), StageError> {
     Ok((inside, play))
 }
 
-fn perform(inside: &Inside, play: &Play, host: &[&str]) -> Result<Ended, StageError> {
+fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, StageError> {
     let scenario = Scenario::parse(&play.scenario)?;
     let variant = scenario
         .variant(&play.variant)
         .ok_or_else(|| StageError::Failed(format!("the scenario has no variant {:?}", play.variant)))?;
-    if let Some(because) = running::impossible(&variant.world) {
-        return Ok(Ended::Skipped(because));
+    let fix = play.fix.filter(|_| play.repair).and_then(|place| variant.fixes.get(place));
+    let world = fix.map_or(&variant.world, |fix| &fix.before);
+    let without = (play.repair && sandbox::program(repair::NSENTER).is_none())
+        .then(|| format!("not installed: {}", repair::NSENTER));
+    if let Some(because) = running::impossible(world).or(without) {
+        return Ok(Said::Skipped { because });
     }
     let executable = std::env::current_exe().map_err(StageError::io("this program does not find itself"))?;
-    let stage = running::Running::set_up(&variant.world, inside.folder(), &executable, host)?;
+    let mut stage = match running::Running::set_up(world, inside.folder(), &executable, arguments) {
+        Ok(stage) => stage,
+        // Not all settings of a network namespace are there for whoever made it in a user namespace.
+        Err(StageError::Host(HostError::Failed { host, error }))
+            if error.starts_with(host::SETTING) && !rustix::process::geteuid().is_root() =>
+        {
+            return Ok(Said::Skipped { because: format!("host {host}: {error}; root has all settings") });
+        }
+        Err(error) => return Err(error),
+    };
     let title = format!("{}/{}", scenario.name, variant.name);
-    stage.run(&title, play.keep.as_deref()).map(Ended::Ran)
+    let kept = |title: &str, played: &running::Played| match &play.keep {
+        Some(folder) => keep::write(folder, title, played)
+            .map_err(StageError::io(format!("{} cannot be kept", folder.display()))),
+        None => Ok(()),
+    };
+    if play.repair {
+        let number = play.fix.map(|place| format!(".{}", place.saturating_add(1))).unwrap_or_default();
+        let mut kept = |when: &str, played: &_| kept(&format!("{title}{number}.{when}"), played);
+        let fixed = repair::Repair { stage, folder: inside.folder(), executable: &executable };
+        return fixed.run(fix, &mut kept).map(Said::Repaired);
+    }
+    let played = stage.play()?;
+    kept(&title, &played)?;
+    Ok(Said::Ran(stage.judge(&played)))
 }

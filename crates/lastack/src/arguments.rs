@@ -367,6 +367,10 @@ pub(crate) struct LabRun {
     /// Where to run
     #[arg(long, value_name = "STAGE", default_value = "both")]
     pub(crate) on: On,
+    /// Try `lastack fix` on the kernel: the load fails, `doctor` finds why, `fix --apply` repairs it, the same load
+    /// succeeds, and `fix --rollback` leaves all as it was
+    #[arg(long, conflicts_with = "on")]
+    pub(crate) repair: bool,
     /// Run so many scenarios at a time: counts stay the same, rates and latencies become those of a busy machine
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,

@@ -4,6 +4,7 @@ mod answer;
 mod found;
 mod kernel;
 mod progress;
+mod repair;
 mod several;
 mod show;
 mod simulator;

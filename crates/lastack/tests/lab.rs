@@ -1,6 +1,7 @@
 //! `lastack lab` as its user types it, in virtual time; the kernel's part is in tests/live and in the scenarios' own step.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn lab(arguments: &[&str]) -> Output {
@@ -92,6 +93,47 @@ fn what_is_not_as_expected_is_said_and_is_exit_status_1() {
     assert!(page.contains("server.sockets.CLOSE-WAIT is 50, expected 49"), "{page}");
 }
 
+/// `fix` is either tried against what a scenario shows, or the scenario says why it changes nothing there.
+#[test]
+fn a_rule_that_a_scenario_expects_has_a_fix_or_a_reason_why_not() {
+    let known: BTreeSet<&str> = diagnose::rules().iter().map(diagnose::Rule::name).collect();
+    for name in world::collection::names() {
+        let scenario = world::collection::scenario(name).expect("it is there").expect("it can be read");
+        let fixes = scenario.variants.iter().flat_map(|variant| &variant.fixes);
+        let tried: BTreeSet<&str> = fixes.map(|fix| fix.finding.as_str()).collect();
+        let reasons: BTreeSet<&str> = scenario.unfixed.keys().map(String::as_str).collect();
+        let expected =
+            scenario.variants.iter().flat_map(|variant| variant.expect.findings.values().flatten());
+        let expected: BTreeSet<&str> = expected.map(String::as_str).collect();
+        let silent: Vec<_> =
+            expected.iter().filter(|rule| !tried.contains(*rule) && !reasons.contains(*rule)).collect();
+        assert!(silent.is_empty(), "{name}: neither a [[variant.fix]] nor a line of [unfixed]: {silent:?}");
+        let needless: Vec<_> = reasons.difference(&expected).collect();
+        assert!(needless.is_empty(), "{name}: [unfixed] has what no variant expects: {needless:?}");
+        let unknown: Vec<_> = tried.union(&reasons).filter(|rule| !known.contains(*rule)).collect();
+        assert!(unknown.is_empty(), "{name}: no rules: {unknown:?}");
+    }
+}
+
+#[test]
+fn the_documentation_lists_what_fix_is_tried_against() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scenarios.md");
+    let page = std::fs::read_to_string(page).expect("it is there");
+    let row = |line: &str| {
+        line.strip_prefix("| `").and_then(|line| line.split_once('`')).map(|(name, _)| name.to_owned())
+    };
+    for name in world::collection::names() {
+        let scenario = world::collection::scenario(name).expect("it is there").expect("it can be read");
+        for fix in scenario.variants.iter().flat_map(|variant| &variant.fixes) {
+            let words = [Some(&fix.finding), fix.remedy.as_ref()];
+            let mut rows = page.lines().filter(|line| row(line).as_deref() == Some(name));
+            let listed =
+                rows.any(|row| words.iter().flatten().all(|word| row.contains(&format!("`{word}`"))));
+            assert!(listed, "{name}: {words:?} is not in the table of docs/scenarios.md");
+        }
+    }
+}
+
 #[test]
 fn one_remedy_is_the_first_variant_and_that_one() {
     let output = lab(&["run", "port-exhaustion", "--remedy", "pool", "--on", "simulator", "--json"]);
@@ -107,6 +149,7 @@ fn a_mistake_is_one_line_that_says_what_to_do() {
         (&["run", "no-such-thing"], "`lastack lab list`"),
         (&["run", "./no-such.toml"], "cannot open ./no-such.toml"),
         (&["run", "port-exhaustion", "--remedy", "poll"], "it has default, ipv6, pool"),
+        (&["run", "port-exhaustion", "--repair", "--remedy", "pool"], "has no [[variant.fix]]"),
         (&["run"], "lastack lab"),
         (&["run", broken.name()], "unknown field `speed`"),
     ] {

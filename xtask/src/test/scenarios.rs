@@ -1,4 +1,4 @@
-//! The scenarios, on the kernel and in the simulator, as their user runs them.
+//! The scenarios, on the kernel and in the simulator, as their user runs them; and what `lastack fix` does there.
 
 use super::count::Count;
 use super::step::Outcome;
@@ -14,6 +14,9 @@ struct Line {
     scenario: String,
     variant: String,
     on: String,
+    /// What a fix is tried against.
+    #[serde(default)]
+    finding: Option<String>,
     wrong: Vec<String>,
     passed: bool,
     skipped: Option<String>,
@@ -23,9 +26,19 @@ struct Line {
 const JOBS: &str = "3";
 
 /// Runs all of them; a variant is a test. Skips go to the log that the tests use.
-pub(super) fn run(mut command: Command, skip_log: &Path) -> anyhow::Result<Outcome> {
+pub(super) fn play(command: Command, skip_log: &Path) -> anyhow::Result<Outcome> {
+    run(command, &[], "", skip_log)
+}
+
+/// Tries `lastack fix` on all of them; a fix is a test.
+pub(super) fn repair(command: Command, skip_log: &Path) -> anyhow::Result<Outcome> {
+    run(command, &["--repair"], "repair::", skip_log)
+}
+
+fn run(mut command: Command, how: &[&str], prefix: &str, skip_log: &Path) -> anyhow::Result<Outcome> {
     command
         .args(["lab", "run", "--all", "--json", "--jobs", JOBS])
+        .args(how)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = command.spawn().context("lastack does not run")?;
@@ -33,7 +46,8 @@ pub(super) fn run(mut command: Command, skip_log: &Path) -> anyhow::Result<Outco
     let mut log = std::fs::OpenOptions::new().append(true).create(true).open(skip_log)?;
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let line: Line = serde_json::from_str(&line?).context("a line of `lab run --json`")?;
-        let name = format!("{}::{}", line.scenario, line.variant);
+        let finding = line.finding.map(|rule| format!("::{rule}")).unwrap_or_default();
+        let name = format!("{prefix}{}::{}{finding}", line.scenario, line.variant);
         let said = if line.passed {
             count.passed += 1;
             "passed"

@@ -3,7 +3,7 @@
 use super::hop::{self, Delays};
 use super::prober::Prober;
 use super::programs::{RunningProgram, run};
-use super::{Answer, Order};
+use super::{Answer, Order, SETTING};
 use crate::peer::{Leftover, RunningLoad, RunningServer};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Read as _, Write as _};
@@ -148,7 +148,7 @@ fn set(settings: &[(String, String)]) -> Result<(), String> {
             return Err(format!("{name} is not the name of a setting"));
         }
         std::fs::write(format!("/proc/sys/{path}"), value)
-            .map_err(|error| format!("setting {name} = {value}: {error}"))?;
+            .map_err(|error| format!("{SETTING} {name} = {value}: {error}"))?;
     }
     Ok(())
 }

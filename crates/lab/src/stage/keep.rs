@@ -1,5 +1,7 @@
 //! What `--keep` leaves: for each host its case and its captures, under DIR/SCENARIO/VARIANT/HOST.
 
+use super::measures;
+use super::running::Played;
 use evidence::Case;
 use std::io;
 use std::path::Path;
@@ -8,14 +10,15 @@ use std::path::Path;
 /// next.
 const PARTIAL: &str = ".partial";
 
-/// Writes the files of one host. `title` is SCENARIO/VARIANT.
-pub(super) fn write(
-    keep: &Path,
-    title: &str,
-    host: &str,
-    case: &Case,
-    captures: &[(String, Vec<u8>)],
-) -> io::Result<()> {
+/// Writes the files of all hosts. `title` is SCENARIO/VARIANT.
+pub(super) fn write(keep: &Path, title: &str, played: &Played) -> io::Result<()> {
+    let mut hosts = played.hosts.iter();
+    hosts.try_for_each(|(host, case, captures)| {
+        self::host(keep, title, host, &measures::named(case.clone(), host), captures)
+    })
+}
+
+fn host(keep: &Path, title: &str, host: &str, case: &Case, captures: &[(String, Vec<u8>)]) -> io::Result<()> {
     let folder = keep.join(title);
     let partial = folder.join(format!("{host}{PARTIAL}"));
     let whole = folder.join(host);

@@ -171,7 +171,7 @@ pub(super) fn of_hosts(
     }
 }
 
-/// The case of each host: its namespace, and what its captures show.
+/// The case of each host, as it would be seen there: its namespace, and what its captures show.
 pub(super) fn cases(
     world: &World,
     case: Case,
@@ -185,29 +185,20 @@ pub(super) fn cases(
     let mut cases = Vec::new();
     for (place, (host, captures)) in world.hosts.iter().zip(captures).enumerate() {
         let found = format!("pid:{}", hosts[place].pid());
-        let mut namespace = namespaces.remove(&found).unwrap_or_default();
-        namespace.name.clone_from(&host.name);
+        let namespace = namespaces.remove(&found).unwrap_or_default();
         let mut its_own: Vec<Gap> =
             gaps.iter().filter(|gap| gap.netns.as_ref().is_none_or(|name| *name == found)).cloned().collect();
-        for gap in its_own.iter_mut().filter(|gap| gap.netns.is_some()) {
-            gap.netns = Some(host.name.clone());
-        }
         let files: Vec<(&str, &[u8])> =
             captures.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
         let (traffic, unread) = tap::traffic(&files, world.seed);
         its_own.extend(unread);
         its_own.append(&mut lost[place]);
-        let mut machine = machine.clone();
-        machine.name.clone_from(&host.name);
         let of_host = |configuration: &&Configuration| {
             configuration.running.as_ref().is_some_and(|running| running.netns == found)
         };
-        let mut configurations: Vec<Configuration> = configurations.iter().filter(of_host).cloned().collect();
-        for running in configurations.iter_mut().filter_map(|configuration| configuration.running.as_mut()) {
-            running.netns.clone_from(&host.name);
-        }
+        let configurations = configurations.iter().filter(of_host).cloned().collect();
         let case = Case {
-            host: machine,
+            host: machine.clone(),
             namespaces: vec![namespace],
             traffic: Some(traffic),
             configurations,
@@ -217,4 +208,15 @@ pub(super) fn cases(
         cases.push((host.name.clone(), case, captures));
     }
     cases
+}
+
+/// The case of a host, which is called by its name in the scenario.
+pub(super) fn named(mut case: Case, host: &str) -> Case {
+    let called = |name: &mut String| host.clone_into(name);
+    called(&mut case.host.name);
+    case.namespaces.iter_mut().for_each(|namespace| called(&mut namespace.name));
+    case.gaps.iter_mut().filter_map(|gap| gap.netns.as_mut()).for_each(called);
+    let running = case.configurations.iter_mut().filter_map(|configuration| configuration.running.as_mut());
+    running.for_each(|running| called(&mut running.netns));
+    case
 }

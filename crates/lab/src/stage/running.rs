@@ -1,6 +1,6 @@
 //! A variant while it runs.
 
-use super::measures::{self, Loads};
+use super::measures::{self, HostCase, Loads};
 use super::network::{MAX_NETWORKS, Network};
 use super::tap::{self, Tap};
 use super::timeline::{self, Deed};
@@ -9,7 +9,7 @@ use crate::host::{Host, HostError, Order, run};
 use crate::peer;
 use crate::sandbox;
 use evidence::{Case, Gap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +84,8 @@ pub(super) struct Running<'a> {
     proxies: BTreeMap<&'a str, (usize, u32)>,
     /// Captures, with the place of their host.
     taps: Vec<(usize, Tap)>,
+    /// Faults that go on, by their place in the world.
+    faults: BTreeSet<usize>,
     /// Loads that run, by the place of their client.
     loads: BTreeMap<usize, (usize, u32)>,
     results: Loads,
@@ -113,6 +115,7 @@ impl<'a> Running<'a> {
             servers: BTreeMap::new(),
             proxies: BTreeMap::new(),
             taps: Vec::new(),
+            faults: BTreeSet::new(),
             loads: BTreeMap::new(),
             results: Loads::new(),
             measures: Measures::default(),
@@ -128,7 +131,6 @@ impl<'a> Running<'a> {
         for place in 0..world.proxies.len() {
             running.start_proxy(place)?;
         }
-        running.tap()?;
         Ok(running)
     }
 
@@ -244,8 +246,10 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    /// Runs it, to the last look.
-    pub(super) fn run(mut self, title: &str, keep: Option<&Path>) -> Result<Ran, StageError> {
+    /// Plays it from the first deed to the last look, which starts and ends the captures. What runs goes on: it may be
+    /// played again.
+    pub(super) fn play(&mut self) -> Result<Played, StageError> {
+        self.tap()?;
         let begun = AtomicBool::new(false);
         let over = AtomicBool::new(false);
         let namespaces: Vec<String> = self.hosts.iter().map(|host| format!("pid:{}", host.pid())).collect();
@@ -278,7 +282,7 @@ impl<'a> Running<'a> {
             played?;
             Ok::<_, StageError>((case?, peaks))
         })?;
-        self.finish(case, &peaks, &slabs, title, keep)
+        self.finish(case, &peaks, &slabs)
     }
 
     /// From the first deed until all clients are done and the world has settled.
@@ -346,15 +350,25 @@ impl<'a> Running<'a> {
                 let fault = &world.faults[place];
                 let host = self.place(&fault.host);
                 self.hosts[host].make(&timeline::begin(place, fault))?;
+                self.faults.insert(place);
             }
-            Deed::Mend(place) => {
-                let fault = &world.faults[place];
-                let host = self.place(&fault.host);
-                self.hosts[host].make(&timeline::mend(place, fault))?;
-            }
+            Deed::Mend(place) => self.mend(place)?,
             Deed::Step(place) => self.step(&world.steps[place])?,
         }
         Ok(())
+    }
+
+    fn mend(&mut self, place: usize) -> Result<(), HostError> {
+        let fault = &self.world.faults[place];
+        let host = self.place(&fault.host);
+        self.hosts[host].make(&timeline::mend(place, fault))?;
+        self.faults.remove(&place);
+        Ok(())
+    }
+
+    /// Ends the faults that still go on.
+    pub(super) fn mend_all(&mut self) -> Result<(), HostError> {
+        std::mem::take(&mut self.faults).into_iter().try_for_each(|place| self.mend(place))
     }
 
     fn begin(&mut self, number: usize) -> Result<(), HostError> {
@@ -450,15 +464,13 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    /// After the last look: captures are read, numbers taken, rules applied.
+    /// After the last look: captures are read, and numbers taken.
     fn finish(
-        mut self,
+        &mut self,
         case: Case,
         peaks: &[measures::States],
         slabs: &measures::Slabs,
-        title: &str,
-        keep: Option<&Path>,
-    ) -> Result<Ran, StageError> {
+    ) -> Result<Played, StageError> {
         let mut captures: Vec<Vec<(String, Vec<u8>)>> = vec![Vec::new(); self.hosts.len()];
         let mut gaps: Vec<Vec<Gap>> = vec![Vec::new(); self.hosts.len()];
         for (place, tap) in std::mem::take(&mut self.taps) {
@@ -480,24 +492,34 @@ impl<'a> Running<'a> {
             let bytes = std::fs::read(&tap.file).map_err(StageError::io(tap.name.clone()))?;
             captures[place].push((tap.name, bytes));
         }
-        let mut ran = Ran { notes: std::mem::take(&mut self.notes), ..Ran::default() };
         let mut measures = std::mem::take(&mut self.measures);
-        measures::of_loads(self.world, &self.results, &mut measures);
+        measures::of_loads(self.world, &std::mem::take(&mut self.results), &mut measures);
         measures::of_hosts(self.world, &case, peaks, slabs, &mut measures);
-        let cases = measures::cases(self.world, case, &self.hosts, captures, gaps);
-        for ((host, case, captures), known) in cases.iter().zip(&self.world.hosts) {
+        Ok(Played {
+            hosts: measures::cases(self.world, case, &self.hosts, captures, gaps),
+            measures,
+            notes: std::mem::take(&mut self.notes),
+        })
+    }
+
+    /// What a play showed, with the rules applied to it.
+    pub(super) fn judge(&self, played: &Played) -> Ran {
+        let mut findings = BTreeMap::new();
+        for ((host, case, _), known) in played.hosts.iter().zip(&self.world.hosts) {
             let addresses: Vec<IpAddr> =
                 known.networks.iter().flat_map(|network| self.network.addresses(known, network)).collect();
-            let findings = diagnose::diagnose(case).findings;
-            let here = findings.iter().filter(|finding| finding.concerns(&addresses));
-            let rules = here.map(|finding| finding.rule.to_owned()).collect();
-            ran.findings.insert(host.clone(), rules);
-            if let Some(keep) = keep {
-                super::keep::write(keep, title, host, case, captures)
-                    .map_err(StageError::io(format!("{} cannot be kept", keep.display())))?;
-            }
+            let found = diagnose::diagnose(case).findings;
+            let here = found.iter().filter(|finding| finding.concerns(&addresses));
+            findings.insert(host.clone(), here.map(|finding| finding.rule.to_owned()).collect());
         }
-        ran.measures = measures;
-        Ok(ran)
+        Ran { findings, measures: played.measures.clone(), notes: played.notes.clone() }
     }
+}
+
+/// A timeline that was played to its end, before anybody judges it.
+pub(super) struct Played {
+    /// The hosts in the order of the world, in cases as `doctor` would save them there.
+    pub(super) hosts: Vec<HostCase>,
+    measures: Measures,
+    notes: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use super::found::{self, Found};
 use super::progress::Progress;
-use super::{kernel, several, show, simulator};
+use super::{kernel, repair, several, show, simulator};
 use crate::arguments::{LabRun, On};
 use crate::{Outcome as Exit, screen};
 use anyhow::bail;
@@ -75,18 +75,24 @@ impl Machine {
 }
 
 /// A variant that was tried.
-struct Tried {
-    part: VariantPart,
-    sum: ScenarioSum,
-    outcomes: BTreeMap<Stage, Outcome>,
+#[derive(Default)]
+pub(super) struct Tried {
+    pub(super) part: VariantPart,
+    pub(super) sum: ScenarioSum,
+    pub(super) outcomes: BTreeMap<Stage, Outcome>,
     /// What the simulator took things to cost, if it ran.
-    costs: Option<Costs>,
-    skipped: Option<String>,
+    pub(super) costs: Option<Costs>,
+    pub(super) skipped: Option<String>,
+    /// What `fix` did on it, if that was tried.
+    pub(super) repair: Option<repair::Line>,
 }
 
 pub(super) fn run(options: &LabRun) -> Exit {
     let found: Vec<Found> = if options.all {
-        world::collection::names().map(found::find).collect::<Result<_, _>>()?
+        let all = world::collection::names().map(found::find);
+        // `fix` is tried on the kernel; a scenario that is named all the same says so.
+        let tried = |found: &Found| !options.repair || found.scenario.on.contains(&Stage::Kernel);
+        all.filter(|found| found.as_ref().map_or(true, tried)).collect::<Result<_, _>>()?
     } else {
         options.names.iter().map(|name| found::find(name)).collect::<Result<_, _>>()?
     };
@@ -97,7 +103,12 @@ pub(super) fn run(options: &LabRun) -> Exit {
             without.scenario.variants.iter().map(|variant| variant.name.as_str()).collect();
         bail!("{} has no variant `{remedy}`; it has {}", without.scenario.name, known.join(", "));
     }
-    let total = found.iter().map(|found| wanted(options, &found.scenario).count()).sum();
+    if let Some(remedy) = &options.remedy
+        && let Some(without) = found.iter().find(|found| wanted(options, &found.scenario).is_empty())
+    {
+        bail!("{}: the variant `{remedy}` has no [[variant.fix]] that could be tried", without.scenario.name);
+    }
+    let total = found.iter().map(|found| wanted(options, &found.scenario).len()).sum();
     let progress = Progress::new(total);
     let mut sums = Vec::new();
     let mut passed = true;
@@ -127,13 +138,17 @@ pub(super) fn run(options: &LabRun) -> Exit {
     Ok(ExitCode::from(u8::from(!passed)))
 }
 
-/// The variants that are to run, with their place.
-fn wanted<'a>(options: &LabRun, scenario: &'a Scenario) -> impl Iterator<Item = &'a Variant> {
-    let remedy = options.remedy.clone();
-    scenario.variants.iter().enumerate().filter_map(move |(place, variant)| {
-        let taken = remedy.as_ref().is_none_or(|remedy| place == 0 || variant.name == *remedy);
-        taken.then_some(variant)
-    })
+/// The variants that are to run, with the place of the fix that is to be tried.
+fn wanted<'a>(options: &LabRun, scenario: &'a Scenario) -> Vec<(&'a Variant, Option<usize>)> {
+    if options.repair {
+        return repair::wanted(options, scenario);
+    }
+    let named = |variant: &Variant| options.remedy.as_ref().is_none_or(|remedy| variant.name == *remedy);
+    let taken = scenario.variants.iter().enumerate();
+    taken
+        .filter(|(place, variant)| *place == 0 || named(variant))
+        .map(|(_, variant)| (variant, None))
+        .collect()
 }
 
 /// The stages that were asked for and that the variant has.
@@ -156,9 +171,14 @@ fn try_scenario<'a>(
     let scenario = &found.scenario;
     let mut tried = Vec::new();
     let mut machine = Machine::default();
-    for variant in wanted(options, scenario).take_while(|_| goes_on()) {
+    for (variant, fix) in wanted(options, scenario).into_iter().take_while(|_| goes_on()) {
         progress.at(&scenario.name, &variant.name);
-        tried.push((variant, try_variant(options, found, variant, &mut machine)?));
+        let one = if options.repair {
+            repair::try_variant(options, found, variant, fix)?
+        } else {
+            try_variant(options, found, variant, &mut machine)?
+        };
+        tried.push((variant, one));
         progress.done();
     }
     hold_to_relations(scenario, &mut tried);
@@ -258,7 +278,7 @@ fn try_variant(
                 sum.missed += verdict.missed.len();
                 sum.false_alarms += verdict.false_alarms.len();
                 sum.wrong += verdict.outside.len();
-                part.wrong.extend(wrong(stage, &verdict));
+                part.wrong.extend(wrong(show::name(stage), &verdict));
                 let unmeasured = verdict.unmeasured.iter();
                 part.notes
                     .extend(unmeasured.map(|name| format!("{}: {name} is not measured", show::name(stage))));
@@ -290,21 +310,24 @@ fn try_variant(
     }
     let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
     if let Some(outcome) = shown {
-        for (host, rules) in &outcome.findings {
-            part.findings.extend(rules.iter().map(|rule| format!("{rule} at {host}")));
-        }
+        part.findings = fired(outcome);
         sum.variants = 1;
     }
     if skipped.is_some() {
         sum.skipped = 1;
         part.skipped.clone_from(&skipped);
     }
-    Ok(Tried { part, sum, outcomes, costs, skipped })
+    Ok(Tried { part, sum, outcomes, costs, skipped, repair: None })
+}
+
+/// The rules that fired, with their hosts.
+pub(super) fn fired(outcome: &Outcome) -> Vec<String> {
+    let fired = outcome.findings.iter();
+    fired.flat_map(|(host, rules)| rules.iter().map(move |rule| format!("{rule} at {host}"))).collect()
 }
 
 /// What is not as expected, in sentences.
-fn wrong(stage: Stage, verdict: &Verdict) -> Vec<String> {
-    let on = show::name(stage);
+pub(super) fn wrong(on: &str, verdict: &Verdict) -> Vec<String> {
     let missed = verdict.missed.iter().map(|fired| format!("{on}: {fired} was expected and did not fire"));
     let alarms = verdict.false_alarms.iter().map(|fired| format!("{on}: {fired} was not expected"));
     let outside = verdict.outside.iter().map(|outside| {
@@ -316,7 +339,7 @@ fn wrong(stage: Stage, verdict: &Verdict) -> Vec<String> {
 }
 
 /// The numbers of a run that its table shows.
-fn row(stage: Stage, world: &World, outcome: &Outcome) -> StageRow {
+pub(super) fn row(stage: Stage, world: &World, outcome: &Outcome) -> StageRow {
     let measures = &outcome.measures;
     let sum = |names: &mut dyn Iterator<Item = String>| {
         names
@@ -355,6 +378,11 @@ fn row(stage: Stage, world: &World, outcome: &Outcome) -> StageRow {
 }
 
 fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    if let Some(line) = &tried.repair {
+        report::write_json(line, &mut text)?;
+        return screen::print(&text);
+    }
     let (real, simulated) = (tried.outcomes.get(&Stage::Kernel), tried.outcomes.get(&Stage::Simulator));
     let none = Findings::new();
     let findings = real.or(simulated).map_or(&none, |outcome| &outcome.findings);
@@ -380,7 +408,6 @@ fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::
         passed: tried.part.wrong.is_empty() && !tried.part.rows.is_empty(),
         skipped: tried.skipped.as_deref(),
     };
-    let mut text = Vec::new();
     report::write_json(&line, &mut text)?;
     screen::print(&text)
 }

@@ -100,7 +100,18 @@ fn page(scenario: &Scenario) -> Result<String, std::fmt::Error> {
             rules.extend(fired.iter().map(|rule| format!("`{rule}` at {host}")));
         }
         let rules = if rules.is_empty() { "no finding".to_owned() } else { rules.join(", ") };
-        writeln!(page, "- `{}`: {about}; expected: {rules}", variant.name)?;
+        let fixes = variant.fixes.iter().map(|fix| {
+            let remedy = fix.remedy.as_ref().map(|name| format!(" --remedy {name}")).unwrap_or_default();
+            format!("; `lastack fix --finding {}{remedy}` at {} makes it so", fix.finding, fix.host)
+        });
+        let fixes: String = fixes.collect();
+        writeln!(page, "- `{}`: {about}; expected: {rules}{fixes}", variant.name)?;
+    }
+    if !scenario.unfixed.is_empty() {
+        page.push_str("\n## What `lastack fix` does not change\n\n");
+        for (rule, why) in &scenario.unfixed {
+            writeln!(page, "- `{rule}`: {why}")?;
+        }
     }
     let run = &scenario.name;
     writeln!(

@@ -7,5 +7,6 @@ mod lab;
 mod namespaces;
 mod owners;
 mod pasted;
+mod repair;
 mod rules;
 mod states;

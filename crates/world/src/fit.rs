@@ -102,11 +102,13 @@ pub struct Knowledge {
     pub for_ms: Option<u64>,
     /// The network namespace; none: the one with the most sockets.
     pub netns: Option<String>,
+    /// Of a load that goes on and is faster than that, so many connections are played; but enough to fill TIME-WAIT.
+    pub played: f64,
 }
 
 impl Default for Knowledge {
     fn default() -> Self {
-        Self { failed: 0, times: 1.0, for_ms: None, netns: None }
+        Self { failed: 0, times: 1.0, for_ms: None, netns: None, played: MOST_PLAYED }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Linux does. All chance comes from the world's seed, and everything has an order: the same world gives the same
 //! run, on any machine.
 
+mod absorbed;
 mod accounting;
 mod acks;
 mod agenda;
@@ -95,17 +96,23 @@ pub fn simulate_in_full(world: &World) -> Run {
     simulation.result()
 }
 
-/// The same, looked at from time to time: how each host and each client did until then. No cases are made.
+/// The same, looked at from time to time: how each host and each client did until then. No cases are made, and what
+/// would only go on as before is not played. None: more than so many events happen in it, each a microsecond's work or
+/// so.
 ///
 /// There is a first sample at the beginning and a last one at the end.
-pub fn simulate_sampled(world: &World, every_ms: u64) -> (Run, Vec<Sample>) {
+pub fn simulate_sampled(world: &World, every_ms: u64, most_events: u64) -> Option<(Run, Vec<Sample>)> {
     let mut simulation = Simulation::new(world);
     simulation.sampling = Some(Sampling { every_ms: every_ms.max(1), samples: Vec::new() });
+    simulation.events_left = most_events;
     simulation.agenda.add(0, What::Sample);
     simulation.run();
+    if simulation.events_left == 0 {
+        return None;
+    }
     simulation.sample();
     let samples = simulation.sampling.as_ref().map(|sampling| sampling.samples.clone());
-    (simulation.result(), samples.unwrap_or_default())
+    Some((simulation.result(), samples.unwrap_or_default()))
 }
 
 /// The same with captures at each host, read into its case: rules that need packets can judge it.
@@ -175,6 +182,9 @@ struct Simulation<'w> {
     next_step: Option<Nanos>,
     tap: Option<Tap>,
     sampling: Option<Sampling>,
+    calm: absorbed::Calm,
+    /// So many events more happen at most.
+    events_left: u64,
     out: Vec<Packet>,
     played: u64,
     trace: u64,
@@ -235,6 +245,8 @@ impl<'w> Simulation<'w> {
             next_step: world.steps.iter().map(|step| ms(step.at_ms)).min(),
             tap: None,
             sampling: None,
+            calm: absorbed::Calm::default(),
+            events_left: u64::MAX,
             out: Vec::new(),
             played: 0,
             trace: 0,
@@ -326,9 +338,17 @@ impl<'w> Simulation<'w> {
                 }
             }
             let Some((at, what)) = self.agenda.take() else { return };
+            self.events_left = self.events_left.saturating_sub(1);
+            if self.events_left == 0 {
+                return;
+            }
             self.now = at;
             self.settle_lives(at);
             self.happen(what);
+            if matches!(what, What::Sample) && self.is_absorbed() {
+                self.absorb();
+                return;
+            }
         }
     }
 

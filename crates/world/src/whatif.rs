@@ -18,7 +18,7 @@
 mod effect;
 mod numbers;
 
-pub use effect::{Effect, effect};
+pub use effect::Effect;
 pub use numbers::{Numbers, Point};
 
 use crate::cure::{Cure, CureError};
@@ -208,7 +208,7 @@ fn carry_out(worlds: &mut Worlds, remedy: &Remedy) -> Result<Vec<String>, String
 }
 
 /// What came of a column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Played {
     /// Its numbers, each from the least to the most.
     pub numbers: Numbers,
@@ -240,6 +240,11 @@ impl Played {
 
 /// Plays one world.
 pub fn play(world: &World, here: &str) -> Played {
+    play_within(world, here, u64::MAX).unwrap_or_default()
+}
+
+/// The same, if no more than so many events happen in it: each is a microsecond's work or so.
+pub fn play_within(world: &World, here: &str, most_events: u64) -> Option<Played> {
     let length = world.clients.iter().map(|client| {
         let paced = client.per_second.map_or(0.0, |rate| f64::from(client.connections) / rate * 1e3);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a week")]
@@ -247,9 +252,9 @@ pub fn play(world: &World, here: &str) -> Played {
         client.start_ms.saturating_add(paced.max(1_000))
     });
     let length = length.max().unwrap_or(1_000).saturating_add(world.settle_ms).min(world.limit_ms);
-    let (run, samples) = simulate_sampled(world, (length / LOOKS).clamp(10, 10_000));
-    Played {
+    let (run, samples) = simulate_sampled(world, (length / LOOKS).clamp(10, 10_000), most_events)?;
+    Some(Played {
         numbers: Numbers::of(world, here, &run, &samples),
         over_time: numbers::over_time(world, here, &samples),
-    }
+    })
 }

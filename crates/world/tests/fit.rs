@@ -5,7 +5,7 @@ use evidence::Case;
 use proptest::prelude::*;
 use world::fit::{Ends, Fit, Knowledge, Pace, Party, Unfit, fit};
 use world::scenario::Bind;
-use world::whatif::effect;
+use world::whatif::{Effect, Remedy, Worlds, plan};
 use world::{Scenario, simulate_in_full};
 
 /// 200 connections a second for ever, each 50 ms long, cut after 20 s: a host as `doctor` would find it.
@@ -94,14 +94,16 @@ fn a_program_that_binds_first_is_told_by_the_half_of_its_ports() {
 fn an_effect_is_said_in_numbers_before_and_after() {
     let case = case("client", CLIENT_CLOSES.0, CLIENT_CLOSES.1);
     let narrow = world::cure::Cure::set(None, "net.ipv4.ip_local_port_range", "40000 43999").unwrap();
-    let wait = "wait".parse().unwrap();
-    let effect = effect(&case, &Knowledge::default(), &[narrow, wait]).unwrap();
+    let fit = fit(&case, &Knowledge::default()).unwrap();
+    let plan = plan(&Worlds::from(&fit), &["wait".parse().unwrap(), narrow].map(Remedy::named));
+    let played = |place: usize| plan.columns[place].play(&fit.here).numbers;
+    let effect = Effect { before: played(0), after: played(1), lasts: fit.lasts };
     assert_eq!(effect.before.failed.high.to_bits(), 0.0_f64.to_bits());
     assert!(effect.after.failed.low > 1_000.0, "{:?}", effect.after);
-    assert_eq!(effect.left_out.len(), 1);
+    assert_eq!(plan.left_out.len(), 1);
     let said = effect.differences().join("; ");
-    assert!(said.contains("failed connects a second: 0 -> "), "{said}");
-    assert!(said.contains("local ports left: "), "{said}");
+    assert!(said.contains("failed connects 0 -> ") && said.contains(" a second; "), "{said}");
+    assert!(said.contains("local ports left "), "{said}");
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn knowledge(options: &Options) -> Knowledge {
         for_ms: options.lasting.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
         // A look has what was asked for, and nothing else.
         netns: options.case.as_ref().and_then(|_| options.netns.first().cloned()),
+        ..Knowledge::default()
     }
 }
 

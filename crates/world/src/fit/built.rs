@@ -1,8 +1,8 @@
 //! The world that talks as the talkers do.
 
 use super::{
-    Assumption, Ends, Fit, HARD_LIMIT, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_PLAYED, Pace, Party,
-    Talker, Unfit, sum,
+    Assumption, Ends, Fit, HARD_LIMIT, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, Pace, Party, Talker, Unfit,
+    sum,
 };
 use crate::Costs;
 use crate::scenario::{
@@ -114,7 +114,7 @@ fn length(
         )));
     }
     let least = (time_wait * LEAST_LENGTHS).min(wanted);
-    let affordable = (MOST_PLAYED / rate.max(1e-9)).max(least).min(HARD_LIMIT / rate.max(1e-9));
+    let affordable = (knowledge.played / rate.max(1e-9)).max(least).min(HARD_LIMIT / rate.max(1e-9));
     let seconds = if knowledge.for_ms.is_some() { wanted } else { wanted.min(affordable) };
     assumptions.push(Assumption::new(
         format!("the load is played for {seconds:.0} s"),

@@ -1,10 +1,19 @@
 //! What happens next: events by time, and by the order they were made in.
+//!
+//! Most that is far away is a deadline that nobody will miss, one for each connection or request, and all of the same
+//! length: they are made in the order in which they come. Such stand in queues, so that the heap has only what is near,
+//! which is little.
 
 use super::network::Packet;
 use super::socket::SocketRef;
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use tcp::machine::Nanos;
+
+/// What is at least so far away stands in a queue, if there is one in which it is the last.
+const FAR_NS: Nanos = 50_000_000;
+/// More lengths than that are seldom at work at once, and each queue is looked at for each event.
+const MOST_QUEUES: usize = 4;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +96,10 @@ impl Ord for Event {
 #[derive(Default)]
 pub(super) struct Agenda {
     events: BinaryHeap<Reverse<Event>>,
+    /// Events that are far away, in each in order.
+    far: Vec<VecDeque<Event>>,
+    /// When the last happened.
+    now: Nanos,
     made: u64,
     /// Packets on their way.
     packets: Vec<Packet>,
@@ -129,14 +142,81 @@ impl Agenda {
 
     pub(super) fn add(&mut self, at: Nanos, what: What) {
         self.made += 1;
-        self.events.push(Reverse(Event { at, order: self.made, what }));
+        let event = Event { at, order: self.made, what };
+        if at.saturating_sub(self.now) < FAR_NS {
+            self.events.push(Reverse(event));
+            return;
+        }
+        // Of those in which it may be the last, the one that is nearest: the others stay open for what comes sooner.
+        let fits = self.far.iter_mut().filter(|queue| queue.back().is_none_or(|back| back.at <= at));
+        if let Some(queue) = fits.max_by_key(|queue| queue.back().map_or(0, |back| back.at)) {
+            queue.push_back(event);
+        } else if self.far.len() < MOST_QUEUES {
+            self.far.push(VecDeque::from([event]));
+        } else {
+            self.events.push(Reverse(event));
+        }
     }
 
     pub(super) fn next_at(&self) -> Option<Nanos> {
-        self.events.peek().map(|event| event.0.at)
+        self.next().map(|(_, event)| event.at)
+    }
+
+    /// The next event, and the queue that has it; none: the heap.
+    fn next(&self) -> Option<(Option<usize>, &Event)> {
+        let near = self.events.peek().map(|event| (None, &event.0));
+        let far = self.far.iter().enumerate();
+        let far = far.filter_map(|(number, queue)| Some((Some(number), queue.front()?)));
+        near.into_iter().chain(far).min_by(|one, other| one.1.cmp(other.1))
     }
 
     pub(super) fn take(&mut self) -> Option<(Nanos, What)> {
-        self.events.pop().map(|Reverse(event)| (event.at, event.what))
+        let (queue, _) = self.next()?;
+        let event = match queue {
+            Some(number) => self.far[number].pop_front(),
+            None => self.events.pop().map(|event| event.0),
+        };
+        let event = event?;
+        self.now = event.at;
+        Some((event.at, event.what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::random::Random;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn whatever_is_added_when_all_happens_by_time_and_then_by_order() {
+        let mut random = Random::new(3);
+        let (mut agenda, mut known) = (Agenda::default(), BTreeSet::new());
+        let (mut made, mut now) = (0, 0);
+        for turn in 0..20_000 {
+            if turn < 10_000 || random.below(2) == 0 {
+                let delays = [0, 1_000, FAR_NS - 1, FAR_NS, 7 * FAR_NS, 7 * FAR_NS, 9 * FAR_NS, 1 << 60];
+                let delay = delays[random.below(8) as usize] + Nanos::from(random.below(3));
+                agenda.add(now + delay, What::Step(made));
+                known.insert((now + delay, made));
+                made += 1;
+            }
+            if turn % 3 > 0 {
+                let next = known.pop_first();
+                assert_eq!(agenda.next_at(), next.map(|next| next.0));
+                let taken = agenda.take();
+                let taken = taken.map(|(at, what)| match what {
+                    What::Step(number) => (at, number),
+                    what => panic!("{what:?}"),
+                });
+                assert_eq!(taken, next);
+                now = next.map_or(now, |next| next.0);
+            }
+        }
+        assert!(agenda.far.len() <= MOST_QUEUES && agenda.events.len() < known.len());
+        while let Some((at, _)) = agenda.take() {
+            assert_eq!(known.pop_first().map(|next| next.0), Some(at));
+        }
+        assert!(known.is_empty());
     }
 }

@@ -243,6 +243,11 @@ impl Simulation<'_> {
             .then(|| mini.residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value))
     }
 
+    /// True if none of them goes on.
+    pub(super) fn lives_are_over(&self) -> bool {
+        self.classes.iter().all(|class| class.active.is_empty())
+    }
+
     /// Lets lives end whose time has come: ports come free, TIME-WAIT begins.
     pub(super) fn settle_lives(&mut self, until: Nanos) {
         for class in 0..self.classes.len() {

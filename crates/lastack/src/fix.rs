@@ -1,5 +1,6 @@
 //! `lastack fix`.
 
+mod foretold;
 mod log;
 mod pages;
 
@@ -78,7 +79,11 @@ fn look(options: &Fix) -> anyhow::Result<(Plan, bool)> {
     };
     let diagnosis = diagnose::diagnose(&case);
     let wishes = Wishes { rules: options.finding.clone(), remedies: options.remedy.clone() };
-    let plan = Plan::new(&case, &diagnosis, &wishes)?;
+    let mut plan = Plan::new(&case, &diagnosis, &wishes)?;
+    // Who has confirmed beforehand reads no plan.
+    if !options.yes {
+        foretold::fill(&case, &mut plan);
+    }
     let wanted = |rule: &str| wishes.rules.is_empty() || wishes.rules.iter().any(|name| name == rule);
     let mut findings = diagnosis.findings.iter().filter(|finding| wanted(finding.rule));
     let is_problem = findings.any(|finding| finding.severity > Severity::Note);

@@ -2,7 +2,7 @@
 
 mod advised;
 mod answer;
-mod played;
+pub(crate) mod played;
 mod source;
 
 use crate::arguments::WhatIf as Options;

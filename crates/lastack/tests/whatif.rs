@@ -232,6 +232,30 @@ fn every_remedy_of_the_rules_is_simulated_or_says_why_not() {
     }
 }
 
+#[test]
+fn a_plan_of_fix_says_what_is_foretold_and_keeps_it() {
+    let plan = std::env::temp_dir().join(format!("lastack-foretold-{}.toml", std::process::id()));
+    let _ = std::fs::remove_file(&plan);
+    let fix = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lastack"));
+        command.env_remove("COLUMNS").args(["fix", "--plan", plan.to_str().unwrap()]).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+        output
+    };
+    let wanted = "TIME-WAIT 100 -> 300; TIME-WAIT that finds no room 200 -> 0";
+    let first =
+        text(&fix(&["--case", &recorded("time-wait-overflow")]).stdout).replace("\n             ", " ");
+    assert!(first.contains(&format!("foretold {wanted}")), "{first}");
+    let kept = std::fs::read_to_string(&plan).unwrap();
+    assert!(kept.contains(&format!("predicted = \"{wanted} (")), "{kept}");
+    let read = json(&fix(&["--json"]));
+    let remedies = read["remedies"].as_array().unwrap();
+    let predicted = remedies.iter().find(|remedy| remedy["name"] == "larger-table").unwrap();
+    assert!(predicted["predicted"].as_str().unwrap().starts_with(wanted), "{predicted}");
+    std::fs::remove_file(&plan).unwrap();
+}
+
 /// A file of its own, which goes with the value.
 struct Written(PathBuf);
 

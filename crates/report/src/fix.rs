@@ -84,7 +84,7 @@ fn part<W: Write>(pen: &mut Pen<'_, W>, remedy: &PlanPart) -> io::Result<()> {
     )?;
     pen.flow(&[(Paint::Plain, "    ")], 4, (Paint::Plain, &remedy.summary))?;
     if remedy.changes.is_empty() {
-        return Ok(());
+        return remedy.predicted.iter().try_for_each(|predicted| labelled(pen, "foretold", predicted));
     }
     several(pen, "why", &remedy.why)?;
     for change in &remedy.changes {
@@ -259,7 +259,9 @@ mod tests {
                         inverse: "net.ipv4.tcp_fin_timeout = 5".into(),
                     }],
                     expected: "nothing moves".into(),
-                    predicted: None,
+                    predicted: Some(
+                        "failed connects 233..234 -> 0 a second; local ports left 0 -> 3,997".into(),
+                    ),
                     risk: "more sockets".into(),
                     guards: vec!["TcpExtTCPTimeWaitOverflow does not rise".into()],
                 },
@@ -267,6 +269,7 @@ mod tests {
                     name: "pool".into(),
                     tag: "for a person".into(),
                     summary: "Keep connections".into(),
+                    predicted: Some("TIME-WAIT 4,000 -> 0".into()),
                     ..PlanPart::default()
                 },
             ],

@@ -6,15 +6,15 @@ use world::{Measures, Scenario, simulate, simulate_sampled};
 
 fn world(text: &str) -> World {
     let scenario = Scenario::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    scenario.variants.into_iter().next().map(|variant| variant.world).unwrap_or_else(|| panic!("{text}"))
+    scenario.variants.into_iter().next().map_or_else(|| panic!("{text}"), |variant| variant.world)
 }
 
 /// Counters of segments are those of what was played, and so are times of answers.
 fn is_asked_for(measure: &str) -> bool {
-    let counted = ["OutRsts", "TCPTimeWaitOverflow", "ActiveOpens", "PassiveOpens", "AttemptFails"];
+    let kept = ["OutRsts", "TCPTimeWaitOverflow", "ActiveOpens", "PassiveOpens", "AttemptFails"];
     let words: Vec<&str> = measure.split('.').collect();
     match words.as_slice() {
-        [_, "counters", counter] => counted.contains(counter),
+        [_, "counters", counter] => kept.contains(counter),
         [_, "answer_us" | "per_second", ..] => false,
         _ => true,
     }
@@ -23,14 +23,14 @@ fn is_asked_for(measure: &str) -> bool {
 /// Both ways, number by number. True if the sampled one played less.
 fn agree(world: &World) -> bool {
     let full = simulate(world);
-    let Some((sampled, samples)) = simulate_sampled(world, 100, u64::MAX) else { panic!("it has an end") };
+    let Some((sampled, looks)) = simulate_sampled(world, 100, u64::MAX) else { panic!("it has an end") };
     let of = |measures: &Measures, name: &str| measures.get(name);
     for name in full.measures.0.keys().chain(sampled.measures.0.keys()).filter(|name| is_asked_for(name)) {
         let (one, other) = (of(&sampled.measures, name), of(&full.measures, name));
         assert_eq!(one, other, "{name}, sampled and in full");
     }
     assert!(sampled.end_ms.abs_diff(full.end_ms) <= 100, "{} and {}", sampled.end_ms, full.end_ms);
-    assert_eq!(samples.last().map(|sample| sample.at_ms), Some(sampled.end_ms));
+    assert_eq!(looks.last().map(|look| look.at_ms), Some(sampled.end_ms));
     let segments = |measures: &Measures| of(measures, "client.counters.OutSegs").unwrap_or(0.0);
     segments(&sampled.measures) < segments(&full.measures) / 2.0
 }

@@ -121,10 +121,16 @@ fn part(remedy: &Planned) -> PlanPart {
         why: remedy.why.clone(),
         changes: remedy.changes.iter().map(diff).collect(),
         expected: remedy.expected.clone(),
-        predicted: remedy.predicted.clone(),
+        predicted: foretold(remedy),
         risk: remedy.risk.clone(),
         guards,
     }
+}
+
+/// What is foretold. Why it is not matters where the change can be made at once; of advice it is known by its nature.
+fn foretold(remedy: &Planned) -> Option<String> {
+    let predicted = remedy.predicted.as_ref();
+    predicted.filter(|said| !remedy.changes.is_empty() || !said.starts_with(super::foretold::NOT)).cloned()
 }
 
 /// The lines of a file that change, with three around them.

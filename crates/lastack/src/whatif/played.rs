@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use world::scenario::World;
-use world::whatif::{Column, Played, play};
+use world::whatif::{Column, Played, play_within};
 
 /// What takes less needs no sign of life.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,6 +17,11 @@ const MOST_THREADS: usize = 8;
 
 /// Plays every world of every column.
 pub(super) fn all(columns: &[Column], here: &str) -> Vec<Played> {
+    within(columns, here, u64::MAX).into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// The same, but a column is given up if more than so many events happen in one of its worlds.
+pub(crate) fn within(columns: &[Column], here: &str, most_events: u64) -> Vec<Option<Played>> {
     let tasks: Vec<(usize, &World)> = columns
         .iter()
         .enumerate()
@@ -25,13 +30,13 @@ pub(super) fn all(columns: &[Column], here: &str) -> Vec<Played> {
     let threads =
         std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(tasks.len());
     let next = AtomicUsize::new(0);
-    let done: Mutex<BTreeMap<usize, Played>> = Mutex::new(BTreeMap::new());
+    let done: Mutex<BTreeMap<usize, Option<Played>>> = Mutex::new(BTreeMap::new());
     let progress = Mutex::new(Progress::new(tasks.len()));
     let work = || {
         loop {
             let task = next.fetch_add(1, Ordering::Relaxed);
             let Some((_, world)) = tasks.get(task) else { return };
-            let played = play(world, here);
+            let played = play_within(world, here, most_events);
             if let Ok(mut done) = done.lock() {
                 done.insert(task, played);
                 if let Ok(mut progress) = progress.lock() {
@@ -50,14 +55,10 @@ pub(super) fn all(columns: &[Column], here: &str) -> Vec<Played> {
         progress.end();
     }
     let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let of = |column: usize| -> Played {
-        let each: Vec<Played> = tasks
-            .iter()
-            .enumerate()
-            .filter(|(_, (place, _))| *place == column)
-            .filter_map(|(task, _)| done.get(&task).cloned())
-            .collect();
-        Played::joined(&each)
+    let of = |column: usize| -> Option<Played> {
+        let own = tasks.iter().enumerate().filter(|(_, (place, _))| *place == column);
+        let each: Option<Vec<Played>> = own.map(|(task, _)| done.get(&task).cloned().flatten()).collect();
+        Some(Played::joined(&each?))
     };
     (0..columns.len()).map(of).collect()
 }

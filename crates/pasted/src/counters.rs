@@ -1,7 +1,8 @@
 //! Counters that were pasted once or several times. Only a rise says something, and only if the time it took is known.
 
 use crate::clock::Moment;
-use crate::sections::{Kind, Section, Strays};
+use crate::kind::Kind;
+use crate::sections::{Section, Strays};
 use crate::statistics;
 use crate::text::Line;
 use crate::windows;

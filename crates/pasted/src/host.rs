@@ -1,7 +1,8 @@
 //! Which host the texts are of: what `uname -a`, `hostname` and the settings `kernel.*` say.
 
 use crate::case::PastedError;
-use crate::sections::{Kind, Section};
+use crate::kind::Kind;
+use crate::sections::Section;
 use crate::settings::setting;
 use crate::text::quoted;
 use evidence::{Host, System};

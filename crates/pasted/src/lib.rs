@@ -29,6 +29,8 @@ mod conntrack;
 mod counters;
 mod gaps;
 mod host;
+mod kind;
+mod opening;
 mod sections;
 mod settings;
 mod sockets;

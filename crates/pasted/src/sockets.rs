@@ -1,7 +1,8 @@
 //! From the tables of one namespace to its sockets: of several tables, each kind of socket is taken from the one that
 //! tells most of it, so that a socket is counted once.
 
-use crate::sections::{Kind, Section, Strays};
+use crate::kind::Kind;
+use crate::sections::{Section, Strays};
 use crate::table::{self, Read, Row};
 use evidence::{Process, Settings, Sockets, Tally, TallyOptions};
 use foldhash::fast::FixedState;

@@ -7,7 +7,8 @@ pub(crate) mod ss;
 pub(crate) mod windows;
 
 use crate::address::{End, NoEnd};
-use crate::sections::{Kind, Section};
+use crate::kind::Kind;
+use crate::sections::Section;
 use crate::text::Line;
 use evidence::SocketSeen;
 use tcp::{State, StateSet};

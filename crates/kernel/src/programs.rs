@@ -8,7 +8,8 @@ mod files;
 mod named;
 mod started;
 
-pub use named::{Named, haproxy, nginx, sysctl};
+pub use files::Copy;
+pub use named::{Named, copied, haproxy, nginx, sysctl};
 
 use crate::root::{Root, why};
 use crate::{process, programs::started::Started};

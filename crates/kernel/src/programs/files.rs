@@ -3,6 +3,7 @@
 use crate::root::{Root, read_prefix};
 use glob::{MatchOptions, Pattern};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -17,12 +18,30 @@ const MAX_MATCHES: usize = 2_001;
 const LIKE_GLOB: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
-/// The files below a root directory.
-pub(super) struct Files {
-    root: OwnedFd,
-    /// Our own root: paths are resolved as for anybody.
-    ours: bool,
+/// Files by their absolute paths.
+pub(super) enum Files {
+    /// Those below a root directory.
+    Below {
+        /// The directory.
+        root: OwnedFd,
+        /// Our own root: paths are resolved as for anybody.
+        ours: bool,
+    },
+    /// Copies that somebody made of a host's files.
+    Copied(BTreeMap<String, Copy>),
 }
+
+/// A copy of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// What is in it.
+    File(Vec<u8>),
+    /// It is a link, and this is what it says.
+    Link(String),
+}
+
+/// So many links lead to one another at most (include/linux/namei.h `MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
 
 /// A file that was read.
 pub(super) struct Text {
@@ -39,8 +58,8 @@ impl Files {
 
     /// Those below the root of a process.
     pub(super) fn of(root: &Root, pid: u32) -> io::Result<Self> {
-        let files = Self::below(&root.proc.join(format!("{pid}/root")), false)?;
-        let (its, ours) = (rustix::fs::fstat(&files.root)?, rustix::fs::stat("/")?);
+        let its_root = open_root(&root.proc.join(format!("{pid}/root")))?;
+        let (its, ours) = (rustix::fs::fstat(&its_root)?, rustix::fs::stat("/")?);
         // A mount namespace of its own may have the same root and other things mounted below.
         let same = |kind: &str| {
             let identity =
@@ -51,32 +70,38 @@ impl Files {
             }
         };
         let ours = (its.st_dev, its.st_ino) == (ours.st_dev, ours.st_ino) && same("mnt");
-        Ok(Self { ours, ..files })
+        Ok(Self::Below { root: its_root, ours })
     }
 
     /// Those below a directory.
     pub(super) fn below(path: &Path, ours: bool) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: rustix::fs::open(path, flags, Mode::empty())?, ours })
+        Ok(Self::Below { root: open_root(path)?, ours })
     }
 
     /// True if these are the files that we see, too.
     pub(super) fn are_ours(&self) -> bool {
-        self.ours
+        matches!(self, Self::Below { ours: true, .. })
     }
 
     /// Opens an absolute path. A link in a container must not lead out of it: it would name a file of the host.
     fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
-        if self.ours {
-            return Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+        match self {
+            Self::Below { ours: true, .. } => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
+            Self::Below { root, ours: false } => {
+                let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                Ok(openat2(root, path, flags, Mode::empty(), inside)?)
+            }
+            Self::Copied(_) => Err(io::ErrorKind::NotFound.into()),
         }
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(&self.root, path, flags, Mode::empty(), inside)?)
     }
 
     /// Reads a regular file, to one byte more than is understood of it.
     pub(super) fn read(&self, path: &str) -> io::Result<Text> {
+        if let Self::Copied(copies) = self {
+            let bytes = copied(copies, path)?.to_vec();
+            return Ok(Text { bytes, written_s: i64::MIN });
+        }
         // First only looked at: to open a device may already do something.
         let found = self.open(path, OFlags::PATH)?;
         let stat = rustix::fs::fstat(&found)?;
@@ -92,6 +117,14 @@ impl Files {
 
     /// The names in a directory, sorted.
     pub(super) fn names(&self, directory: &str) -> io::Result<Vec<String>> {
+        if let Self::Copied(copies) = self {
+            let begins = format!("{}/", directory.trim_end_matches('/'));
+            let below = copies.range(begins.clone()..).map_while(|(path, _)| path.strip_prefix(&begins));
+            let mut names: Vec<String> =
+                below.take(MAX_NAMES).filter_map(|rest| rest.split('/').next()).map(str::to_owned).collect();
+            names.dedup();
+            return if names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(names) };
+        }
         let directory = self.open(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(directory.as_fd())?.take(MAX_NAMES) {
@@ -114,21 +147,13 @@ impl Files {
 
     /// Where a link leads to, as an absolute path without `..`; none if it is no link.
     pub(super) fn target(&self, path: &str) -> Option<String> {
+        if let Self::Copied(copies) = self {
+            let Copy::Link(target) = copies.get(path)? else { return None };
+            return Some(resolved(path, target));
+        }
         let link = self.open(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
         let target = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?.into_string().ok()?;
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let from = if target.starts_with('/') { "" } else { directory };
-        let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
-        for part in target.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    parts.pop();
-                }
-                part => parts.push(part),
-            }
-        }
-        Some(format!("/{}", parts.join("/")))
+        Some(resolved(path, &target))
     }
 
     /// The paths that an absolute pattern stands for, sorted. A pattern without `*`, `?` and `[` is a path.
@@ -159,6 +184,41 @@ impl Files {
         paths.sort();
         Ok(paths)
     }
+}
+
+/// Where a link at this path leads to: an absolute path without `..`.
+fn resolved(path: &str, target: &str) -> String {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let from = if target.starts_with('/') { "" } else { directory };
+    let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// A copy, wherever its links lead.
+fn copied<'c>(copies: &'c BTreeMap<String, Copy>, path: &str) -> io::Result<&'c [u8]> {
+    let mut path = path.to_owned();
+    for _ in 0..=MAX_LINKS {
+        match copies.get(&path) {
+            Some(Copy::File(bytes)) => return Ok(bytes),
+            Some(Copy::Link(target)) => path = resolved(&path, target),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+    Err(io::Error::other("its links lead in a circle"))
+}
+
+fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Configurations by the names of their files, as they are given on a command line.
 
-use super::Reader;
-use super::files::Files;
+use super::files::{Copy, Files};
+use super::{Reader, has_extension};
 use config::nginx::Sources;
 use evidence::Configuration;
 use evidence::configuration::AS_INCLUDED;
@@ -92,6 +92,33 @@ pub fn sysctl(files: &[PathBuf]) -> io::Result<Named> {
         }
     }
     Ok(Named::new(configuration, reader))
+}
+
+/// What copies of a host's files say, which somebody made, by their paths on that host: of nginx and HAProxy what their
+/// packages begin with, and what is set at boot. What is not among them is left out.
+pub fn copied(files: BTreeMap<String, Copy>, nginx_version: Option<&str>) -> Vec<Named> {
+    const NGINX: &str = "/etc/nginx/nginx.conf";
+    const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
+    let has_nginx = files.contains_key(NGINX);
+    // The unit of Red Hat's package names this directory, too.
+    let more =
+        files.keys().filter(|path| path.starts_with("/etc/haproxy/conf.d/") && has_extension(path, "cfg"));
+    let haproxy: Vec<String> = files.keys().filter(|path| *path == HAPROXY).chain(more).cloned().collect();
+    let mut reader = Reader::new(Files::Copied(files));
+    let mut all = Vec::new();
+    let mut take = |configuration: Option<Configuration>, reader: &mut Reader| {
+        let refused = std::mem::take(&mut reader.refused);
+        all.extend(configuration.map(|configuration| Named { configuration, refused }));
+    };
+    if has_nginx {
+        take(reader.nginx(NGINX, nginx_version).ok(), &mut reader);
+    }
+    if !haproxy.is_empty() {
+        take(reader.haproxy(&haproxy, None).ok(), &mut reader);
+    }
+    let boot = Some(reader.sysctl()).filter(|configuration| !configuration.files.is_empty());
+    take(boot, &mut reader);
+    all
 }
 
 /// From the working directory on.
@@ -185,6 +212,36 @@ mod tests {
             "{}",
             configuration.at(winner.place)
         );
+    }
+
+    #[test]
+    fn copies_of_a_hosts_files_say_what_they_said_there() {
+        let file = |text: &str| Copy::File(text.as_bytes().to_vec());
+        let copies = BTreeMap::from([
+            (
+                "/etc/nginx/nginx.conf".to_owned(),
+                file("http { include sites-enabled/*; upstream a { server b; } }"),
+            ),
+            ("/etc/nginx/sites-enabled/s".to_owned(), Copy::Link("/etc/nginx/sites-available/s".to_owned())),
+            ("/etc/nginx/sites-enabled/up".to_owned(), Copy::Link("../../../../etc/passwd".to_owned())),
+            ("/etc/nginx/sites-enabled/round".to_owned(), Copy::Link("round".to_owned())),
+            (
+                "/etc/nginx/sites-available/s".to_owned(),
+                file("server { location / { proxy_pass http://a; } }"),
+            ),
+            ("/etc/haproxy/haproxy.cfg".to_owned(), file("defaults\n mode http\n")),
+            ("/etc/haproxy/conf.d/b.cfg".to_owned(), file("backend b\n server s 10.0.0.1:80\n")),
+            ("/etc/sysctl.d/99-sysctl.conf".to_owned(), Copy::Link("../sysctl.conf".to_owned())),
+            ("/etc/sysctl.conf".to_owned(), file("net.ipv4.tcp_fin_timeout = 15\n")),
+        ]);
+        let all = copied(copies, Some("1.22.1"));
+        let [nginx, haproxy, boot] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(passes(nginx), ["s:1 a"]);
+        assert_eq!(nginx.refused.len(), 1, "a link in a circle: {:?}", nginx.refused);
+        assert_eq!(haproxy.configuration.haproxy.as_ref().unwrap().proxies.len(), 1);
+        let winner = boot.configuration.sysctl.as_ref().unwrap().winner("net.ipv4.tcp_fin_timeout").unwrap();
+        assert_eq!(boot.configuration.at(winner.place), "/etc/sysctl.d/99-sysctl.conf:1");
+        assert_eq!(copied(BTreeMap::new(), None).len(), 0);
     }
 
     #[test]

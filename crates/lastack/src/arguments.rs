@@ -61,7 +61,8 @@ pub(crate) struct Doctor {
           conflicts_with_all = ["netns", "all_netns", "length", "save"])]
     pub(crate) case: Option<PathBuf>,
     /// Read what others pasted instead of looking: files with the output of ss, netstat, nstat, sysctl, conntrack or
-    /// of files below /proc/net, of one host, told apart by themselves; - is standard input
+    /// of files below /proc/net, of one host, told apart by themselves; a report of sos, as folder or archive; - is
+    /// standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, num_args = 1..,
           conflicts_with_all = ["netns", "all_netns", "length", "case"])]
     pub(crate) from: Vec<PathBuf>,

@@ -24,6 +24,7 @@ mod read_lines;
 mod read_progress;
 mod screen;
 mod sequence;
+mod sos_report;
 mod whatif;
 
 use arguments::{Arguments, Command};

@@ -1,6 +1,7 @@
 //! Files with text that others pasted.
 
 use crate::case_file::said;
+use crate::sos_report::{self, SosReport};
 use anyhow::bail;
 use evidence::Case;
 use pasted::Text;
@@ -12,17 +13,30 @@ use std::path::{Path, PathBuf};
 /// All files together have so many bytes at most: the sockets of a host with some millions of them.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// Reads files of one host into a case; `-` is standard input.
+/// Reads files of one host into a case; `-` is standard input. A folder or an archive is a report of sos.
 pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Case> {
     let mut left = MOST_BYTES;
     let mut read = Vec::new();
+    let mut reports = Vec::new();
     for file in files {
+        if file.as_os_str() != "-"
+            && let Some(report) = sos_report::open(file)?
+        {
+            reports.push(report);
+            continue;
+        }
         let (name, bytes) = open(file, left)?;
         left = left.saturating_sub(bytes.len() as u64);
         read.push((name, bytes));
     }
-    let texts: Vec<Text<'_>> = read.iter().map(|(name, bytes)| Text { name, bytes }).collect();
-    Ok(pasted::read(&texts, RandomState::new().hash_one(0_u8))?)
+    let texts = read.iter().map(|(name, bytes)| Text::pasted(name, bytes));
+    let texts: Vec<Text<'_>> = reports.iter().flat_map(SosReport::texts).chain(texts).collect();
+    let mut case = pasted::read(&texts, RandomState::new().hash_one(0_u8))?;
+    drop(texts);
+    for report in reports {
+        report.complete(&mut case);
+    }
+    Ok(case)
 }
 
 /// The name and the bytes of a file, if they are no more than `most`.

@@ -96,11 +96,11 @@ pub fn read(texts: &[Text<'_>], seed: u64) -> Result<Case, PastedError> {
     let mut case = Case::default();
     let mut all = Vec::new();
     for (index, (text, whole)) in texts.iter().zip(&whole).enumerate() {
-        let Cut { sections, strays, too_many } = sections::cut(whole, index, text.name);
+        let Cut { sections, strays, too_many } = sections::cut(whole, index, text.name, text.command);
         if let Some(line) = too_many {
             return Err(PastedError::TooMany { name: text.name.to_owned(), line });
         }
-        if sections.is_empty() {
+        if sections.is_empty() && text.command.is_none() {
             return Err(nothing_known(text.name, whole));
         }
         gaps::outside(strays, text.name, &mut case.gaps);

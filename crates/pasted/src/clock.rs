@@ -6,8 +6,8 @@ use std::time::Duration;
 /// A time on a clock. Only times of the same clock can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// 0 is what `date` shows; any other is a command line, which begins at 0.
-    clock: u32,
+    /// None is what `date` shows; any other is a command line of a text, which begins at 0.
+    clock: Option<(usize, u32)>,
     /// Milliseconds.
     at_ms: i64,
 }
@@ -23,12 +23,18 @@ impl Moment {
 /// The clock of a text, while it is read.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
+    text: usize,
     lines: u32,
     dated: Option<i64>,
     slept_ms: Option<i64>,
 }
 
 impl Clock {
+    /// The clock of the `text`-th text.
+    pub(crate) fn of(text: usize) -> Self {
+        Self { text, ..Self::default() }
+    }
+
     /// A line of commands was typed: how long that took is not known.
     pub(crate) fn typed(&mut self) {
         self.lines = self.lines.saturating_add(1);
@@ -55,8 +61,8 @@ impl Clock {
     pub(crate) fn now(&self) -> Option<Moment> {
         let slept = self.slept_ms?;
         Some(match self.dated {
-            Some(dated) => Moment { clock: 0, at_ms: dated.saturating_add(slept) },
-            None => Moment { clock: self.lines, at_ms: slept },
+            Some(dated) => Moment { clock: None, at_ms: dated.saturating_add(slept) },
+            None => Moment { clock: Some((self.text, self.lines)), at_ms: slept },
         })
     }
 }

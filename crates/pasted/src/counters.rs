@@ -163,7 +163,7 @@ mod tests {
 
     fn moments(text: &str) -> (Counters, Option<String>) {
         let mut moments = Moments::default();
-        for section in &cut(text, 0, "x").sections {
+        for section in &cut(text, 0, "x", None).sections {
             if let Some(snapshot) = read(text, section, &mut Strays::default()) {
                 moments.add(snapshot);
             }

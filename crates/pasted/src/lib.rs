@@ -8,14 +8,12 @@
 //!
 //! ```
 //! use pasted::{Text, read};
-//! let text = Text {
-//!     name: "ticket.txt",
-//!     bytes: b"$ ss -tan\nState     Recv-Q Send-Q Local Address:Port Peer Address:Port\n\
-//!              TIME-WAIT 0      0      10.0.0.1:51034     10.0.0.2:80\n",
-//! };
+//! let text = b"$ ss -tan\nState     Recv-Q Send-Q Local Address:Port Peer Address:Port\n\
+//!              TIME-WAIT 0      0      10.0.0.1:51034     10.0.0.2:80\n";
+//! let text = Text::pasted("ticket.txt", text);
 //! let case = read(&[text], 0).unwrap();
 //! assert_eq!(case.namespaces[0].sockets.groups[0].remote.to_string(), "10.0.0.2:80");
-//! assert!(read(&[Text { name: "poem.txt", bytes: b"roses are red" }], 0).is_err());
+//! assert!(read(&[Text::pasted("poem.txt", b"roses are red")], 0).is_err());
 //! ```
 //!
 //! Invariants: a socket is counted once, however many tables show it; no text makes it panic; memory grows with the
@@ -34,6 +32,7 @@ mod opening;
 mod sections;
 mod settings;
 mod sockets;
+pub mod sos;
 mod statistics;
 mod summary;
 mod table;

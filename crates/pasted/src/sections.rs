@@ -82,11 +82,15 @@ impl Strays {
     }
 }
 
-/// Cuts a text, the `index`-th of all.
-pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str) -> Cut<'a> {
+/// Cuts a text, the `index`-th of all. `command` is what wrote all of it, if that is known.
+pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str, command: Option<&str>) -> Cut<'a> {
     let mut cut = Cut::default();
-    let mut now: Option<Open<'a>> = None;
-    let mut pending = Pending::default();
+    let mut pending = Pending { clock: Clock::of(index), ..Pending::default() };
+    pending.set(command.and_then(commands).unwrap_or_default());
+    // A host's name looks like anything: only the command tells what the next line is.
+    let first = Line { number: 1, start: 0, end: text.len(), says: "" };
+    let mut now =
+        pending.hostname(first).map(|(line, command)| Open::of_hostname(index, name, line, command));
     for line in lines(text, 0, 1) {
         let current = now.as_ref().map(|open| open.section.kind);
         // Nearly every line is a row of the table that it stands in.
@@ -114,12 +118,8 @@ pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str) -> Cut<'a> {
         } else if let Some(typed) = commands(line.says) {
             close(&mut cut, &mut now, line.start);
             pending.set(typed);
-            // A host's name looks like anything: only the command tells what the next line is.
-            now = pending.take_only("hostname").map(|command| {
-                let opening = Opening { kind: Kind::Hostname, anew: true, mark: "" };
-                let next = Line { number: line.number + 1, start: line.end, ..line };
-                Open::new(opening, index, name, next, Some(command), None)
-            });
+            let next = Line { number: line.number + 1, start: line.end, ..line };
+            now = pending.hostname(next).map(|(line, command)| Open::of_hostname(index, name, line, command));
         } else if now.is_none() && !line.says.trim().is_empty() {
             cut.strays.add(line.number);
         }
@@ -156,6 +156,11 @@ impl<'a> Open<'a> {
             since: None,
         };
         Self { section, marks: vec![opening.mark] }
+    }
+
+    fn of_hostname(text: usize, name: &'a str, line: Line<'_>, command: Command) -> Self {
+        let opening = Opening { kind: Kind::Hostname, anew: true, mark: "" };
+        Self::new(opening, text, name, line, Some(command), None)
     }
 
     /// True if a line that could begin an output is a part of this one.
@@ -221,14 +226,14 @@ impl Pending {
         now?.since(before?)
     }
 
-    /// The command, if it is the only one and this program without arguments.
-    fn take_only(&mut self, program: &str) -> Option<Command> {
+    /// The line behind a command `hostname` that was typed alone, and the command.
+    fn hostname<'l>(&mut self, next: Line<'l>) -> Option<(Line<'l>, Command)> {
         let only = self.commands.len() == 1
             && self
                 .commands
                 .front()
-                .is_some_and(|first| first.program == program && first.arguments.is_empty());
-        if only { self.commands.pop_front() } else { None }
+                .is_some_and(|first| first.program == "hostname" && first.arguments.is_empty());
+        if only { Some((next, self.commands.pop_front()?)) } else { None }
     }
 }
 
@@ -237,7 +242,7 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(Kind, u32)> {
-        cut(text, 0, "x").sections.iter().map(|section| (section.kind, section.first_line)).collect()
+        cut(text, 0, "x", None).sections.iter().map(|section| (section.kind, section.first_line)).collect()
     }
 
     #[test]
@@ -270,7 +275,7 @@ TcpExt: 0
 Tcp: RtoAlgorithm RtoMin
 Tcp: 1 200
 ";
-        let cut = cut(text, 0, "x");
+        let cut = cut(text, 0, "x", None);
         let kinds: Vec<_> = cut.sections.iter().map(|section| (section.kind, section.first_line)).collect();
         assert_eq!(
             kinds,
@@ -300,7 +305,7 @@ Tcp: 1 200
     #[test]
     fn a_flood_of_outputs_ends() {
         let text = "#kernel\nTotal: 1\n".repeat(MOST);
-        let cut = cut(&text, 0, "x");
+        let cut = cut(&text, 0, "x", None);
         assert!(cut.sections.len() <= MOST && cut.too_many.is_some());
     }
 }

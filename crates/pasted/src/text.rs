@@ -9,6 +9,20 @@ pub struct Text<'a> {
     pub name: &'a str,
     /// What is in it: UTF-8 as most shells write it, or UTF-16 as `netstat > file` in PowerShell does.
     pub bytes: &'a [u8],
+    /// The command that wrote it, where that is known from elsewhere. Then it may also say nothing.
+    pub command: Option<&'a str>,
+}
+
+impl<'a> Text<'a> {
+    /// A text that somebody pasted.
+    pub fn pasted(name: &'a str, bytes: &'a [u8]) -> Self {
+        Self { name, bytes, command: None }
+    }
+
+    /// What a command wrote.
+    pub fn written_by(command: &'a str, name: &'a str, bytes: &'a [u8]) -> Self {
+        Self { name, bytes, command: Some(command) }
+    }
 }
 
 /// The characters of a text: without colours, without a mark of byte order.

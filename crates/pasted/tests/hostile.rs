@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn check(bytes: &[u8]) {
-    match read(&[Text { name: "t", bytes }], 3) {
+    match read(&[Text::pasted("t", bytes)], 3) {
         Ok(case) => assert!(
             !case.namespaces.is_empty()
                 || !case.gaps.is_empty()

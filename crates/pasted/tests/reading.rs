@@ -6,7 +6,7 @@ use pasted::{PastedError, Text, read};
 use tcp::State;
 
 fn case(text: &str) -> Case {
-    read(&[Text { name: "ticket.txt", bytes: text.as_bytes() }], 1).unwrap()
+    read(&[Text::pasted("ticket.txt", text.as_bytes())], 1).unwrap()
 }
 
 fn groups(namespace: &Namespace) -> Vec<String> {
@@ -92,7 +92,7 @@ fn macos_is_told_by_its_dots() {
 #[test]
 fn a_case_is_of_one_system() {
     let mixed = format!("$ ss -tan\nESTAB 0 0 10.0.0.1:1 10.0.0.2:2\n{WINDOWS}");
-    let error = read(&[Text { name: "t", bytes: mixed.as_bytes() }], 1).unwrap_err();
+    let error = read(&[Text::pasted("t", mixed.as_bytes())], 1).unwrap_err();
     assert!(matches!(error, PastedError::OtherSystem { line: 6, .. }), "{error}");
     assert!(error.to_string().contains("this is of Windows, but t, line 2, is of Linux"), "{error}");
 }

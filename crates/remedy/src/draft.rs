@@ -216,7 +216,7 @@ impl Draft {
                 Step::File { .. } | Step::Test { .. } | Step::Reload { .. } => None,
             })
             .collect();
-        for step in begin.steps.iter().rev() {
+        for step in begin.steps_now(root).iter().rev() {
             let what = step.subject();
             match (step, scene.look(step)?) {
                 (Step::Test { .. }, _) => {}

@@ -8,6 +8,7 @@ use crate::guard::Measured;
 use crate::program::Worker;
 use crate::settle::Reached;
 use crate::step::Step;
+use kernel::Root;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -107,6 +108,27 @@ pub struct Begin {
     pub takes_back: Option<String>,
     /// The process that does it.
     pub pid: u32,
+}
+
+impl Begin {
+    /// Whether the host runs since before the apply: what it set, and the processes that it found, do not outlive a boot.
+    pub(crate) fn same_boot(&self, root: &Root) -> bool {
+        self.boot_id == boot_id(root)
+    }
+
+    /// The steps, in the words of this boot.
+    pub(crate) fn steps_now(&self, root: &Root) -> Vec<Step> {
+        if self.same_boot(root) {
+            return self.steps.clone();
+        }
+        self.steps.iter().map(|step| step.after_boot(root)).collect()
+    }
+}
+
+/// Which boot of the host this is.
+pub(crate) fn boot_id(root: &Root) -> String {
+    let text = std::fs::read_to_string(root.proc.join("sys/kernel/random/boot_id"));
+    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// How a step was taken back.

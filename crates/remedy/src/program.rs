@@ -168,7 +168,8 @@ impl Running {
 
     /// Checks that it is still the process that was found.
     pub(crate) fn check_runs(&self, proc: &Path) -> Result<(), ProgramError> {
-        if Stat::read(proc, self.pid).is_some_and(|stat| stat.started == self.started) {
+        let is_it = |stat: Stat| stat.started == self.started && stat.name == self.program.name();
+        if Stat::read(proc, self.pid).is_some_and(is_it) {
             return Ok(());
         }
         Err(ProgramError::Reload(self.program.name(), self.pid, "it has ended".to_owned()))

@@ -3,7 +3,7 @@
 
 use crate::failpoint;
 use crate::journal::{Begin, Journal, Record, Undone};
-use crate::program::{Worker, is_new};
+use crate::program::{ProgramError, Running, Worker, is_new};
 use crate::step::{Now, Scene, Step, StepError};
 use crate::store::{Entry, Lock, Store, StoreError};
 use kernel::Root;
@@ -18,12 +18,6 @@ pub struct Settled {
     pub failed: Vec<String>,
     /// What was left as somebody else has made it.
     pub left: Vec<String>,
-}
-
-/// Which boot of the host this is.
-pub(crate) fn boot_id(root: &Root) -> String {
-    let text = std::fs::read_to_string(root.proc.join("sys/kernel/random/boot_id"));
-    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// How far a step came.
@@ -47,6 +41,8 @@ pub(crate) struct Settling<'a> {
     pub(crate) reached: &'a dyn Fn(usize) -> Reached,
     /// The workers of a program before its files were touched, by the step that lets it take them.
     pub(crate) workers: &'a dyn Fn(usize) -> Option<Vec<Worker>>,
+    /// Whether the host runs since before the apply.
+    pub(crate) same_boot: bool,
 }
 
 impl Settling<'_> {
@@ -56,15 +52,15 @@ impl Settling<'_> {
         let steps = &self.begin.steps;
         for (number, step) in steps.iter().enumerate() {
             // A program is told once; again only if nobody knows whether it was.
-            if matches!(step, Step::Test { .. } | Step::Reload { .. })
-                && (self.reached)(number) == Reached::Done
-            {
+            let is_told = matches!(step, Step::Test { .. } | Step::Reload { .. });
+            if is_told && (self.reached)(number) == Reached::Done {
                 continue;
             }
             if matches!(step, Step::Reload { .. }) && !settled.failed.is_empty() {
                 settled.failed.push(format!("{}: left out, for what comes before it failed", step.subject()));
                 continue;
             }
+            let Some(step) = &self.as_it_runs(step, &mut settled) else { continue };
             let done = self.scene.look(step).and_then(|now| match now {
                 Now::After => Ok(None),
                 Now::Before => {
@@ -89,7 +85,6 @@ impl Settling<'_> {
     /// Takes every step back that may have been taken, the last first.
     pub(crate) fn back(&mut self) -> Settled {
         let mut settled = Settled { kept: false, failed: Vec::new(), left: Vec::new() };
-        let same_boot = self.begin.boot_id == boot_id(self.scene.root);
         let steps = &self.begin.steps;
         let is_reload = |step: &Step| matches!(step, Step::Reload { .. });
         // Programs last: they are to read what is there again.
@@ -100,7 +95,11 @@ impl Settling<'_> {
                 continue;
             }
             failpoint::point("undoing");
-            match self.take_back(number, step, same_boot) {
+            let Some(step) = &self.as_it_runs(step, &mut settled) else {
+                self.note(&Record::Undone { number, outcome: Undone::Gone });
+                continue;
+            };
+            match self.take_back(number, step) {
                 Ok(outcome) => {
                     if let Undone::Left { now } = &outcome {
                         settled.left.push(left(step, now));
@@ -122,23 +121,43 @@ impl Settling<'_> {
         let touched = before.any(|(file, step)| {
             matches!(step, Step::File { .. }) && (self.reached)(file) != Reached::Nothing
         });
-        // One that has ended, or does not come to rest: taking back says so.
         let has_read = || match ((self.workers)(number), running.at_rest(&self.scene.root.proc)) {
             (Some(before), Ok(now)) => is_new(&before, &now),
+            // It has been started anew, or does not come to rest: taking back finds out.
             (None, _) | (_, Err(_)) => true,
         };
-        touched && has_read()
+        touched && (!self.same_boot || has_read())
     }
 
-    fn take_back(&self, number: usize, step: &Step, same_boot: bool) -> Result<Undone, StepError> {
-        if matches!(step, Step::Setting { .. }) && !same_boot {
+    /// The step, if it is about a program about that program as it runs now: it may have been started anew since, and have read
+    /// what was there then. None if it does not run any more, and reads what is there when it is started; or if it cannot be
+    /// told, which is said.
+    fn as_it_runs(&self, step: &Step, settled: &mut Settled) -> Option<Step> {
+        let (Step::Test { running } | Step::Reload { running }) = step else { return Some(step.clone()) };
+        let proc = &self.scene.root.proc;
+        if self.same_boot && running.check_runs(proc).is_ok() {
+            return Some(step.clone());
+        }
+        match (step, Running::find(proc, running.program)) {
+            (Step::Test { .. }, Ok(running)) => Some(Step::Test { running }),
+            (_, Ok(running)) => Some(Step::Reload { running }),
+            (Step::Test { .. }, Err(_)) | (_, Err(ProgramError::NotRunning(_))) => None,
+            (_, Err(error)) => {
+                settled.left.push(format!("{}: {error}", step.subject()));
+                None
+            }
+        }
+    }
+
+    fn take_back(&self, number: usize, step: &Step) -> Result<Undone, StepError> {
+        if matches!(step, Step::Setting { .. }) && !self.same_boot {
             // What was set went with the boot; whatever it is now, it is not from this apply.
             return Ok(Undone::Gone);
         }
         match (step, self.scene.look(step)?) {
             (Step::Reload { running }, _) => match self.scene.act(number, step) {
                 Ok(()) => Ok(Undone::Restored),
-                // A program that has ended reads its files when it is started again.
+                // It ended meanwhile.
                 Err(_) if running.check_runs(&self.scene.root.proc).is_err() => Ok(Undone::Gone),
                 Err(error) => Err(error),
             },
@@ -231,7 +250,10 @@ fn one(root: &Root, entry: &Entry) -> Result<Option<Recovered>, RecoverError> {
     let reached = |number| entry.story.reached(number);
     let scene = Scene { root, id: &begin.id, folder: &entry.folder };
     let workers = |number| entry.story.workers(number).map(<[Worker]>::to_vec);
-    let mut apply = Settling { scene, begin, journal: &mut journal, reached: &reached, workers: &workers };
+    let same_boot = begin.same_boot(root);
+    let begin = &Begin { steps: begin.steps_now(root), ..begin.clone() };
+    let mut apply =
+        Settling { scene, begin, journal: &mut journal, reached: &reached, workers: &workers, same_boot };
     let done = if keep { apply.forward() } else { apply.back() };
     if done.failed.is_empty() {
         journal.append(&end(keep, Vec::new())).map_err(io)?;

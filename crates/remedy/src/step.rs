@@ -32,6 +32,18 @@ impl Place {
         }
         Ok(all()?.into_iter().find(is_it))
     }
+
+    /// The same place after the host was started anew. Numbers are given out again then, and may mean another namespace;
+    /// a name means the same, unless it is that of a process.
+    pub(crate) fn after_boot(&self, root: &Root) -> Self {
+        let process = self.name.strip_prefix("pid:").or_else(|| self.name.strip_prefix("/proc/"));
+        let process = process.and_then(|rest| rest.split('/').next()?.parse::<u32>().ok());
+        let lasts = process.is_none_or(|pid| pid == 1);
+        let named = || netns::find(root, &Selection::These(vec![self.name.clone()]), &mut Vec::new()).ok();
+        let found = lasts.then(named).flatten().and_then(|found| found.into_iter().next());
+        // No namespace has the number 0.
+        Self { name: self.name.clone(), inode: found.map_or(0, |found| found.inode) }
+    }
 }
 
 /// What a file holds, kept in the folder of the journal.
@@ -88,6 +100,16 @@ impl Step {
             Self::File { path, .. } => path.display().to_string(),
             Self::Test { running } => format!("test of {}", running.program.name()),
             Self::Reload { running } => format!("reload of {}", running.program.name()),
+        }
+    }
+
+    /// The same step after the host was started anew.
+    pub(crate) fn after_boot(&self, root: &Root) -> Self {
+        match self.clone() {
+            Self::Setting { netns, setting, before, after } => {
+                Self::Setting { netns: netns.after_boot(root), setting, before, after }
+            }
+            same @ (Self::File { .. } | Self::Test { .. } | Self::Reload { .. }) => same,
         }
     }
 
@@ -338,4 +360,21 @@ fn changed(step: &Step, now: &Now) -> StepError {
 
 fn shown(value: &str) -> String {
     if value.is_empty() { "empty".to_owned() } else { value::plain(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_boot_a_place_is_found_by_its_name_or_not_at_all() {
+        let root = Root::default();
+        let here = netns::find(&root, &Selection::Here, &mut Vec::new()).unwrap().remove(0).inode;
+        let found = |name: &str| Place { name: name.into(), inode: 4_711 }.after_boot(&root).inode;
+        assert_eq!(found("/proc/self/ns/net"), here);
+        let process = std::process::id();
+        for name in [format!("pid:{process}"), format!("/proc/{process}/ns/net"), "no-such-name".into()] {
+            assert_eq!(found(&name), 0, "{name}");
+        }
+    }
 }

@@ -5,10 +5,10 @@ use crate::draft::Draft;
 use crate::event::{Event, Order, Task};
 use crate::failpoint;
 use crate::guard::{Glance, Measured, Measuring};
-use crate::journal::{Begin, Journal, Record, VERSION};
+use crate::journal::{Begin, Journal, Record, VERSION, boot_id};
 use crate::plan::Plan;
 use crate::program;
-use crate::settle::{self, Reached, Settled, Settling, boot_id};
+use crate::settle::{self, Reached, Settled, Settling};
 use crate::step::{Scene, Step, StepError};
 use crate::store::{self, Lock, Store};
 use kernel::Root;
@@ -206,6 +206,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             journal: &mut self.journal,
             reached: &reached,
             workers: &workers,
+            same_boot: true,
         };
         if keep { settling.forward() } else { settling.back() }
     }

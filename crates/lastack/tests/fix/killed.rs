@@ -3,7 +3,7 @@
 //! The steps are not listed here: a run that is not killed writes the name of each place that it passes, and then each of
 //! them is where the next run is killed.
 
-use crate::sandbox::{CHANGES, State, applies, apply, before, ends, fix, in_sandbox, plan};
+use crate::sandbox::{CHANGES, State, applies, apply, before, ends, fix, in_debug_build, plan};
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -33,15 +33,6 @@ fn settled(before: &State, planned: &State, at: &str) {
     for apply in applies() {
         let outcome = apply["outcome"].as_str().unwrap();
         assert!(matches!(outcome, "kept" | "rolled-back"), "killed at {at}: {apply}");
-    }
-}
-
-/// Failpoints are compiled into debug builds only.
-fn in_debug_build(name: &str, body: impl FnOnce()) {
-    if cfg!(debug_assertions) {
-        in_sandbox(name, body);
-    } else {
-        namespaced::skip(name, "a release build has no failpoints");
     }
 }
 

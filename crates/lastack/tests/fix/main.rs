@@ -3,6 +3,8 @@
 
 mod guarded;
 mod killed;
+mod nginx;
 mod programs;
+mod rebooted;
 mod refused;
 mod sandbox;

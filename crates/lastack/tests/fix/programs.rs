@@ -1,91 +1,9 @@
 //! Files of programs: replaced, tested by the program, and taken by it; and all of that back.
 
-use crate::sandbox::{WORK, applies, ends, fix, in_sandbox, run, said, until};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use crate::nginx::{FILE, answer, has_nginx, last_answer, master, plan, server, start, stop, workers};
+use crate::sandbox::{WORK, applies, ends, fix, in_debug_build, in_sandbox, run, said, until};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Output};
-
-const FILE: &str = "/etc/nginx/conf.d/app.conf";
-
-fn server(answer: &str) -> String {
-    format!("server {{\n\tlisten 127.0.0.1:8080;\n\tlocation / {{ return 200 \"{answer}\"; }}\n}}\n")
-}
-
-/// An nginx that answers `one`.
-fn start_nginx() {
-    std::fs::create_dir_all("/etc/nginx/conf.d").unwrap();
-    std::fs::write("/etc/passwd", "root:x:0:0::/:/bin/sh\n").unwrap();
-    std::fs::write("/etc/group", "root:x:0:\n").unwrap();
-    let main = format!(
-        "user root root;\npid {WORK}/nginx.pid;\nerror_log {WORK}/error.log;\nworker_processes 1;\nevents {{}}\n\
-         http {{ access_log off; include conf.d/*.conf;\n{} }}\n",
-        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {WORK}/{kind};"))
-            .concat()
-    );
-    std::fs::write("/etc/nginx/nginx.conf", main).unwrap();
-    std::fs::write(FILE, server("one")).unwrap();
-    std::fs::set_permissions(FILE, std::fs::Permissions::from_mode(0o604)).unwrap();
-    run("nginx", &["-c", "/etc/nginx/nginx.conf"]);
-    until("nginx answers", || answer().as_deref() == Some("one"));
-}
-
-fn stop_nginx() {
-    run("nginx", &["-s", "stop"]);
-    until("nginx has ended", || !std::path::Path::new(&format!("{WORK}/nginx.pid")).exists());
-    until("nginx has ended", || answer().is_none());
-}
-
-/// What nginx answers.
-fn answer() -> Option<String> {
-    let mut stream = TcpStream::connect("127.0.0.1:8080").ok()?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.split("\r\n\r\n").nth(1).map(str::to_owned)
-}
-
-/// The processes that have this one as parent, and are not ended.
-fn children(parent: u32) -> Vec<u32> {
-    let pids = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_child = |pid: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields.first().is_some_and(|state| *state != "Z") && fields.get(1) == Some(&&*parent.to_string())
-    };
-    pids.filter(is_child).collect()
-}
-
-/// nginx's master.
-fn master() -> u32 {
-    std::fs::read_to_string(format!("{WORK}/nginx.pid")).unwrap().trim().parse().unwrap()
-}
-
-fn workers() -> Vec<u32> {
-    children(master())
-}
-
-/// What the one worker answers that is left when the others have ended.
-fn last_answer() -> Option<String> {
-    until("one worker is left", || workers().len() == 1);
-    answer()
-}
-
-/// A plan that replaces the file.
-fn plan(file: &str, from: &str, to: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let text = format!(
-        "schema = \"lastack.plan/1\"\nhost = \"{}\"\n[[remedy]]\napply = true\nname = \"a-test\"\n\
-         rule = \"upstream-keepalive-off\"\nnetns = \"pid:1\"\napplicability = \"safe\"\nsummary = \"Test it\"\n\
-         [[remedy.change]]\nfile = \"{file}\"\nprogram = \"nginx\"\nfrom = '''\n{from}'''\nto = '''\n{to}'''\n",
-        host.trim()
-    );
-    let place = format!("{WORK}/plan.toml");
-    std::fs::write(&place, text).unwrap();
-    place
-}
 
 fn apply(order: &str) -> Command {
     fix(&["--plan", order, "--apply", "--yes", "--guard", "0"])
@@ -97,14 +15,6 @@ fn refused(output: &Output, why: &str) {
     assert!(said(output).contains(why), "{}", said(output));
 }
 
-fn has_nginx(name: &str) -> bool {
-    let has = Command::new("nginx").arg("-v").output().is_ok();
-    if !has {
-        namespaced::skip(name, "nginx is not installed");
-    }
-    has
-}
-
 #[test]
 fn a_file_is_tested_and_taken_and_goes_back() {
     const NAME: &str = "programs::a_file_is_tested_and_taken_and_goes_back";
@@ -112,7 +22,7 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         return;
     }
     in_sandbox(NAME, || {
-        start_nginx();
+        start();
         let (mode, inode) = (std::fs::metadata(FILE).unwrap().mode(), std::fs::metadata(FILE).unwrap().ino());
         let order = plan(FILE, &server("one"), &server("two"));
         let page = ends(&mut fix(&["--plan", &order]), 1);
@@ -148,7 +58,7 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         std::os::unix::fs::symlink(FILE, "/etc/nginx/link.conf").unwrap();
         let linked = plan("/etc/nginx/link.conf", &server("one"), &server("two"));
         refused(&apply(&linked).output().unwrap(), &format!("the file itself is {FILE}"));
-        stop_nginx();
+        stop();
         refused(&apply(&order).output().unwrap(), "nginx does not run here");
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
     });
@@ -160,12 +70,8 @@ fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
     if !has_nginx(NAME) {
         return;
     }
-    if !cfg!(debug_assertions) {
-        namespaced::skip(NAME, "a release build has no failpoints");
-        return;
-    }
-    in_sandbox(NAME, || {
-        start_nginx();
+    in_debug_build(NAME, || {
+        start();
         let order = plan(FILE, &server("one"), &server("two"));
         apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("two"));
@@ -183,7 +89,7 @@ fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
 
         // It ended meanwhile, and reads what is there when it is started again.
         apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
-        stop_nginx();
+        stop();
         ends(&mut fix(&["--log"]), 0);
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
         assert!(applies().iter().all(|apply| apply["outcome"] == "rolled-back"));
@@ -197,7 +103,7 @@ fn a_reload_that_fails_where_the_test_does_not_is_taken_back() {
         return;
     }
     in_sandbox(NAME, || {
-        start_nginx();
+        start();
         let taken = std::net::TcpListener::bind("127.0.0.1:8081").unwrap();
         let both = server("two").replace("8080;", "8080;\n\tlisten 127.0.0.1:8081;");
         let order = plan(FILE, &server("one"), &both);
@@ -219,12 +125,8 @@ fn killed_anywhere_the_program_reads_what_is_there() {
     if !has_nginx(NAME) {
         return;
     }
-    if !cfg!(debug_assertions) {
-        namespaced::skip(NAME, "a release build has no failpoints");
-        return;
-    }
-    in_sandbox(NAME, || {
-        start_nginx();
+    in_debug_build(NAME, || {
+        start();
         let inode = || std::fs::metadata(FILE).unwrap().ino();
         let order = plan(FILE, &server("one"), &server("two"));
         ends(apply(&order).env("LASTACK_FAILPOINT_LOG", "/mnt/points"), 0);

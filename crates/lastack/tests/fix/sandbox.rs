@@ -54,6 +54,15 @@ pub(crate) fn in_sandbox(name: &str, body: impl FnOnce()) {
     assert!(status.success(), "{name} failed in its sandbox");
 }
 
+/// Failpoints are compiled into debug builds only.
+pub(crate) fn in_debug_build(name: &str, body: impl FnOnce()) {
+    if cfg!(debug_assertions) {
+        in_sandbox(name, body);
+    } else {
+        namespaced::skip(name, "a release build has no failpoints");
+    }
+}
+
 /// Runs a program that must succeed.
 pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));

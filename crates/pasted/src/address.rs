@@ -46,6 +46,11 @@ pub(crate) fn end(word: &str, before: Before) -> Result<End, NoEnd> {
         name if is_name(name) => return Err(NoEnd::Named),
         _ => return Err(NoEnd::Odd),
     };
+    from_parts(address, port)
+}
+
+/// The same where an address and its port stand in columns of their own.
+pub(crate) fn from_parts(address: &str, port: u16) -> Result<End, NoEnd> {
     // The interface stands inside the brackets or behind them.
     let address = address.split('%').next().unwrap_or_default();
     let bare = address.strip_prefix('[').unwrap_or(address);

@@ -1,5 +1,6 @@
 //! All outputs of all texts, put into one case.
 
+use crate::command::{Command, commands};
 use crate::conntrack;
 use crate::counters::{self, Moments};
 use crate::gaps::{self, Gaps};
@@ -32,6 +33,19 @@ pub enum PastedError {
         /// Its first line that says anything.
         line: u32,
         /// That line's beginning.
+        shown: String,
+    },
+    /// There is a command, and nothing of what it prints.
+    #[error(
+        "{name}: line {line}: nothing of what `{shown}` prints is there, or another program cut it down; paste all that \
+         `ss -tanpoe` prints"
+    )]
+    NothingOfIt {
+        /// The text.
+        name: String,
+        /// The line with the command.
+        line: u32,
+        /// That command.
         shown: String,
     },
     /// There is nothing in it.
@@ -148,9 +162,16 @@ fn text_of<'w>(whole: &'w [Cow<'_, str>], section: &Section<'_>) -> &'w str {
 fn nothing_known(name: &str, text: &str) -> PastedError {
     let name = name.to_owned();
     match lines(text, 0, 1).find(|line| !line.says.trim().is_empty()) {
+        Some(line) if is_command(line.says) => {
+            PastedError::NothingOfIt { name, line: line.number, shown: quoted(line.says) }
+        }
         Some(line) => PastedError::NothingKnown { name, line: line.number, shown: quoted(line.says) },
         None => PastedError::Empty { name },
     }
+}
+
+fn is_command(line: &str) -> bool {
+    commands(line).is_some_and(|commands| commands.iter().any(Command::is_known))
 }
 
 /// What the outputs of one namespace say.
@@ -174,9 +195,10 @@ fn namespace(
         let mut unseen = Unseen::Text;
         match section.kind {
             Kind::Sysctl => {
+                // A setting that is missing for it is told by its name, below.
                 settings::read(all(), &mut namespace.settings, &mut strays);
-                unseen = Unseen::Settings;
             }
+            Kind::NetTcpSetting => windows::tcp_setting(all(), &mut namespace.settings),
             Kind::DynamicPorts => windows::dynamic_ports(all(), &mut namespace.settings),
             Kind::Registry => {
                 windows::registry(all(), &mut namespace.settings, &mut strays);

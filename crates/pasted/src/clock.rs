@@ -1,6 +1,7 @@
 //! When outputs were written, as far as the text around them tells: `date`, and `sleep` between two commands of a line.
 
 use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// A time on a clock. Only times of the same clock can be compared.
@@ -98,6 +99,56 @@ pub(crate) fn read(line: &str) -> Option<DateTime> {
     Some(date)
 }
 
+/// The moment that `date` shows, where its zone tells how far that is from UTC.
+pub(crate) fn instant(line: &str) -> Option<Timestamp> {
+    let at = read(line)?;
+    let offset_s = line.split([' ', ',']).filter(|word| !word.is_empty()).find_map(offset_s)?;
+    let utc = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    utc.checked_sub(SignedDuration::from_secs(offset_s)).ok()
+}
+
+/// How far a zone is east of UTC, in seconds: `UTC`, `+0100`, `+01:00`, or behind a time: `06:29:23Z`. Of names only those
+/// that mean one zone (RFC 5322, section 4.3, and Europe's): CST is China's, too.
+fn offset_s(word: &str) -> Option<i64> {
+    const NAMES: [(&str, i64); 18] = [
+        ("UTC", 0),
+        ("GMT", 0),
+        ("UT", 0),
+        ("Z", 0),
+        ("WET", 0),
+        ("WEST", 1),
+        ("CET", 1),
+        ("CEST", 2),
+        ("EET", 2),
+        ("EEST", 3),
+        ("MSK", 3),
+        ("JST", 9),
+        ("EST", -5),
+        ("EDT", -4),
+        ("MST", -7),
+        ("MDT", -6),
+        ("PST", -8),
+        ("PDT", -7),
+    ];
+    if let Some((_, hours)) = NAMES.iter().find(|(name, _)| *name == word) {
+        return Some(hours * 3_600);
+    }
+    // Behind a time, or alone.
+    let (_, behind) = word.split_once(':').unwrap_or(("", word));
+    if behind.len() > 5 && behind.ends_with('Z') {
+        return Some(0);
+    }
+    let at = if word.starts_with(['+', '-']) {
+        0
+    } else {
+        word.rfind(['+', '-']).filter(|at| word.contains(':') && *at >= 9)?
+    };
+    let digits: String = word.get(at + 1..)?.chars().filter(|sign| *sign != ':').collect();
+    let number: i64 = digits.parse().ok().filter(|_| digits.len() == 4)?;
+    let seconds = (number / 100 * 60 + number % 100) * 60;
+    Some(if word.get(at..)?.starts_with('-') { -seconds } else { seconds })
+}
+
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -127,6 +178,31 @@ mod tests {
             "Sat Nov 99 06:29:23 UTC 2026",
         ] {
             assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_zone_that_means_one_offset_makes_an_instant() {
+        for line in [
+            "Sat Nov 21 06:29:23 UTC 2026",
+            "Sat Nov 21 07:29:23 CET 2026",
+            "Sat 21 Nov 2026 01:29:23 AM EST",
+            "2026-11-21T06:29:23+00:00",
+            "2026-11-21T06:29:23Z",
+            "2026-11-21T11:59:23,000000000+05:30",
+            "Sat, 21 Nov 2026 05:29:23 -0100",
+        ] {
+            let at = instant(line).map(|at| at.to_string());
+            assert_eq!(at.as_deref(), Some("2026-11-21T06:29:23Z"), "{line}");
+        }
+        for line in [
+            "2026-11-21 06:29:23",
+            "Sat Nov 21 06:29:23 2026",
+            "Sat Nov 21 06:29:23 IST 2026",
+            "Sat Nov 21 06:29:23 CST 2026",
+            "x",
+        ] {
+            assert_eq!(instant(line), None, "{line}");
         }
     }
 

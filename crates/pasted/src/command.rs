@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// The programs whose outputs or effects are known.
-const PROGRAMS: [&str; 19] = [
+const PROGRAMS: [&str; 21] = [
     "ss",
     "netstat",
     "nstat",
@@ -12,6 +12,8 @@ const PROGRAMS: [&str; 19] = [
     "cat",
     "conntrack",
     "netsh",
+    "get-nettcpconnection",
+    "get-nettcpsetting",
     "reg",
     "date",
     "sleep",
@@ -27,8 +29,22 @@ const PROGRAMS: [&str; 19] = [
 ];
 
 /// What cuts lines out of what another program writes.
-const FILTERS: [&str; 10] =
-    ["grep", "egrep", "head", "tail", "awk", "sed", "findstr", "find", "select-string", "more"];
+const FILTERS: [&str; 14] = [
+    "grep",
+    "egrep",
+    "head",
+    "tail",
+    "awk",
+    "sed",
+    "findstr",
+    "find",
+    "select-string",
+    "more",
+    "where-object",
+    "where",
+    "?",
+    "group-object",
+];
 
 /// So much of a line may be a prompt.
 const LONGEST_PROMPT: usize = 200;
@@ -44,6 +60,8 @@ pub(crate) struct Command {
     pub(crate) netns: Option<String>,
     /// True if another program left out some of its lines.
     pub(crate) filtered: bool,
+    /// The host that the prompt names.
+    pub(crate) host: Option<String>,
 }
 
 impl Command {
@@ -55,6 +73,11 @@ impl Command {
     /// True if an argument is this word.
     pub(crate) fn says(&self, word: &str) -> bool {
         self.arguments.iter().any(|argument| argument == word)
+    }
+
+    /// True if what it prints may be read here.
+    pub(crate) fn is_known(&self) -> bool {
+        PROGRAMS.contains(&self.program.as_str())
     }
 
     /// The letters of short options.
@@ -84,11 +107,13 @@ impl Command {
 /// The commands of a line, in their order; none if it is no command line. One that is not known has an empty program.
 pub(crate) fn commands(line: &str) -> Option<Vec<Command>> {
     let typed = typed(line)?;
+    let host = line.trim().strip_suffix(typed).and_then(host_of);
     let mut all = Vec::new();
     let parts = typed.split(';').flat_map(|part| part.split("&&"));
     for part in parts.map(str::trim).filter(|part| !part.is_empty()).take(32) {
         let mut piped = part.split('|').map(str::trim);
         let mut command = simple(piped.next().unwrap_or_default());
+        command.host = host.map(str::to_owned);
         command.filtered = piped.any(|next| {
             let program = next.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
             FILTERS.contains(&program.as_str())
@@ -107,6 +132,19 @@ fn typed(line: &str) -> Option<&str> {
     if is_typed(bare) {
         return Some(bare);
     }
+    if let Some(watched) = watched(line).filter(|watched| is_typed(watched)) {
+        return Some(watched);
+    }
+    // Prompts that begin with a sign, and show where the shell is between it and the command: `➜  ~ ss -tan`.
+    if let Some(mut rest) = line.strip_prefix(['➜', '❯', '»', 'λ']) {
+        for _ in 0..5 {
+            rest = rest.trim_start();
+            if is_typed(rest) {
+                return Some(rest);
+            }
+            rest = rest.split_once(' ')?.1;
+        }
+    }
     // The sign that ends a prompt is followed by the command.
     let prompts = line.char_indices().take_while(|(at, _)| *at <= LONGEST_PROMPT);
     for (at, _) in prompts.filter(|(_, sign)| "$#>%".contains(*sign)) {
@@ -121,6 +159,20 @@ fn typed(line: &str) -> Option<&str> {
         || prompt.starts_with("PS ")
         || prompt.contains('@') && prompt.len() <= LONGEST_PROMPT;
     (is_prompt && (rest.starts_with(' ') || prompt.starts_with("PS "))).then_some(rest.trim())
+}
+
+/// The host in a prompt: `root@web1:~#`, `[root@web1 ~]#`.
+fn host_of(prompt: &str) -> Option<&str> {
+    let (_, behind) = prompt.rsplit_once('@')?;
+    let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c))?;
+    behind.get(..end).filter(|host| !host.is_empty())
+}
+
+/// What `watch` says it runs: `Every 2.0s: ss -tan            web1: Sat Nov 21 09:29:23 2026`.
+fn watched(line: &str) -> Option<&str> {
+    let (every, rest) = line.strip_prefix("Every ")?.split_once("s: ")?;
+    every.parse::<f64>().ok()?;
+    Some(rest.split_once("  ").map_or(rest, |(command, _)| command))
 }
 
 /// True if a text begins as a command that is known, and not as a sentence about one.
@@ -257,6 +309,9 @@ mod tests {
             ("$ kubectl exec -n x web-0 -- ss -tan", "ss -tan in kubectl:web-0"),
             ("$ nstat -az; sleep 10 && nstat -az", "nstat -az; sleep 10; nstat -az"),
             ("$ cat /proc/net/tcp", "cat /proc/net/tcp"),
+            ("Every 2.0s: ss -tano            web1: Sat Nov 21 09:29:23 2026", "ss -tano"),
+            ("➜  ~ git:(main) ✗ ss -tan", "ss -tan"),
+            ("╰─# ss -tan", "ss -tan"),
             ("root@web1:~# ls -l", "ls -l"),
             ("ss shows many sockets", "none"),
             ("netstat says it, too", "none"),
@@ -265,6 +320,21 @@ mod tests {
             ("", "none"),
         ] {
             assert_eq!(shown(line).trim_end(), command, "{line}");
+        }
+    }
+
+    #[test]
+    fn prompts_name_their_host() {
+        let host = |line: &str| commands(line).and_then(|all| all[0].host.clone());
+        for (line, name) in [
+            ("root@web1:~# ss -tan", Some("web1")),
+            ("[root@web1.example ~]# sudo ss -tanp | grep x", Some("web1.example")),
+            ("op@mac ~ % netstat -an", Some("mac")),
+            ("$ ss -tan", None),
+            ("C:\\Users\\x@y>netstat -ano", Some("y")),
+            ("ss -tan dst x@y", None),
+        ] {
+            assert_eq!(host(line).as_deref(), name, "{line}");
         }
     }
 

@@ -80,6 +80,10 @@ impl Gaps<'_> {
             let because = said(seen.stateless, section.name, "sockets", "shown without their state");
             self.add(Unseen::Sockets, because, "paste the command with its output, or ss -tanpoe");
         }
+        if seen.cut.count > 0 {
+            let because = said(seen.cut, section.name, "sockets", "shown with addresses that are cut off");
+            self.add(Unseen::Sockets, because, "Get-NetTCPConnection | Format-List");
+        }
         if seen.clipped > 0 {
             let because = format!("the addresses of {} sockets may be cut off", seen.clipped);
             self.add(Unseen::Sockets, because, "netstat -W, or ss -tanpoe");

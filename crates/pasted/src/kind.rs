@@ -16,6 +16,10 @@ pub(crate) enum Kind {
     Statistics,
     /// netstat of Windows: sockets.
     Windows,
+    /// `Get-NetTCPConnection` of PowerShell: sockets.
+    PowerShell,
+    /// `Get-NetTCPSetting`.
+    NetTcpSetting,
     /// `netstat -s` of Windows.
     WindowsStatistics,
     /// `netsh int ipv4 show dynamicport tcp`.
@@ -46,6 +50,8 @@ pub(crate) enum Kind {
     Date,
     /// `hostname`.
     Hostname,
+    /// The host that Ansible names before its output.
+    Ansible,
     /// An output that says nothing of TCP.
     Other,
 }
@@ -53,24 +59,30 @@ pub(crate) enum Kind {
 impl Kind {
     /// True if its rows are sockets.
     pub(crate) fn is_table(self) -> bool {
-        matches!(self, Self::Ss | Self::Netstat | Self::ProcTcp | Self::Windows | Self::Bsd)
+        matches!(
+            self,
+            Self::Ss | Self::Netstat | Self::ProcTcp | Self::Windows | Self::PowerShell | Self::Bsd
+        )
     }
 
     /// The system whose tool it is, if no other has it.
     pub(crate) fn system(self) -> Option<System> {
         match self {
-            Self::Windows | Self::WindowsStatistics | Self::DynamicPorts | Self::Registry => {
-                Some(System::Windows)
-            }
+            Self::Windows
+            | Self::PowerShell
+            | Self::NetTcpSetting
+            | Self::WindowsStatistics
+            | Self::DynamicPorts
+            | Self::Registry => Some(System::Windows),
             Self::Bsd => Some(System::Macos),
-            Self::Uname | Self::Date | Self::Hostname | Self::Sysctl | Self::Other => None,
+            Self::Uname | Self::Date | Self::Hostname | Self::Ansible | Self::Sysctl | Self::Other => None,
             _ => Some(System::Linux),
         }
     }
 
     /// True if it tells of the host, and of no namespace.
     pub(crate) fn is_of_host(self) -> bool {
-        matches!(self, Self::Uname | Self::Date | Self::Hostname | Self::Other)
+        matches!(self, Self::Uname | Self::Date | Self::Hostname | Self::Ansible | Self::Other)
     }
 
     /// What people call it.
@@ -80,6 +92,8 @@ impl Kind {
             Self::SsSummary => "ss -s",
             Self::Netstat | Self::Windows | Self::Bsd => "netstat",
             Self::Statistics | Self::WindowsStatistics => "netstat -s",
+            Self::PowerShell => "Get-NetTCPConnection",
+            Self::NetTcpSetting => "Get-NetTCPSetting",
             Self::DynamicPorts => "netsh",
             Self::Registry => "reg query",
             Self::Nstat => "nstat",
@@ -93,6 +107,7 @@ impl Kind {
             Self::Uname => "uname -a",
             Self::Date => "date",
             Self::Hostname => "hostname",
+            Self::Ansible => "ansible",
             Self::Other => "another output",
         }
     }
@@ -105,6 +120,8 @@ impl Kind {
             Self::Netstat | Self::Statistics | Self::Windows | Self::WindowsStatistics | Self::Bsd => {
                 program == "netstat"
             }
+            Self::PowerShell => program == "get-nettcpconnection",
+            Self::NetTcpSetting => program == "get-nettcpsetting",
             Self::DynamicPorts => program == "netsh",
             Self::Registry => program == "reg",
             Self::Nstat => program == "nstat",
@@ -116,7 +133,7 @@ impl Kind {
             Self::Counters | Self::Sockstat | Self::ProcTcp | Self::ProcConntrackStats => {
                 matches!(program, "cat" | "head" | "tail" | "grep")
             }
-            Self::Other => false,
+            Self::Ansible | Self::Other => false,
         }
     }
 }

@@ -28,6 +28,7 @@ mod counters;
 mod gaps;
 mod host;
 mod kind;
+mod lead;
 mod opening;
 mod sections;
 mod settings;

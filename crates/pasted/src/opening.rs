@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::kind::Kind;
-use crate::table::{bsd, netstat, proc_tcp, ss, windows};
+use crate::table::{bsd, netstat, powershell, proc_tcp, ss, windows};
 
 /// The line that begins an output.
 #[derive(Clone, Copy)]
@@ -33,22 +33,11 @@ pub(crate) fn opens(line: &str) -> Option<Opening> {
     if line.starts_with("Active UNIX domain sockets") {
         return title(Kind::Other);
     }
-    if windows::is_row(line) {
-        return row(Kind::Windows);
+    if ansible_host(trimmed).is_some() {
+        return title(Kind::Ansible);
     }
-    if line.starts_with("Active Connections")
-        || first == "Proto" && !line.contains("Recv-Q") && !line.contains("RefCnt")
-    {
-        return row(Kind::Windows);
-    }
-    if trimmed.starts_with("TCP Statistics for IPv") {
-        return row(Kind::WindowsStatistics);
-    }
-    if is_dynamic_ports(trimmed) {
-        return title(Kind::DynamicPorts);
-    }
-    if trimmed.starts_with("HKEY_LOCAL_MACHINE\\") {
-        return row(Kind::Registry);
+    if let Some(opening) = of_windows(line, trimmed, first, second) {
+        return Some(opening);
     }
     if bsd::is_row(line) || bsd_title(line) {
         return row(Kind::Bsd);
@@ -107,6 +96,39 @@ pub(crate) fn opens(line: &str) -> Option<Opening> {
     title(Kind::Date)
 }
 
+/// What only the tools of Windows print.
+fn of_windows(line: &str, trimmed: &str, first: &str, second: &str) -> Option<Opening> {
+    let row = |kind| Some(Opening { kind, anew: false, mark: "" });
+    let title = |kind| Some(Opening { kind, anew: true, mark: "" });
+    if windows::is_row(line) {
+        return row(Kind::Windows);
+    }
+    if line.starts_with("Active Connections")
+        || first == "Proto" && !line.contains("Recv-Q") && !line.contains("RefCnt")
+    {
+        return row(Kind::Windows);
+    }
+    if powershell::is_title(trimmed) {
+        return title(Kind::PowerShell);
+    }
+    if powershell::is_property(trimmed) {
+        return row(Kind::PowerShell);
+    }
+    if first == "SettingName" && second == ":" {
+        return row(Kind::NetTcpSetting);
+    }
+    if trimmed.starts_with("TCP Statistics for IPv") {
+        return row(Kind::WindowsStatistics);
+    }
+    if is_dynamic_ports(trimmed) {
+        return title(Kind::DynamicPorts);
+    }
+    if trimmed.starts_with("HKEY_LOCAL_MACHINE\\") {
+        return row(Kind::Registry);
+    }
+    None
+}
+
 /// The tables of counters: lines of /proc/net/snmp and netstat begin so, and blocks of `netstat -s`.
 const BLOCKS: [&str; 13] = [
     "Ip:",
@@ -123,6 +145,14 @@ const BLOCKS: [&str; 13] = [
     "Icmp6:",
     "Udp6:",
 ];
+
+/// The host whose output follows: `web1 | CHANGED | rc=0 >>`.
+pub(crate) fn ansible_host(line: &str) -> Option<&str> {
+    let mut parts = line.strip_suffix(">>")?.split('|').map(str::trim);
+    let (host, outcome, code) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_outcome = ["CHANGED", "SUCCESS", "FAILED"].contains(&outcome) && code.starts_with("rc=");
+    (is_outcome && !host.is_empty() && !host.contains(char::is_whitespace)).then_some(host)
+}
 
 /// `Protocol tcp Dynamic Port Range`, in whatever language.
 fn is_dynamic_ports(line: &str) -> bool {

@@ -4,6 +4,7 @@
 use crate::clock::{self, Clock, Moment};
 use crate::command::{Command, commands};
 use crate::kind::Kind;
+use crate::lead::is_fence;
 use crate::opening::{Opening, opens};
 use crate::table::ss;
 use crate::text::{Line, lines};
@@ -87,14 +88,16 @@ pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str, command: Option<&
     let mut cut = Cut::default();
     let mut pending = Pending { clock: Clock::of(index), ..Pending::default() };
     pending.set(command.and_then(commands).unwrap_or_default());
-    // A host's name looks like anything: only the command tells what the next line is.
     let first = Line { number: 1, start: 0, end: text.len(), says: "" };
-    let mut now =
-        pending.hostname(first).map(|(line, command)| Open::of_hostname(index, name, line, command));
+    let mut now = pending.alone(first, index, name);
     for line in lines(text, 0, 1) {
         let current = now.as_ref().map(|open| open.section.kind);
         // Nearly every line is a row of the table that it stands in.
         if current == Some(Kind::Ss) && ss::is_row(line.says) {
+            continue;
+        }
+        if is_fence(line.says) {
+            close(&mut cut, &mut now, line.start);
             continue;
         }
         if let Some(opening) = opens(line.says) {
@@ -119,7 +122,7 @@ pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str, command: Option<&
             close(&mut cut, &mut now, line.start);
             pending.set(typed);
             let next = Line { number: line.number + 1, start: line.end, ..line };
-            now = pending.hostname(next).map(|(line, command)| Open::of_hostname(index, name, line, command));
+            now = pending.alone(next, index, name);
         } else if now.is_none() && !line.says.trim().is_empty() {
             cut.strays.add(line.number);
         }
@@ -156,11 +159,6 @@ impl<'a> Open<'a> {
             since: None,
         };
         Self { section, marks: vec![opening.mark] }
-    }
-
-    fn of_hostname(text: usize, name: &'a str, line: Line<'_>, command: Command) -> Self {
-        let opening = Opening { kind: Kind::Hostname, anew: true, mark: "" };
-        Self::new(opening, text, name, line, Some(command), None)
     }
 
     /// True if a line that could begin an output is a part of this one.
@@ -226,14 +224,19 @@ impl Pending {
         now?.since(before?)
     }
 
-    /// The line behind a command `hostname` that was typed alone, and the command.
-    fn hostname<'l>(&mut self, next: Line<'l>) -> Option<(Line<'l>, Command)> {
-        let only = self.commands.len() == 1
-            && self
-                .commands
-                .front()
-                .is_some_and(|first| first.program == "hostname" && first.arguments.is_empty());
-        if only { Some((next, self.commands.pop_front()?)) } else { None }
+    /// The output that begins behind a command that was typed alone, where nothing but the command tells what it is: a host's
+    /// name looks like anything, and netsh speaks every language.
+    fn alone<'a>(&mut self, next: Line<'_>, text: usize, name: &'a str) -> Option<Open<'a>> {
+        let [only] = self.commands.make_contiguous() else { return None };
+        let kind = match only.program.as_str() {
+            "hostname" if only.arguments.is_empty() => Kind::Hostname,
+            "netsh" if only.says("tcp") && only.arguments.iter().any(|word| word.starts_with("dynamic")) => {
+                Kind::DynamicPorts
+            }
+            _ => return None,
+        };
+        let command = self.commands.pop_front();
+        Some(Open::new(Opening { kind, anew: true, mark: "" }, text, name, next, command, None))
     }
 }
 

@@ -14,6 +14,16 @@ pub(crate) fn read<'a>(lines: impl Iterator<Item = Line<'a>>, settings: &mut Set
         if line.is_empty() {
             continue;
         }
+        if let Some(complaint) = line.strip_prefix("sysctl: ") {
+            // Of the many settings that only root may read, it matters for those that are kept.
+            if complaint
+                .split(['\'', '"', ' ', ':'])
+                .any(|word| is_kept(&word.trim_start_matches("/proc/sys/").replace('/', ".")))
+            {
+                strays.add(number);
+            }
+            continue;
+        }
         let Some((name, value)) = setting(line) else {
             strays.add(number);
             continue;
@@ -67,6 +77,9 @@ mod tests {
         assert_eq!(settings.local_port_range().ports(), 28_232);
         assert_eq!(settings.text("net.ipv4.ip_local_reserved_ports"), Some(""));
         assert_eq!(settings.values.len(), 5);
-        assert_eq!(strays, Strays { count: 1, first: 7 });
+        assert_eq!(strays, Strays::default(), "nobody needs that key");
+        let text = "sysctl: permission denied on key 'net.ipv4.tcp_mem'\nsysctl: cannot stat /proc/sys/net/ipv4/tcp_tw_recycle: No such file or directory\nthanks!\n";
+        read(lines(text, 0, 1), &mut settings, &mut strays);
+        assert_eq!(strays, Strays { count: 3, first: 1 });
     }
 }

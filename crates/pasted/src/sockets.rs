@@ -50,6 +50,7 @@ pub(crate) struct Seen {
     pub(crate) odd: Strays,
     pub(crate) named: Strays,
     pub(crate) stateless: Strays,
+    pub(crate) cut: Strays,
 }
 
 impl Seen {
@@ -68,12 +69,14 @@ impl Seen {
             odd: Strays::default(),
             named: Strays::default(),
             stateless: Strays::default(),
+            cut: Strays::default(),
         };
         table::rows(text, section, |line, read| match read {
             Read::Socket(row) => seen.add(&row),
             Read::Aside => {}
             Read::Named => seen.named.add(line),
             Read::Stateless => seen.stateless.add(line),
+            Read::Cut => seen.cut.add(line),
             Read::Odd => seen.odd.add(line),
         });
         seen

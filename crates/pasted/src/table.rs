@@ -2,16 +2,20 @@
 
 pub(crate) mod bsd;
 pub(crate) mod netstat;
+pub(crate) mod powershell;
 pub(crate) mod proc_tcp;
 pub(crate) mod ss;
 pub(crate) mod windows;
 
-use crate::address::{End, NoEnd};
+use crate::address::{Before, End, NoEnd, end};
 use crate::kind::Kind;
 use crate::sections::Section;
 use crate::text::Line;
 use evidence::SocketSeen;
 use tcp::{State, StateSet};
+
+/// A process whose name a table does not show.
+const UNNAMED: &str = "unnamed";
 
 /// A row that was broken into lines is put together up to so many bytes.
 const LONGEST_ROW: usize = 64 << 10;
@@ -65,6 +69,8 @@ pub(crate) enum Read<'a> {
     Named,
     /// A TCP socket whose state the table does not show.
     Stateless,
+    /// A TCP socket whose address is cut off.
+    Cut,
     /// Not understood.
     Odd,
 }
@@ -79,6 +85,23 @@ impl From<NoEnd> for Read<'_> {
 }
 
 impl Row<'_> {
+    /// A socket of which no more is known.
+    pub(crate) fn new(state: State, local: End, remote: End) -> Self {
+        Self {
+            state,
+            local,
+            remote,
+            receive_queue: None,
+            send_queue: None,
+            timer: None,
+            uid: None,
+            inode: None,
+            process: None,
+            idle_ms: None,
+            clipped: false,
+        }
+    }
+
     /// True for a mini-socket, as far as the table tells. A FIN-WAIT-2 whose table shows neither timer nor owner
     /// counts as one: most are, and without its time no rule builds on it.
     pub(crate) fn is_mini(&self) -> bool {
@@ -141,6 +164,7 @@ pub(crate) fn asked(section: &Section<'_>) -> Option<StateSet> {
     match section.kind {
         Kind::Ss => Some(ss::asked(command)),
         Kind::Netstat | Kind::Windows | Kind::Bsd => Some(netstat::asked(command)),
+        Kind::PowerShell => Some(powershell::asked(command)),
         _ => None,
     }
 }
@@ -148,6 +172,7 @@ pub(crate) fn asked(section: &Section<'_>) -> Option<StateSet> {
 /// Gives each row of a table to `take`, with the line at which it begins.
 pub(crate) fn rows(text: &str, section: &Section<'_>, mut take: impl FnMut(u32, Read<'_>)) {
     let begins = match section.kind {
+        Kind::PowerShell => return powershell::rows(section.lines(text), take),
         Kind::Ss => ss::begins,
         Kind::Netstat => netstat::begins,
         Kind::Windows => windows::begins,
@@ -205,6 +230,23 @@ fn is_aside(line: &str) -> bool {
         "(w/o servers)",
     ];
     TITLES.iter().any(|title| line.contains(title))
+}
+
+/// The two queues that the next words are.
+fn queues(rest: &mut &str) -> Option<(u32, u32)> {
+    word(rest).and_then(number).zip(word(rest).and_then(number))
+}
+
+/// The two ends that the next words are.
+fn ends(rest: &mut &str, before: Before) -> Result<(End, End), NoEnd> {
+    let (local, remote) = word(rest).zip(word(rest)).ok_or(NoEnd::Odd)?;
+    Ok((end(local, before)?, end(remote, before)?))
+}
+
+/// The state that the next word is.
+fn state_of(rest: &mut &str, states: &[(&str, State)]) -> Option<State> {
+    let word = word(rest)?;
+    states.iter().find(|(shown, _)| *shown == word).map(|(_, state)| *state)
 }
 
 /// The next word of a text, which then begins behind it.

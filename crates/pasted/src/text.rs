@@ -1,5 +1,6 @@
 //! A pasted text: as it came, made readable, and cut into lines.
 
+use crate::lead;
 use std::borrow::Cow;
 
 /// One text with the name that people know it by: a file's.
@@ -25,7 +26,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The characters of a text: without colours, without a mark of byte order.
+/// The characters of a text: without colours, without a mark of byte order, without what stands before its lines.
 pub(crate) fn characters(bytes: &[u8]) -> Cow<'_, str> {
     let text = match bytes {
         [0xff, 0xfe, rest @ ..] => Cow::Owned(wide(rest, u16::from_le_bytes)),
@@ -33,7 +34,11 @@ pub(crate) fn characters(bytes: &[u8]) -> Cow<'_, str> {
         [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
         _ => String::from_utf8_lossy(bytes),
     };
-    if memchr::memchr(0x1b, text.as_bytes()).is_some() { Cow::Owned(without_colours(&text)) } else { text }
+    let text = match memchr::memchr(0x1b, text.as_bytes()) {
+        Some(_) => Cow::Owned(without_colours(&text)),
+        None => text,
+    };
+    lead::without(lead::without_entities(text))
 }
 
 fn wide(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {

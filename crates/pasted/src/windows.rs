@@ -16,6 +16,29 @@ pub(crate) fn dynamic_ports<'a>(lines: impl Iterator<Item = Line<'a>>, settings:
     }
 }
 
+/// `Get-NetTCPSetting`: of several settings, that for the Internet, which is what connections get unless rules say otherwise.
+pub(crate) fn tcp_setting<'a>(lines: impl Iterator<Item = Line<'a>>, settings: &mut Settings) {
+    let mut decides = true;
+    for Line { says, .. } in lines {
+        let Some((name, value)) = says.split_once(':').map(|(name, value)| (name.trim(), value.trim()))
+        else {
+            continue;
+        };
+        let setting = match name {
+            "SettingName" => {
+                decides = value == "Internet";
+                continue;
+            }
+            "DynamicPortRangeStartPort" => DYNAMIC_PORT_START,
+            "DynamicPortRangeNumberOfPorts" => DYNAMIC_PORT_COUNT,
+            _ => continue,
+        };
+        if value.parse::<u16>().is_ok() && (decides || settings.text(setting).is_none()) {
+            settings.values.insert(setting.to_owned(), value.to_owned());
+        }
+    }
+}
+
 /// `reg query HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters`: `TcpTimedWaitDelay REG_DWORD 0x1e`.
 pub(crate) fn registry<'a>(
     lines: impl Iterator<Item = Line<'a>>,
@@ -87,6 +110,23 @@ mod tests {
             assert_eq!(settings.number(DYNAMIC_PORT_START), Some(49_152));
             assert_eq!(settings.number(DYNAMIC_PORT_COUNT), Some(16_384));
         }
+    }
+
+    #[test]
+    fn of_several_settings_that_for_the_internet_decides() {
+        let of = |name: &str, start: &str| {
+            format!(
+                "SettingName                   : {name}\nDynamicPortRangeStartPort     : {start}\n\
+                     DynamicPortRangeNumberOfPorts : 16384\n\n"
+            )
+        };
+        let text =
+            [of("Automatic", ""), of("Datacenter", "1025"), of("Internet", "49152"), of("Compat", "2000")]
+                .concat();
+        let mut settings = Settings::default();
+        tcp_setting(lines(&text, 0, 1), &mut settings);
+        assert_eq!(settings.number(DYNAMIC_PORT_START), Some(49_152));
+        assert_eq!(settings.number(DYNAMIC_PORT_COUNT), Some(16_384));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sockets that netstat of macOS lists, with `-v` or without; that of FreeBSD prints the same.
 
-use super::{Read, Row, number, word};
-use crate::address::{Before, end};
+use super::{Read, Row, ends, number, queues, state_of, word};
+use crate::address::Before;
 use tcp::State;
 
 /// Its words for states (netinet/tcp_fsm.h `tcpstates`).
@@ -29,7 +29,7 @@ pub(crate) fn is_row(line: &str) -> bool {
     let mut rest = line;
     let protocol = word(&mut rest).unwrap_or_default();
     (protocol.starts_with("tcp") || protocol.starts_with("udp"))
-        && (0..2).all(|_| word(&mut rest).is_some_and(|queue| number(queue).is_some()))
+        && queues(&mut rest).is_some()
         && word(&mut rest).is_some_and(|local| {
             local
                 .rfind([':', '.'])
@@ -44,36 +44,23 @@ pub(super) fn row(line: &str) -> Read<'_> {
     if !protocol.starts_with("tcp") {
         return Read::Aside;
     }
-    let (Some(receive_queue), Some(send_queue)) =
-        (word(&mut rest).and_then(number), word(&mut rest).and_then(number))
-    else {
-        return Read::Odd;
-    };
-    let Some((local, remote)) = word(&mut rest).zip(word(&mut rest)) else { return Read::Odd };
-    let (mut local, remote) = match (end(local, Before::Dot), end(remote, Before::Dot)) {
-        (Ok(local), Ok(remote)) => (local, remote),
-        (Err(no), _) | (_, Err(no)) => return no.into(),
+    let Some((receive_queue, send_queue)) = queues(&mut rest) else { return Read::Odd };
+    let (mut local, remote) = match ends(&mut rest, Before::Dot) {
+        Ok(ends) => ends,
+        Err(no) => return no.into(),
     };
     local.wide = protocol != "tcp4";
-    let state = word(&mut rest).and_then(|word| STATES.iter().find(|(shown, _)| *shown == word));
-    let Some((_, state)) = state else { return Read::Odd };
+    let Some(state) = state_of(&mut rest, &STATES) else { return Read::Odd };
     // With -v: received, sent, two buffers, the process; releases before 14 show fewer numbers before it.
     let process = rest.split_whitespace().find_map(|word| {
         let (name, pid) = word.rsplit_once(':')?;
         Some((number(pid)?, name))
     });
     Read::Socket(Row {
-        state: *state,
-        local,
-        remote,
         receive_queue: Some(receive_queue),
-        send_queue: (*state != State::Listen).then_some(send_queue),
-        timer: None,
-        uid: None,
-        inode: None,
+        send_queue: (state != State::Listen).then_some(send_queue),
         process,
-        idle_ms: None,
-        clipped: false,
+        ..Row::new(state, local, remote)
     })
 }
 

@@ -1,13 +1,15 @@
 //! The sockets that netstat of net-tools lists, with `-e`, `-p`, `-o` or without.
 
-use super::{Read, Row, Timer, number, word};
-use crate::address::{Before, end};
+use super::{Read, Row, Timer, ends, number, queues, state_of, word};
+use crate::address::Before;
 use crate::command::Command;
 use tcp::{State, StateSet};
 
 /// Its words for states (net-tools netstat.c `tcp_state`).
-const STATES: [(&str, State); 12] = [
+const STATES: [(&str, State); 13] = [
     ("ESTABLISHED", State::Established),
+    // In German; the other states have the same names there.
+    ("VERBUNDEN", State::Established),
     ("SYN_SENT", State::SynSent),
     ("SYN_RECV", State::SynReceived),
     ("FIN_WAIT1", State::FinWait1),
@@ -55,7 +57,7 @@ pub(crate) fn is_row(line: &str) -> bool {
     let first = word(&mut rest).unwrap_or_default();
     PROTOCOLS.contains(&first)
         && first != "unix"
-        && (0..2).all(|_| word(&mut rest).is_some_and(|queue| number(queue).is_some()))
+        && queues(&mut rest).is_some()
         && word(&mut rest).is_some_and(|local| local.contains(':'))
 }
 
@@ -66,32 +68,21 @@ pub(super) fn row(line: &str) -> Read<'_> {
     if !matches!(protocol, "tcp" | "tcp6") {
         return Read::Aside;
     }
-    let (Some(receive_queue), Some(send_queue)) =
-        (word(&mut rest).and_then(number), word(&mut rest).and_then(number))
-    else {
-        return Read::Odd;
-    };
-    let Some((local_text, remote_text)) = word(&mut rest).zip(word(&mut rest)) else { return Read::Odd };
-    let (mut local, remote) = match (end(local_text, Before::Colon), end(remote_text, Before::Colon)) {
-        (Ok(local), Ok(remote)) => (local, remote),
-        (Err(no), _) | (_, Err(no)) => return no.into(),
+    let Some((receive_queue, send_queue)) = queues(&mut rest) else { return Read::Odd };
+    let mut as_shown = rest;
+    let (mut local, remote) = match ends(&mut rest, Before::Colon) {
+        Ok(ends) => ends,
+        Err(no) => return no.into(),
     };
     local.wide = protocol == "tcp6";
-    let state = word(&mut rest).and_then(|word| STATES.iter().find(|(shown, _)| *shown == word));
-    let Some((_, state)) = state else { return Read::Odd };
+    let Some(state) = state_of(&mut rest, &STATES) else { return Read::Odd };
+    let is_as_wide = (0..2).any(|_| word(&mut as_shown).is_some_and(|end| end.len() == CUT_AT));
     let mut row = Row {
-        state: *state,
-        local,
-        remote,
         receive_queue: Some(receive_queue),
         // The kernel does not show the backlog in /proc/net/tcp, from which this comes.
-        send_queue: (*state != State::Listen).then_some(send_queue),
-        timer: None,
-        uid: None,
-        inode: None,
-        process: None,
-        idle_ms: None,
-        clipped: protocol == "tcp6" && (local_text.len() == CUT_AT || remote_text.len() == CUT_AT),
+        send_queue: (state != State::Listen).then_some(send_queue),
+        clipped: protocol == "tcp6" && is_as_wide,
+        ..Row::new(state, local, remote)
     };
     details(&mut row, rest);
     Read::Socket(row)
@@ -187,7 +178,7 @@ mod tests {
     fn what_makes_no_sense_is_told_apart() {
         assert_eq!(super::row("tcp 0 0 web1:ssh 10.0.0.2:51034 ESTABLISHED"), Read::Named);
         assert_eq!(super::row("udp 0 0 0.0.0.0:68 0.0.0.0:*"), Read::Aside);
-        assert_eq!(super::row("tcp 0 0 10.0.0.1:22 10.0.0.2:51034 VERBUNDEN"), Read::Odd);
+        assert_eq!(super::row("tcp 0 0 10.0.0.1:22 10.0.0.2:51034 CONECTADO"), Read::Odd);
         assert_eq!(super::row("tcp 0 0 10.0.0.1:22"), Read::Odd);
     }
 }

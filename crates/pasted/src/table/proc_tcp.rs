@@ -39,9 +39,6 @@ fn socket(line: &str) -> Option<Row<'_>> {
     word(&mut rest)?;
     let inode = number(word(&mut rest)?)?;
     Some(Row {
-        state,
-        local,
-        remote,
         receive_queue: Some(hexadecimal(receive_queue)?),
         send_queue: Some(hexadecimal(send_queue)?).filter(|_| state != State::Listen),
         timer: Some(Timer {
@@ -51,9 +48,7 @@ fn socket(line: &str) -> Option<Row<'_>> {
         }),
         uid: Some(uid),
         inode: Some(inode),
-        process: None,
-        idle_ms: None,
-        clipped: false,
+        ..Row::new(state, local, remote)
     })
 }
 

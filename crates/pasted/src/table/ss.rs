@@ -1,7 +1,7 @@
 //! The sockets that `ss` lists (iproute2 misc/ss.c), with whatever options.
 
-use super::{Read, Row, Timer, number, word};
-use crate::address::{Before, end};
+use super::{Read, Row, Timer, ends, number, queues, word};
+use crate::address::Before;
 use crate::command::Command;
 use tcp::{State, StateSet};
 
@@ -97,13 +97,13 @@ pub(crate) fn is_row(line: &str) -> bool {
     if NETIDS.contains(&first) {
         first = word(&mut rest).unwrap_or_default();
     }
-    state(first).is_some() && (0..2).all(|_| word(&mut rest).is_some_and(|queue| number(queue).is_some()))
+    state(first).is_some() && queues(&mut rest).is_some()
 }
 
 /// True for a row of a table without states: `0 0 10.0.0.1:80 10.0.0.2:51034`.
 fn is_stateless(line: &str) -> bool {
     let mut rest = line;
-    let queues = (0..2).all(|_| word(&mut rest).is_some_and(|queue| number(queue).is_some()));
+    let queues = queues(&mut rest).is_some();
     queues && (0..2).all(|_| word(&mut rest).is_some_and(|word| word.contains(':')))
 }
 
@@ -129,25 +129,15 @@ pub(super) fn row<'a>(line: &'a str, command: Option<&Command>) -> Read<'a> {
     let (Some(receive_queue), Some(send_queue)) = (receive_queue, word(&mut rest).and_then(number)) else {
         return Read::Odd;
     };
-    let ends = word(&mut rest).zip(word(&mut rest));
-    let Some((local, remote)) = ends else { return Read::Odd };
-    let (local, remote) = match (end(local, Before::Colon), end(remote, Before::Colon)) {
-        (Ok(local), Ok(remote)) => (local, remote),
-        (Err(no), _) | (_, Err(no)) => return no.into(),
+    let (local, remote) = match ends(&mut rest, Before::Colon) {
+        Ok(ends) => ends,
+        Err(no) => return no.into(),
     };
     let Some(state) = state else { return Read::Stateless };
     let mut row = Row {
-        state,
-        local,
-        remote,
         receive_queue: Some(receive_queue),
         send_queue: Some(send_queue),
-        timer: None,
-        uid: None,
-        inode: None,
-        process: None,
-        idle_ms: None,
-        clipped: false,
+        ..Row::new(state, local, remote)
     };
     details(&mut row, rest);
     Read::Socket(row)

@@ -1,11 +1,11 @@
 //! The sockets that netstat of Windows lists: `netstat -an`, `-ano`, `-anob`, `-anoq`.
 
-use super::{Read, Row, number, word};
+use super::{Read, Row, UNNAMED, ends, number, state_of, word};
 use crate::address::{Before, end};
 use tcp::State;
 
 /// Its words for states; German ones, as a German Windows prints them.
-const STATES: [(&str, State); 18] = [
+const STATES: [(&str, State); 19] = [
     ("LISTENING", State::Listen),
     ("ESTABLISHED", State::Established),
     ("SYN_SENT", State::SynSent),
@@ -19,15 +19,14 @@ const STATES: [(&str, State); 18] = [
     ("CLOSED", State::Closed),
     ("BOUND", State::Closed),
     ("ABHÖREN", State::Listen),
+    // As it comes out of the console's code page.
+    ("ABH\u{fffd}REN", State::Listen),
     ("HERGESTELLT", State::Established),
     ("WARTEND", State::TimeWait),
     ("SCHLIESSEN_WARTEN", State::CloseWait),
     ("FIN_WARTEN_1", State::FinWait1),
     ("FIN_WARTEN_2", State::FinWait2),
 ];
-
-/// A process whose name the table does not show.
-const UNNAMED: &str = "unnamed";
 
 /// True for the first line of a row.
 pub(super) fn begins(line: &str) -> bool {
@@ -52,30 +51,20 @@ pub(super) fn row(line: &str) -> Read<'_> {
     if word(&mut rest) != Some("TCP") {
         return Read::Aside;
     }
-    let Some((local, remote)) = word(&mut rest).zip(word(&mut rest)) else { return Read::Odd };
-    let (local, remote) = match (end(local, Before::Colon), end(remote, Before::Colon)) {
-        (Ok(local), Ok(remote)) => (local, remote),
-        (Err(no), _) | (_, Err(no)) => return no.into(),
+    let (local, remote) = match ends(&mut rest, Before::Colon) {
+        Ok(ends) => ends,
+        Err(no) => return no.into(),
     };
-    let state = word(&mut rest).and_then(|word| STATES.iter().find(|(shown, _)| *shown == word));
-    let Some((_, state)) = state else { return Read::Odd };
+    let Some(state) = state_of(&mut rest, &STATES) else { return Read::Odd };
     let mut ahead = rest;
     let pid = word(&mut ahead).and_then(number);
     let name =
         rest.rsplit_once('[').and_then(|(_, name)| name.split(']').next()).filter(|name| !name.is_empty());
     Read::Socket(Row {
-        state: *state,
-        local,
-        remote,
-        receive_queue: None,
-        send_queue: None,
-        timer: None,
-        uid: None,
         // Process 0 is nobody's: a socket in TIME-WAIT.
         inode: pid.filter(|pid| *pid == 0).map(|_| 0),
         process: pid.filter(|pid| *pid != 0).map(|pid| (pid, name.unwrap_or(UNNAMED))),
-        idle_ms: None,
-        clipped: false,
+        ..Row::new(state, local, remote)
     })
 }
 

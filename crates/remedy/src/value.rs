@@ -38,10 +38,6 @@ const KNOWN: &[Known] = &[
     Known { name: "net.netfilter.nf_conntrack_tcp_timeout_time_wait", kind: Kind::Number(30, 3_600) },
 ];
 
-/// `tcp_fin_timeout` between these shortens the wait instead of lengthening it: above 60 s the socket waits twice for
-/// what exceeds 60 s (net/ipv4/tcp.c `tcp_close`, `tcp_fin_time`).
-const FIN_TIMEOUT_TRAP: std::ops::RangeInclusive<u64> = 61..=89;
-
 /// The rule whose remedy may shorten `tcp_fin_timeout`.
 const FIN_WAIT_2_RULE: &str = "fin-wait-2-waiting";
 
@@ -69,7 +65,7 @@ pub(crate) fn refused(rule: &str, setting: &str, from: &str, to: &str) -> Option
     if let Some(why) = malformed(known, from, to) {
         return Some(why);
     }
-    never(rule, setting, from, to).map(str::to_owned)
+    trap(setting, to).or_else(|| never(rule, setting, from, to).map(str::to_owned))
 }
 
 fn malformed(known: &Known, from: &str, to: &str) -> Option<String> {
@@ -104,6 +100,21 @@ fn number(text: &str) -> Option<u64> {
     if decimal { text.parse().ok() } else { None }
 }
 
+/// A longer `tcp_fin_timeout` that makes the wait shorter.
+fn trap(setting: &str, to: &str) -> Option<String> {
+    let trap = linux::FIN_TIMEOUT_TRAP.value;
+    let caught =
+        setting == "net.ipv4.tcp_fin_timeout" && number(to).is_some_and(|value| trap.contains(&value));
+    caught.then(|| {
+        format!(
+            "from {} to {} it shortens the wait it is meant to lengthen: the kernel waits twice for what exceeds {} s",
+            trap.start(),
+            trap.end(),
+            linux::TIME_WAIT.value.as_secs()
+        )
+    })
+}
+
 /// What is never advised, whoever asks: docs/fix.md has the list.
 fn never(rule: &str, setting: &str, from: &str, to: &str) -> Option<&'static str> {
     let (was, becomes) = (number(from.trim()), number(to));
@@ -120,9 +131,6 @@ fn never(rule: &str, setting: &str, from: &str, to: &str) -> Option<&'static str
         }
         "tcp_max_tw_buckets" if less || becomes == Some(0) => Some(
             "closing connections then skip TIME-WAIT: late FINs meet a reset, and old segments a new connection",
-        ),
-        "tcp_fin_timeout" if becomes.is_some_and(|seconds| FIN_TIMEOUT_TRAP.contains(&seconds)) => Some(
-            "from 61 to 89 it shortens the wait it is meant to lengthen: the kernel waits twice for what exceeds 60 s",
         ),
         "tcp_fin_timeout"
             if less

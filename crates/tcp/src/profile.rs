@@ -355,7 +355,15 @@ pub mod linux {
         orphan_fin_wait_2_lifetime_for(fin_timeout, TIME_WAIT.value)
     }
 
-    /// The same where a vendor's `tcp_tw_timeout` replaces the length of TIME-WAIT.
+    /// Values of `net.ipv4.tcp_fin_timeout`, in seconds, that are longer than its default and keep an orphan FIN-WAIT-2 for
+    /// less; derived from [`orphan_fin_wait_2_lifetime`].
+    pub const FIN_TIMEOUT_TRAP: Constant<core::ops::RangeInclusive<u64>> = Constant {
+        value: 61..=89,
+        kernel: "2.6.32 to 7.3",
+        source: "net/ipv4/tcp.c tcp_close(), include/net/tcp.h tcp_fin_time(); measured on 6.18",
+    };
+
+    /// [`orphan_fin_wait_2_lifetime`] where a vendor's `tcp_tw_timeout` replaces the length of TIME-WAIT.
     pub const fn orphan_fin_wait_2_lifetime_for(fin_timeout: Duration, time_wait: Duration) -> Duration {
         match fin_timeout.checked_sub(time_wait) {
             Some(beyond) if !beyond.is_zero() => beyond.saturating_mul(2),
@@ -366,7 +374,9 @@ pub mod linux {
 
 #[cfg(test)]
 mod tests {
-    use super::linux::{orphan_fin_wait_2_lifetime, orphan_fin_wait_2_lifetime_for};
+    use super::linux::{
+        FIN_TIMEOUT, FIN_TIMEOUT_TRAP, orphan_fin_wait_2_lifetime, orphan_fin_wait_2_lifetime_for,
+    };
     use core::time::Duration;
 
     #[test]
@@ -378,6 +388,17 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn the_trap_is_what_the_lifetime_says() {
+        let default = FIN_TIMEOUT.value;
+        for seconds in 0..300 {
+            let setting = Duration::from_secs(seconds);
+            let shortens = setting > default && orphan_fin_wait_2_lifetime(setting) < default;
+            assert_eq!(FIN_TIMEOUT_TRAP.value.contains(&seconds), shortens, "{seconds}");
+        }
+    }
+
     #[test]
     fn a_vendors_time_wait_moves_where_that_begins() {
         let lifetime = |setting, time_wait| {

@@ -128,6 +128,12 @@ pub(crate) fn read_boot(root: &Root, gaps: &mut Vec<Gap>) -> Option<Configuratio
     (!configuration.files.is_empty()).then_some(configuration)
 }
 
+/// The files that set something at boot, as far as they can be read.
+pub fn boot_files(root: &Root) -> Vec<config::sysctl::File> {
+    let files = Files::below(&root.files, root.files == std::path::Path::new("/"));
+    files.map(|files| Reader::new(files).sysctl_files()).unwrap_or_default()
+}
+
 /// Reads the files of one configuration.
 struct Reader {
     files: Files,
@@ -224,6 +230,10 @@ impl Reader {
     }
 
     fn sysctl(&mut self) -> Configuration {
+        config::sysctl::evaluate(&self.sysctl_files())
+    }
+
+    fn sysctl_files(&mut self) -> Vec<config::sysctl::File> {
         let mut found = Vec::new();
         let mut seen = Vec::new();
         for directory in config::sysctl::DIRECTORIES {
@@ -247,7 +257,7 @@ impl Reader {
             }
         }
         self.sysctl_file(config::sysctl::SYSCTL_CONF.to_owned(), &mut found);
-        config::sysctl::evaluate(&found)
+        found
     }
 
     fn sysctl_file(&mut self, path: String, found: &mut Vec<config::sysctl::File>) {

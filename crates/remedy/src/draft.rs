@@ -96,7 +96,7 @@ impl Draft {
         }
         draft.reload_programs();
         draft.at_once = draft.steps.len();
-        draft.make_lasting(lasting, at_boot)?;
+        draft.make_lasting(root, lasting, at_boot)?;
         Ok(draft)
     }
 
@@ -141,6 +141,7 @@ impl Draft {
     /// Adds the file that sets at boot what is set now, where that is the namespace in which it is read.
     fn make_lasting(
         &mut self,
+        root: &Root,
         lasting: Vec<(usize, Vec<String>)>,
         at_boot: Option<u64>,
     ) -> Result<(), StepError> {
@@ -159,12 +160,6 @@ impl Draft {
                 self.notes
                     .push(format!("{setting} lasts until the next boot: this host has no /etc/sysctl.d"));
             } else {
-                if let Some(file) = durable::overridden(Path::new("/etc"), &setting, &after) {
-                    self.notes.push(format!(
-                        "{} sets {setting} too, and may win at the next boot: change it there",
-                        file.display()
-                    ));
-                }
                 settings.push((setting, before, after, why));
             }
         }
@@ -173,13 +168,20 @@ impl Draft {
         }
         let target = Target::open(Path::new(durable::FILE))?;
         let old = target.read()?;
-        let old_text = old.as_deref().map(String::from_utf8_lossy);
         let lasting: Vec<Lasting<'_>> = settings
             .iter()
             .map(|(setting, before, after, why)| Lasting { setting, value: after, before, why: why.clone() })
             .collect();
-        let text = durable::with(old_text.as_deref(), &lasting);
-        let step = self.file_step(Path::new(durable::FILE), old, Some(text.into_bytes()));
+        let text = durable::with(old.as_deref(), &lasting);
+        let others = kernel::programs::boot_files(root);
+        for Lasting { setting, value, .. } in &lasting {
+            if let Some(file) = durable::overridden(&others, &text, setting, value) {
+                self.notes.push(format!(
+                    "{file} sets {setting} too, and may win at the next boot: change it there"
+                ));
+            }
+        }
+        let step = self.file_step(Path::new(durable::FILE), old, Some(text));
         self.steps.extend(step);
         Ok(())
     }
@@ -236,9 +238,9 @@ impl Draft {
                 // Other settings have come into our file since.
                 (Step::File { path, .. }, Now::Other(_)) if path == Path::new(durable::FILE) => {
                     let now = Target::open(path)?.read()?;
-                    let text = String::from_utf8_lossy(now.as_deref().unwrap_or_default()).into_owned();
-                    let left = durable::taken_out(&text, settings.iter().copied());
-                    let back = draft.file_step(path, now, left.map(String::into_bytes));
+                    let left =
+                        durable::taken_out(now.as_deref().unwrap_or_default(), settings.iter().copied());
+                    let back = draft.file_step(path, now, left);
                     draft.steps.extend(back);
                 }
                 (Step::File { .. }, Now::Other(_)) => {

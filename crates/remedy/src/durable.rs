@@ -4,18 +4,11 @@
 //! `99-sysctl.conf`, because the last file that sets something wins (sysctl.d(5)).
 
 use crate::value;
-use std::path::{Path, PathBuf};
+use config::sysctl::{File, SYSCTL_CONF, Tree, evaluate};
+use std::collections::BTreeSet;
 
 /// Where programs look for it.
 pub const FILE: &str = "/etc/sysctl.d/99-zz-lastack.conf";
-
-/// Files of these directories that sort behind ours win over it; so does /etc/sysctl.conf where `sysctl --system` is what
-/// runs at boot.
-const DIRECTORIES: [&str; 4] =
-    ["/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d"];
-
-/// The largest file of others that is looked at.
-const MAX_OTHER: u64 = 1 << 20;
 
 const HEAD: &str = "\
 # Written by `lastack fix`. Each setting says why it is here; `lastack fix --rollback ID` takes it out.
@@ -35,85 +28,78 @@ pub(crate) struct Lasting<'a> {
     pub(crate) why: Vec<String>,
 }
 
-/// The text of our file with these settings in it.
-pub(crate) fn with(old: Option<&str>, settings: &[Lasting<'_>]) -> String {
+/// Our file with these settings in it.
+pub(crate) fn with(old: Option<&[u8]>, settings: &[Lasting<'_>]) -> Vec<u8> {
     let mut text = match old {
-        Some(old) => settings.iter().fold(old.to_owned(), |text, lasting| without(&text, lasting.setting)),
-        None => HEAD.to_owned(),
+        Some(old) => settings.iter().fold(old.to_vec(), |text, lasting| without(&text, lasting.setting)),
+        None => HEAD.into(),
     };
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
     }
     for lasting in settings {
         if !text.is_empty() {
-            text.push('\n');
+            text.push(b'\n');
         }
         let before =
             if lasting.before.is_empty() { "empty".to_owned() } else { value::plain(lasting.before) };
         for comment in lasting.why.iter().map(|why| one_line(why)).chain([format!("before: {before}")]) {
-            text.extend([MARK, &comment, "\n"]);
+            text.extend(format!("{MARK}{comment}\n").bytes());
         }
-        text.extend([lasting.setting, " = ", &value::plain(lasting.value), "\n"]);
+        text.extend(format!("{} = {}\n", lasting.setting, value::plain(lasting.value)).bytes());
     }
     text
 }
 
-/// The text without a setting, and without our comments before it. None if nothing but our own head is left.
-pub(crate) fn taken_out<'a>(old: &str, settings: impl Iterator<Item = &'a str>) -> Option<String> {
-    let text = settings.fold(old.to_owned(), |text, setting| without(&text, setting));
-    let left = text.lines().any(|line| !line.trim().is_empty() && !HEAD.lines().any(|head| head == line));
-    left.then_some(text)
+/// Our file without a setting, and without our comments before it. None if nothing but our own head is left.
+pub(crate) fn taken_out<'a>(old: &[u8], settings: impl Iterator<Item = &'a str>) -> Option<Vec<u8>> {
+    let text = settings.fold(old.to_vec(), |text, setting| without(&text, setting));
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let is_others = |line: &[u8]| !line.is_empty() && HEAD.lines().all(|head| head.as_bytes() != line);
+    lines.any(is_others).then_some(text)
 }
 
-fn without(text: &str, setting: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    for line in text.split_inclusive('\n') {
-        if assigns(line).is_none_or(|(name, _)| name != setting) {
+fn without(text: &[u8], setting: &str) -> Vec<u8> {
+    let tree = Tree::parse(text);
+    let lines_of = |ours: bool| -> BTreeSet<usize> {
+        let found = tree.assignments().filter(|one| (one.name() == setting) == ours);
+        found.filter_map(|one| usize::try_from(one.place().line).ok()).collect()
+    };
+    // What ends a line for systemd does not for everybody: a line with something of others stays.
+    let (ours, others) = (lines_of(true), lines_of(false));
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for (number, line) in (1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
+        if !ours.contains(&number) || others.contains(&number) {
             kept.push(line);
             continue;
         }
-        while kept.last().is_some_and(|line| line.starts_with(MARK)) {
+        while kept.last().is_some_and(|line| line.starts_with(MARK.as_bytes())) {
             kept.pop();
         }
-        if kept.last().is_some_and(|line| line.trim().is_empty()) {
+        if kept.last().is_some_and(|line| line.trim_ascii().is_empty()) {
             kept.pop();
         }
     }
     kept.concat()
 }
 
-/// The setting and the value that a line assigns (sysctl.d(5)): dots or slashes in the name, perhaps `-` before it.
-pub(crate) fn assigns(line: &str) -> Option<(String, &str)> {
-    let line = line.trim();
-    if line.starts_with(['#', ';']) {
-        return None;
+/// The file that will win over ours at the next boot, if there is one: it is applied later, or instead of ours, and
+/// sets something else. `ours` is what our file will hold, `files` are all that are there now.
+pub(crate) fn overridden(files: &[File], ours: &[u8], setting: &str, value: &str) -> Option<String> {
+    let mut files: Vec<File> = files.iter().filter(|file| file.path != FILE).cloned().collect();
+    // Where `sysctl --system` is what runs at boot, this comes last whatever it is called.
+    let conf =
+        files.iter().find(|file| file.path == SYSCTL_CONF || file.target.as_deref() == Some(SYSCTL_CONF));
+    let last =
+        conf.and_then(|conf| conf.tree.assignments().filter(|one| one.name() == setting).last()?.value());
+    if last.is_some_and(|last| !value::same(setting, &last, value)) {
+        return Some(SYSCTL_CONF.to_owned());
     }
-    let (name, value) = line.split_once('=')?;
-    let name = name.trim().trim_start_matches('-').replace('/', ".");
-    (!name.is_empty()).then(|| (name, value.trim()))
-}
-
-/// The file that will win over ours at the next boot, if there is one: it sorts behind ours and sets the same.
-pub(crate) fn overridden(etc: &Path, setting: &str, value: &str) -> Option<PathBuf> {
-    let ours = Path::new(FILE).file_name()?.to_owned();
-    let mut behind: Vec<PathBuf> = vec![etc.join("sysctl.conf")];
-    for directory in DIRECTORIES.map(|directory| match directory.strip_prefix("/etc/") {
-        Some(rest) => etc.join(rest),
-        None => PathBuf::from(directory),
-    }) {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let later = entries.filter(|entry| entry.file_name() > ours);
-        behind.extend(
-            later.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "conf")),
-        );
-    }
-    behind.into_iter().find(|path| {
-        let small = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_OTHER);
-        let text = if small { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
-        let text = String::from_utf8_lossy(&text);
-        let last = text.lines().filter_map(assigns).rfind(|(name, _)| name == setting);
-        last.is_some_and(|(_, other)| !value::same(setting, other, value))
-    })
+    files.push(File { path: FILE.to_owned(), target: None, tree: Tree::parse(ours) });
+    let boot = evaluate(&files);
+    let winner = boot.sysctl.as_ref()?.winner(setting)?;
+    let path = boot.files.get(usize::try_from(winner.place.file).ok()?)?;
+    (path != FILE && !value::same(setting, &winner.value, value)).then(|| path.clone())
 }
 
 fn one_line(text: &str) -> String {
@@ -131,38 +117,63 @@ mod tests {
     const REUSE: &str = "net.ipv4.tcp_tw_reuse";
     const RFC1337: &str = "net.ipv4.tcp_rfc1337";
 
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
     #[test]
     fn a_setting_says_why_it_is_there() {
-        let text = with(None, &[lasting(REUSE, "1")]);
+        let file = with(None, &[lasting(REUSE, "1")]);
         assert_eq!(
-            text,
+            text(&file),
             format!("{HEAD}\n#lastack: because of this\n#lastack: before: 2\nnet.ipv4.tcp_tw_reuse = 1\n")
         );
-        assert_eq!(taken_out(&text, [REUSE].into_iter()), None);
+        assert_eq!(taken_out(&file, [REUSE].into_iter()), None);
     }
 
     #[test]
     fn what_others_wrote_is_kept() {
-        let old = "# mine\nvm.swappiness = 1\nnet/ipv4/tcp_tw_reuse=0\n-net.ipv4.tcp_rfc1337 = 1";
-        let text = with(Some(old), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]);
-        assert!(text.starts_with("# mine\nvm.swappiness = 1\n\n#lastack"), "{text}");
-        assert_eq!(text.matches("tcp_tw_reuse").count(), 1, "{text}");
-        assert_eq!(with(Some(&text), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]), text);
-        let left = taken_out(&text, [REUSE, RFC1337].into_iter()).unwrap();
-        assert_eq!(left, "# mine\nvm.swappiness = 1\n");
+        let old = "# mine\nvm.swappiness = 1\nnet/ipv4/tcp_tw_reuse=0\n-net.ipv4.tcp_rfc1337 = 1\n\
+                   /proc/sys/net/ipv4/tcp_tw_reuse = 2";
+        let file = with(Some(old.as_bytes()), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]);
+        assert!(file.starts_with(b"# mine\nvm.swappiness = 1\n\n#lastack"), "{}", text(&file));
+        assert_eq!(text(&file).matches("tcp_tw_reuse").count(), 1, "{}", text(&file));
+        assert_eq!(with(Some(&file), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]), file);
+        let left = taken_out(&file, [REUSE, RFC1337].into_iter()).unwrap();
+        assert_eq!(text(&left), "# mine\nvm.swappiness = 1\n");
+    }
+
+    #[test]
+    fn bytes_of_others_are_kept_whatever_they_are() {
+        let old = b"# caf\xe9\n\n# net.ipv4.tcp_tw_reuse = 3\r\nx=1\rnet.ipv4.tcp_tw_reuse=0\n";
+        let file = with(Some(old), &[lasting(REUSE, "1")]);
+        assert!(file.starts_with(old), "{file:?}");
+        assert_eq!(taken_out(&file, [REUSE].into_iter()).unwrap(), old);
     }
 
     #[test]
     fn a_file_that_wins_is_named() {
-        let etc = tempfile::tempdir().unwrap();
-        assert_eq!(overridden(etc.path(), REUSE, "1"), None);
-        let folder = etc.path().join("sysctl.d");
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("10-first.conf"), "net.ipv4.tcp_tw_reuse=0").unwrap();
-        std::fs::write(folder.join("zz.conf"), "net.ipv4.tcp_tw_reuse = 1\n").unwrap();
-        assert_eq!(overridden(etc.path(), REUSE, "1"), None);
-        std::fs::write(folder.join("zz.conf"), "net.ipv4.tcp_tw_reuse = 1\nnet/ipv4/tcp_tw_reuse = 0\n")
-            .unwrap();
-        assert_eq!(overridden(etc.path(), REUSE, "1"), Some(folder.join("zz.conf")));
+        let file = |path: &str, text: &str| File { path: path.into(), target: None, tree: Tree::parse(text) };
+        let ours = with(None, &[lasting(REUSE, "1")]);
+        let wins = |files: &[File]| overridden(files, &ours, REUSE, "1");
+        assert_eq!(wins(&[]), None);
+        let early = file("/etc/sysctl.d/10-first.conf", "net.ipv4.tcp_tw_reuse=0");
+        let alike = file("/etc/sysctl.d/zz.conf", "net.ipv4.tcp_tw_reuse = 1\n");
+        assert_eq!(wins(&[early, alike]), None);
+        // What our file says now is not what it will say.
+        assert_eq!(wins(&[file(FILE, "net.ipv4.tcp_tw_reuse = 0")]), None);
+        let later =
+            file("/usr/lib/sysctl.d/zz.conf", "net.ipv4.tcp_tw_reuse = 1\nnet/ipv4/tcp_tw_reuse = 0\n");
+        assert_eq!(wins(std::slice::from_ref(&later)).unwrap(), later.path);
+        // That one is masked by another of its name, which says nothing of this.
+        assert_eq!(wins(&[later, file("/etc/sysctl.d/zz.conf", "")]), None);
+        // A pattern does not win over a name.
+        assert_eq!(wins(&[file("/etc/sysctl.d/zz.conf", "net.ipv4.tcp_tw_* = 0")]), None);
+        assert_eq!(wins(&[file(SYSCTL_CONF, "net.ipv4.tcp_tw_reuse = 0")]).unwrap(), SYSCTL_CONF);
+        let linked = File {
+            target: Some(SYSCTL_CONF.into()),
+            ..file("/etc/sysctl.d/99-sysctl.conf", "net.ipv4.tcp_tw_reuse=0")
+        };
+        assert_eq!(wins(&[linked]).unwrap(), SYSCTL_CONF);
     }
 }

@@ -299,11 +299,11 @@ impl<'a> Running<'a> {
             while let Some((_, deed)) = deeds.next_if(|(at, _)| Duration::from_millis(*at) <= begin.elapsed())
             {
                 self.act(&deed)?;
-                if matches!(deed, Deed::Begin(_)) {
+                if settles_after(&deed) {
                     last_done = None;
                 }
             }
-            let waits = deeds.clone().any(|(_, deed)| matches!(deed, Deed::Begin(_)));
+            let waits = deeds.clone().any(|(_, deed)| settles_after(&deed));
             self.gather(now > limit)?;
             if self.loads.is_empty() && !waits {
                 let done = *last_done.get_or_insert_with(Instant::now);
@@ -514,6 +514,11 @@ impl<'a> Running<'a> {
         }
         Ran { findings, measures: played.measures.clone(), notes: played.notes.clone() }
     }
+}
+
+/// True for what the world must settle after; a fault may go on behind the last look.
+const fn settles_after(deed: &Deed) -> bool {
+    matches!(deed, Deed::Begin(_) | Deed::Step(_))
 }
 
 /// A timeline that was played to its end, before anybody judges it.

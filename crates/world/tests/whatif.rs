@@ -148,7 +148,7 @@ const RECORDED: &[Recorded] = &[
             trial("sixty-one", &["net.ipv4.tcp_fin_timeout=61"]),
         ],
         not_tried: &[
-            ("twenty", "it looks 17 s later"),
+            ("twenty", "it looks 20 s later"),
             ("shutdown", "it is another program at the client, which holds the socket"),
         ],
     },

@@ -21,6 +21,7 @@ mod owner;
 mod packets;
 mod place;
 mod registry;
+mod repair;
 mod rules;
 mod systems;
 mod told;

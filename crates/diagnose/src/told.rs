@@ -1,7 +1,7 @@
 //! What nginx and HAProxy are told about the connections to their upstreams: a [`Route`] for each place they pass on to.
 
+use crate::Evidence;
 use crate::wording::counted;
-use crate::{Evidence, Remedy};
 use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
 use evidence::configuration::nginx::{Nginx, Pass, Protocol, Target, Workers};
 use evidence::{Case, Configuration, Endpoint, FilePlace, Said};
@@ -125,54 +125,6 @@ impl Route<'_> {
             ));
         }
         said
-    }
-
-    /// What to write into the files so that connections are kept. `at_once` is how many are in use at once, if known.
-    pub(crate) fn repair(&self, at_once: Option<u32>) -> Remedy {
-        let size = at_once.unwrap_or(32).max(2);
-        let summary = match (self.program, &self.keeping) {
-            ("nginx", keeping) => {
-                let pool = match (self.block, keeping) {
-                    (Some(_), Keeping::Off { pool: Some(_), .. }) => String::new(),
-                    (Some(block), _) => {
-                        format!("set `keepalive {size};` in the block at {}", self.configuration.at(block))
-                    }
-                    (None, _) => format!(
-                        "make a block `upstream` with this server and `keepalive {size};`, and name it in proxy_pass at {}",
-                        self.at(None)
-                    ),
-                };
-                let speak = match keeping {
-                    Keeping::Off { .. } => format!(
-                        "{}set `proxy_http_version 1.1;` and `proxy_set_header Connection \"\";` where {} passes on (a \
-                         proxy_set_header there hides all that are inherited)",
-                        if pool.is_empty() { "" } else { ", and " },
-                        self.at(None)
-                    ),
-                    _ => String::new(),
-                };
-                format!("nginx: {pool}{speak}; then `nginx -t` and reload")
-            }
-            (_, Keeping::Off { place, .. }) => format!(
-                "HAProxy: take the option at {} out, so that `http-keep-alive` holds; then check (`haproxy -c -f`) and reload",
-                self.at(*place)
-            ),
-            (_, keeping) => {
-                let at = match keeping {
-                    Keeping::Unpooled { place, .. } => self.configuration.at(*place),
-                    _ => self.at(None),
-                };
-                format!(
-                    "HAProxy: at {at} let connections be kept and shared (`http-reuse safe`, no `pool-max-conn 0`)"
-                )
-            }
-        };
-        Remedy::advice(
-            "pool-in-the-proxy",
-            summary,
-            "a kept connection may be closed by the server while idle: let the proxy's idle timeout be the shorter one",
-            "about as many connections as requests in work at once, and no TIME-WAIT for each request",
-        )
     }
 
     /// True if this route is about the connections of a host with this address.

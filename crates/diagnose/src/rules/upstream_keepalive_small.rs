@@ -99,7 +99,7 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
         }
     };
     let remedy = match size {
-        Some(size) => larger_pool(route, size),
+        Some(size) => route.larger_pool(size),
         None => Remedy::advice(
             "more-requests",
             format!("Take `keepalive_requests` out of the block of {to}, or set it to 1000 or more"),
@@ -118,27 +118,6 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
         avoid: vec![crate::myths::linger_zero()],
         next: None,
     })
-}
-
-/// A pool that holds so many, where its size is written.
-fn larger_pool(route: &Route<'_>, at_once: u32) -> Remedy {
-    let each = match &route.keeping {
-        Keeping::Pooled { workers: Some(workers), .. } if *workers > 1 => {
-            format!("{} (each of {workers} workers has its own)", u64::from(at_once).div_ceil(*workers).max(2))
-        }
-        _ => at_once.max(2).to_string(),
-    };
-    let place = match &route.keeping {
-        Keeping::Pooled { place, .. } => place.or(route.block),
-        _ => route.block,
-    };
-    let directive = if route.program == "nginx" { "keepalive" } else { "pool-max-conn" };
-    Remedy::advice(
-        "larger-pool",
-        format!("Set `{directive}` at {} to at least {each}, and reload", route.at(place)),
-        "the upstream holds that many idle connections more, each perhaps with a thread",
-        format!("about {} connections, and none closed for want of a slot", count(at_once)),
-    )
 }
 
 fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding {
@@ -165,7 +144,7 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
         "the upstream holds that many idle connections more, each perhaps with a thread",
         format!("about {at_once} connections instead of {}", count(exchange.connections)),
     );
-    let mut remedies = vec![told.map_or(general, |route| larger_pool(route, at_once))];
+    let mut remedies = vec![told.map_or(general, |route| route.larger_pool(at_once))];
     if proxy != Proxy::Says && told.is_none() {
         remedies.push(Remedy::advice(
             "read-to-the-end",

@@ -22,10 +22,12 @@ pub mod haproxy;
 mod kind;
 mod leaf;
 pub mod nginx;
+mod program;
 pub mod sysctl;
 mod text;
 
 pub use edit::{CannotEdit, EditedFile};
 pub use kind::Kind;
 pub use leaf::{Leaf, LeafKind, MAX_LEAVES};
+pub use program::{Edit, Edited, Sources};
 pub use text::{MAX_BYTES, Place, Problem, Span, Text};

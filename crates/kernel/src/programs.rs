@@ -10,11 +10,13 @@ mod started;
 
 pub use files::Copy;
 pub use named::{Named, copied, haproxy, nginx, sysctl};
+pub use started::Started;
 
+use crate::process;
 use crate::root::{Root, why};
-use crate::{process, programs::started::Started};
 use build::Build;
 use config::nginx::Sources;
+use evidence::configuration::AS_INCLUDED;
 use evidence::{Configuration, Gap, Running, Unseen};
 use files::Files;
 use std::collections::BTreeMap;
@@ -25,8 +27,10 @@ const MAX_PROGRAMS: usize = 64;
 
 /// Programs whose configuration is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub enum Kind {
+    /// nginx, and OpenResty.
     Nginx,
+    /// HAProxy.
     Haproxy,
 }
 
@@ -60,7 +64,7 @@ pub(crate) fn read(
 ) -> Vec<Configuration> {
     let mut configurations = Vec::new();
     let mut builds = BTreeMap::new();
-    let found = started::find(root, namespaces, gaps);
+    let found = started::find(root, |net| namespaces.contains_key(&net), gaps);
     if found.len() > MAX_PROGRAMS {
         gaps.push(Gap {
             unseen: Unseen::Configuration,
@@ -73,10 +77,11 @@ pub(crate) fn read(
         });
     }
     for started in found.into_iter().take(MAX_PROGRAMS) {
+        let netns = namespaces.get(&started.net).map_or("", String::as_str);
         let files = match Files::of(root, started.pid) {
             Ok(files) => files,
             Err(error) => {
-                gaps.push(started.gap("its files", &error));
+                gaps.push(started.gap(netns, "its files", &error));
                 continue;
             }
         };
@@ -88,18 +93,13 @@ pub(crate) fn read(
             None => Build::default(),
         };
         let mut reader = Reader::new(files);
-        let configuration = match started.kind {
-            Kind::Nginx => {
-                let main = started.nginx_file(&build);
-                reader.nginx(&main, build.version.as_deref()).map_err(|error| (main, error))
-            }
-            Kind::Haproxy => reader.haproxy(&started.haproxy_files(), build.version.as_deref()),
-        };
-        gaps.extend(reader.refused.iter().map(|(path, why)| started.refused(path, why)));
-        match configuration {
-            Ok(configuration) => {
+        let sources = started.sources(&mut reader, &build);
+        gaps.extend(reader.refused.iter().map(|(path, why)| started.refused(netns, path, why)));
+        match sources {
+            Ok(sources) => {
+                let configuration = sources.evaluate(build.version.as_deref());
                 let running = Running {
-                    netns: started.netns.clone(),
+                    netns: netns.to_owned(),
                     pid: started.pid,
                     name: process::name(root, started.pid),
                     container: process::container(root, started.pid),
@@ -108,10 +108,38 @@ pub(crate) fn read(
                 };
                 configurations.push(Configuration { running: Some(running), ..configuration });
             }
-            Err((path, error)) => gaps.push(started.gap(&path, &error)),
+            Err((path, error)) => gaps.push(started.gap(netns, &path, &error)),
         }
     }
     configurations
+}
+
+/// The nginx and HAProxy that run, of whatever network namespace that we may see.
+pub fn running(root: &Root) -> Vec<Started> {
+    started::find(root, |_| true, &mut Vec::new())
+}
+
+/// The files of a configuration that was read before, as they are now.
+pub fn sources(root: &Root, configuration: &Configuration) -> io::Result<config::Sources> {
+    let (Some(first), Ok(files)) = (configuration.files.first(), Files::ours()) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let files = match &configuration.running {
+        Some(running) => Files::of(root, running.pid)?,
+        None => files,
+    };
+    if !files.are_ours() {
+        let why = "the program sees other files than we do, as in a container: change them where it is made";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    let mut reader = Reader::new(files);
+    if configuration.haproxy.is_some() {
+        return reader.haproxy(&configuration.files).map_err(|(_, error)| error);
+    }
+    Ok(config::Sources::Nginx(match first.strip_suffix(AS_INCLUDED) {
+        Some(part) => named::as_included(&mut reader, part)?,
+        None => reader.nginx(first)?,
+    }))
 }
 
 /// What the files of `sysctl.d` set at boot, if there are any.
@@ -175,11 +203,11 @@ impl Reader {
         }
     }
 
-    fn nginx(&mut self, main: &str, version: Option<&str>) -> io::Result<Configuration> {
+    fn nginx(&mut self, main: &str) -> io::Result<Sources> {
         let bytes = self.file(main)?;
         let mut sources = Sources::new(main, bytes);
         self.include(&mut sources);
-        Ok(config::nginx::evaluate(&sources, version))
+        Ok(sources)
     }
 
     /// Reads what is included, until nothing is wanted. Ends, because a configuration takes so many files at most.
@@ -203,11 +231,7 @@ impl Reader {
     }
 
     /// Files in their order; of a directory, all that end in `.cfg`, by name, as HAProxy reads them.
-    fn haproxy(
-        &mut self,
-        paths: &[String],
-        version: Option<&str>,
-    ) -> Result<Configuration, (String, io::Error)> {
+    fn haproxy(&mut self, paths: &[String]) -> Result<config::Sources, (String, io::Error)> {
         let mut read = Vec::new();
         for path in paths {
             let file = match self.file(path) {
@@ -226,7 +250,7 @@ impl Reader {
             };
             read.push((path.clone(), config::haproxy::Tree::parse(file)));
         }
-        Ok(config::haproxy::evaluate(&read, version))
+        Ok(config::Sources::Haproxy(read))
     }
 
     fn sysctl(&mut self) -> Configuration {
@@ -272,16 +296,39 @@ impl Reader {
 }
 
 impl Started {
-    /// What could not be read of it, as a gap.
-    fn gap(&self, path: &str, error: &io::Error) -> Gap {
-        self.refused(path, &why(error))
+    /// The files that it was told to read, as they are now. An error is that of the file it goes with.
+    pub fn files(&self, root: &Root) -> Result<Vec<String>, (String, io::Error)> {
+        let files = Files::of(root, self.pid).map_err(|error| ("its files".to_owned(), error))?;
+        let build = build::ask(root, self.pid, self.kind, files.are_ours());
+        let sources = self.sources(&mut Reader::new(files), &build)?;
+        Ok(sources.evaluate(None).files)
     }
 
-    fn refused(&self, path: &str, why: &str) -> Gap {
+    /// True if it sees the files that we see.
+    pub fn sees_our_files(&self, root: &Root) -> bool {
+        Files::of(root, self.pid).is_ok_and(|files| files.are_ours())
+    }
+
+    fn sources(&self, reader: &mut Reader, build: &Build) -> Result<config::Sources, (String, io::Error)> {
+        match self.kind {
+            Kind::Nginx => {
+                let main = self.nginx_file(build);
+                reader.nginx(&main).map(config::Sources::Nginx).map_err(|error| (main, error))
+            }
+            Kind::Haproxy => reader.haproxy(&self.haproxy_files()),
+        }
+    }
+
+    /// What could not be read of it, as a gap.
+    fn gap(&self, netns: &str, path: &str, error: &io::Error) -> Gap {
+        self.refused(netns, path, &why(error))
+    }
+
+    fn refused(&self, netns: &str, path: &str, why: &str) -> Gap {
         let program = self.kind.names().first().copied().unwrap_or_default();
         Gap {
             unseen: Unseen::Configuration,
-            netns: Some(self.netns.clone()),
+            netns: Some(netns.to_owned()),
             because: format!("the configuration of {program} (pid {}): {}: {why}", self.pid, printable(path)),
             how_to_see: format!("run as root, or name its file: {}", self.kind.option()),
         }

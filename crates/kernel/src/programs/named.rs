@@ -29,38 +29,41 @@ impl Named {
 pub fn nginx(file: &Path, version: Option<&str>) -> io::Result<Named> {
     let mut reader = Reader::new(Files::ours()?);
     let path = absolute(file)?;
-    let bytes = reader.file(&path)?;
-    let tree = config::nginx::Tree::parse(bytes.clone());
-    let has = |names: &[&str]| tree.top().any(|directive| names.iter().any(|name| directive.is(name)));
-    let around = if has(&["http", "stream", "events", "mail"]) {
-        None
-    } else if has(&["server", "upstream", "map"]) {
-        Some(format!("http {{ include \"{path}\"; }}"))
-    } else {
-        Some(format!("http {{ server {{ include \"{path}\"; }} }}"))
+    let has = |bytes: &[u8], names: &[&str]| {
+        let tree = config::nginx::Tree::parse(bytes);
+        tree.top().any(|directive| names.iter().any(|name| directive.is(name)))
     };
-    let mut sources = match around {
-        None => Sources::new(path, bytes),
-        Some(around) => {
-            let mut sources = Sources::new(format!("{path}{AS_INCLUDED}"), around);
-            // A path with blanks or stars is asked for by its own name.
-            for wanted in sources.wanted() {
-                sources.provide(&wanted, vec![(path.clone(), bytes.clone())]);
-            }
-            sources
-        }
-    };
-    reader.include(&mut sources);
+    let is_main = has(&reader.file(&path)?, &["http", "stream", "events", "mail"]);
+    let sources = if is_main { reader.nginx(&path)? } else { as_included(&mut reader, &path)? };
     let configuration = config::nginx::evaluate(&sources, version);
     Ok(Named::new(configuration, reader))
+}
+
+/// A part of nginx's files, and around it what it is meant to be included in.
+pub(super) fn as_included(reader: &mut Reader, path: &str) -> io::Result<Sources> {
+    let bytes = reader.file(path)?;
+    let tree = config::nginx::Tree::parse(bytes.clone());
+    let in_http = ["server", "upstream", "map"];
+    let around = if tree.top().any(|directive| in_http.iter().any(|name| directive.is(name))) {
+        format!("http {{ include \"{path}\"; }}")
+    } else {
+        format!("http {{ server {{ include \"{path}\"; }} }}")
+    };
+    let mut sources = Sources::new(format!("{path}{AS_INCLUDED}"), around);
+    // A path with blanks or stars is asked for by its own name.
+    for wanted in sources.wanted() {
+        sources.provide(&wanted, vec![(path.to_owned(), bytes.clone())]);
+    }
+    reader.include(&mut sources);
+    Ok(sources)
 }
 
 /// Reads files of HAProxy, or a directory of them.
 pub fn haproxy(files: &[PathBuf], version: Option<&str>) -> io::Result<Named> {
     let mut reader = Reader::new(Files::ours()?);
     let paths = files.iter().map(|file| absolute(file)).collect::<io::Result<Vec<_>>>()?;
-    let configuration = reader.haproxy(&paths, version).map_err(|(_, error)| error)?;
-    Ok(Named::new(configuration, reader))
+    let sources = reader.haproxy(&paths).map_err(|(_, error)| error)?;
+    Ok(Named::new(sources.evaluate(version), reader))
 }
 
 /// Reads files of settings. Those that lie in no directory that is read at boot are taken as if they lay in

@@ -11,14 +11,18 @@ use std::collections::BTreeMap;
 const MAX_COMMAND_LINE: usize = 64 << 10;
 
 /// A program as it was started.
-pub(super) struct Started {
-    pub(super) kind: Kind,
-    pub(super) netns: String,
-    pub(super) pid: u32,
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Which.
+    pub kind: Kind,
+    /// Its id in the pid namespace of the observer; of several, that of the one that started the others.
+    pub pid: u32,
+    /// Device and inode of its network namespace.
+    pub net: (u64, u64),
+    /// What it was started with, its own name aside.
+    pub arguments: Vec<String>,
     /// Device and inode of the program's file.
     pub(super) program: Option<(u64, u64)>,
-    /// What it was started with, its own name aside.
-    arguments: Vec<String>,
     directory: String,
     /// Processes that it started to do the work.
     pub(super) workers: u32,
@@ -31,7 +35,7 @@ struct Seen {
     pid: u32,
     parent: u32,
     kind: Kind,
-    netns: String,
+    net: (u64, u64),
     words: Words,
     since_s: Option<i64>,
 }
@@ -45,13 +49,9 @@ enum Words {
     Helper,
 }
 
-/// The programs that run in these namespaces, by process id. Without the right to see which namespace a process is in,
-/// there is a gap.
-pub(super) fn find(
-    root: &Root,
-    namespaces: &BTreeMap<(u64, u64), String>,
-    gaps: &mut Vec<Gap>,
-) -> Vec<Started> {
+/// The programs that run in network namespaces that are wanted, by process id. Without the right to see which namespace a
+/// process is in, there is a gap.
+pub(super) fn find(root: &Root, wanted: impl Fn((u64, u64)) -> bool, gaps: &mut Vec<Gap>) -> Vec<Started> {
     let mut seen = BTreeMap::new();
     let mut denied = BTreeMap::<Kind, u32>::new();
     let booted = booted_s(root);
@@ -59,16 +59,15 @@ pub(super) fn find(
         let Some(kind) = Kind::of(&process::name(root, pid)) else { continue };
         let Some(words) = words(root, pid, kind) else { continue };
         match identity(root, pid, "ns/net") {
-            Ok(namespace) => {
-                let Some(netns) = namespaces.get(&namespace).cloned() else { continue };
+            Ok(net) if wanted(net) => {
                 let Some((parent, since)) = stat(root, pid) else { continue };
                 let since_s = booted.and_then(|booted| booted.checked_add(since));
-                seen.insert(pid, Seen { pid, parent, kind, netns, words, since_s });
+                seen.insert(pid, Seen { pid, parent, kind, net, words, since_s });
             }
             Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) if words != Words::Helper => {
                 denied.entry(kind).or_insert(pid);
             }
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     for (kind, pid) in denied {
@@ -91,7 +90,7 @@ pub(super) fn find(
             seen.values().filter(|other| other.parent == one.pid && child_of(other)).collect();
         found.push(Started {
             kind: one.kind,
-            netns: one.netns.clone(),
+            net: one.net,
             pid: one.pid,
             program: identity(root, one.pid, "exe").ok(),
             arguments: arguments.clone(),
@@ -234,7 +233,7 @@ mod tests {
         };
         Started {
             kind,
-            netns: "host".to_owned(),
+            net: (0, 0),
             pid: 7,
             program: None,
             arguments,

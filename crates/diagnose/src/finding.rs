@@ -1,5 +1,6 @@
 //! What rules say: findings, their evidence, and what to do.
 
+use config::Edit;
 use evidence::Endpoint;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -192,13 +193,38 @@ impl Remedy {
 
 /// One change with its inverse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Change {
-    /// What is changed: a setting's name.
-    pub setting: String,
-    /// Its value now: going back to it is the inverse.
-    pub from: String,
-    /// Its value after.
-    pub to: String,
+#[serde(untagged)]
+pub enum Change {
+    /// Of a setting of the kernel.
+    Setting {
+        /// Its name.
+        setting: String,
+        /// Its value now: going back to it is the inverse.
+        from: String,
+        /// Its value after.
+        to: String,
+    },
+    /// Of what a program is told. The file as it was is the inverse.
+    Program(ProgramChange),
+}
+
+/// A change of what nginx or HAProxy is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProgramChange {
+    /// `nginx` or `haproxy`.
+    pub program: &'static str,
+    /// The file that says what is changed; the change may need others, too.
+    pub file: String,
+    /// The line that it is about, from 1.
+    pub line: u32,
+    /// What is changed, as one clause.
+    pub what: String,
+    /// Which of the configurations of the case it is.
+    #[serde(skip)]
+    pub configuration: usize,
+    /// The change itself.
+    #[serde(skip)]
+    pub edit: Edit,
 }
 
 /// Something that does not help, though it is often advised.

@@ -30,7 +30,8 @@ mod wording;
 pub use budget::{Budget, BudgetOwner, Reuse, budgets};
 pub use configured::ConfigurationLook;
 pub use finding::{
-    Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Unknown,
+    Applicability, Avoid, Change, Confidence, Evidence, Finding, ProgramChange, Remedy, Severity, Subject,
+    Unknown,
 };
 pub use look::{Look, in_namespace};
 pub use packets::TrafficLook;

@@ -105,7 +105,7 @@ impl<'a> Look<'a> {
     #[expect(clippy::needless_pass_by_value, reason = "a number or a text, as it comes")]
     pub(crate) fn change(&self, setting: &str, to: impl ToString) -> Option<Change> {
         let (from, to) = (self.namespace.settings.text(setting)?.to_owned(), to.to_string());
-        (from != to).then(|| Change { setting: setting.to_owned(), from, to })
+        (from != to).then(|| Change::Setting { setting: setting.to_owned(), from, to })
     }
 
     /// The process with this index.

@@ -1,49 +1,83 @@
-//! What to write into the files of nginx and HAProxy, so that connections to their upstreams are kept.
+//! What to write into the files of nginx and HAProxy: in words, and as edits that `lastack fix` carries out.
 
-use crate::Remedy;
-use crate::told::{Keeping, Route};
+use crate::told::{Keeping, Passes, Route, on_the_way};
 use crate::wording::count;
+use crate::{Applicability, Change, ProgramChange, Remedy};
+use config::{Edit, haproxy, nginx};
+use evidence::configuration::nginx::Target;
+use evidence::{Configuration, FilePlace};
+
+/// What must not rise when connections to upstreams are kept, or kept for another time.
+pub(crate) const GUARDS: [&str; 3] = [
+    "TcpActiveOpens does not rise faster than before",
+    "TcpEstabResets does not rise faster than before",
+    "TcpOutRsts does not rise faster than before",
+];
+
+/// So many idle connections are kept where nobody has seen how many are in use at once.
+const USUAL_POOL: u32 = 32;
+
+/// A change of one of the configurations of a case.
+pub(crate) fn change(
+    (number, configuration): (usize, &Configuration),
+    place: FilePlace,
+    what: String,
+    edit: Edit,
+) -> Change {
+    Change::Program(ProgramChange {
+        program: match edit {
+            Edit::Nginx(_) => "nginx",
+            Edit::Haproxy(_) => "haproxy",
+        },
+        file: configuration.files.get(place.file as usize).cloned().unwrap_or_default(),
+        line: place.line,
+        what,
+        configuration: number,
+        edit,
+    })
+}
+
+/// A time as nginx and HAProxy write it.
+pub(crate) fn time(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
+}
+
+/// An idle timeout that ends well before another one: by a quarter.
+pub(crate) fn shorter_than(ms: u64) -> u64 {
+    let shorter = ms.saturating_mul(3) / 4;
+    if shorter >= 2_000 { shorter - shorter % 1_000 } else { shorter }
+}
+
+/// An idle timeout that ends well after another one: by a quarter, and two seconds at least.
+pub(crate) fn longer_than(ms: u64) -> u64 {
+    ms.saturating_add((ms / 4).max(2_000)).div_ceil(1_000).saturating_mul(1_000)
+}
 
 impl Route<'_> {
+    fn change(&self, place: FilePlace, what: impl Into<String>, edit: Edit) -> Change {
+        change((self.number, self.configuration), place, what.into(), edit)
+    }
+
+    /// A directive of the block of the upstream; none where there is no such block, or it is not of nginx.
+    fn directive(&self, name: &str, arguments: String) -> Option<Change> {
+        let (Passes::Nginx(..), Some(block)) = (self.passes, self.block) else { return None };
+        let what = format!("`{name} {arguments};` for {}", self.to);
+        let name = name.to_owned();
+        Some(self.change(block, what, Edit::Nginx(nginx::Change::Upstream { block, name, arguments })))
+    }
+
     /// What to write into the files so that connections are kept. `at_once` is how many are in use at once, if known.
     pub(crate) fn repair(&self, at_once: Option<u32>) -> Remedy {
-        let size = at_once.unwrap_or(32).max(2);
-        let summary = match (self.program, &self.keeping) {
-            ("nginx", keeping) => {
-                let pool = match (self.block, keeping) {
-                    (Some(_), Keeping::Off { pool: Some(_), .. }) => String::new(),
-                    (Some(block), _) => {
-                        format!("set `keepalive {size};` in the block at {}", self.configuration.at(block))
-                    }
-                    (None, _) => format!(
-                        "make a block `upstream` with this server and `keepalive {size};`, and name it in proxy_pass at {}",
-                        self.at(None)
-                    ),
-                };
-                let speak = match keeping {
-                    Keeping::Off { .. } => format!(
-                        "{}set `proxy_http_version 1.1;` and `proxy_set_header Connection \"\";` where {} passes on (a \
-                         proxy_set_header there hides all that are inherited)",
-                        if pool.is_empty() { "" } else { ", and " },
-                        self.at(None)
-                    ),
-                    _ => String::new(),
-                };
-                format!("nginx: {pool}{speak}; then `nginx -t` and reload")
+        let size = at_once.unwrap_or(USUAL_POOL).max(2);
+        let (summary, changes) = match self.passes {
+            Passes::Nginx(pass, _) => {
+                let what = format!("connections to {} are kept, {size} idle ones in each worker", self.to);
+                let edit = nginx::Change::Pool { pass: pass.place, connections: size.into() };
+                let changes = (!matches!(pass.target, Target::Variable { .. }))
+                    .then(|| self.change(pass.place, what, Edit::Nginx(edit)));
+                (self.repair_of_nginx(size), changes.into_iter().collect())
             }
-            (_, Keeping::Off { place, .. }) => format!(
-                "HAProxy: take the option at {} out, so that `http-keep-alive` holds; then check (`haproxy -c -f`) and reload",
-                self.at(*place)
-            ),
-            (_, keeping) => {
-                let at = match keeping {
-                    Keeping::Unpooled { place, .. } => self.configuration.at(*place),
-                    _ => self.at(None),
-                };
-                format!(
-                    "HAProxy: at {at} let connections be kept and shared (`http-reuse safe`, no `pool-max-conn 0`)"
-                )
-            }
+            Passes::Haproxy(..) => (self.repair_of_haproxy(), self.edits_of_haproxy()),
         };
         Remedy::advice(
             "pool-in-the-proxy",
@@ -51,29 +85,161 @@ impl Route<'_> {
             "a kept connection may be closed by the server while idle: let the proxy's idle timeout be the shorter one",
             "about as many connections as requests in work at once, and no TIME-WAIT for each request",
         )
+        .carried_out(Applicability::Unsafe, changes, &GUARDS)
+    }
+
+    fn repair_of_nginx(&self, size: u32) -> String {
+        let pool = match (self.block, &self.keeping) {
+            (Some(_), Keeping::Off { pool: Some(_), .. }) => String::new(),
+            (Some(block), _) => {
+                format!("set `keepalive {size};` in the block at {}", self.configuration.at(block))
+            }
+            (None, _) => format!(
+                "make a block `upstream` with this server and `keepalive {size};`, and name it in proxy_pass at {}",
+                self.at(None)
+            ),
+        };
+        let speak = match &self.keeping {
+            Keeping::Off { .. } => format!(
+                "{}set `proxy_http_version 1.1;` and `proxy_set_header Connection \"\";` where {} passes on (a \
+                 proxy_set_header there hides all that are inherited)",
+                if pool.is_empty() { "" } else { ", and " },
+                self.at(None)
+            ),
+            _ => String::new(),
+        };
+        format!("nginx: {pool}{speak}; then `nginx -t` and reload")
+    }
+
+    fn repair_of_haproxy(&self) -> String {
+        match &self.keeping {
+            Keeping::Off { place, .. } => format!(
+                "HAProxy: take the option at {} out, so that `http-keep-alive` holds; then check (`haproxy -c -f`) and reload",
+                self.at(*place)
+            ),
+            keeping => {
+                let at = match keeping {
+                    Keeping::Unpooled { place, .. } => self.configuration.at(*place),
+                    _ => self.at(None),
+                };
+                format!(
+                    "HAProxy: at {at} let connections be kept and shared (`http-reuse always`, no `pool-max-conn 0`)"
+                )
+            }
+        }
+    }
+
+    /// What lets HAProxy keep connections; nothing where that stands between `.if` and `.endif`.
+    fn edits_of_haproxy(&self) -> Vec<Change> {
+        let Passes::Haproxy(all, backend) = self.passes else { return Vec::new() };
+        let closes =
+            |said: Option<&String>| matches!(said.map(String::as_str), Some("server-close" | "close"));
+        let sections: Vec<_> =
+            on_the_way(all, backend).filter(|section| closes(section.connection.value())).collect();
+        let mut changes: Vec<Change> = sections
+            .iter()
+            .map(|section| {
+                let what = format!("{} keeps connections open after an answer", section.name);
+                let edit = haproxy::Change::KeepAlive { section: section.place };
+                self.change(section.place, what, Edit::Haproxy(edit))
+            })
+            .collect();
+        let never = backend.http_reuse.value().is_some_and(|reuse| reuse == "never");
+        if never || self.first_request_opens() {
+            let edit = haproxy::Change::Set {
+                section: backend.place,
+                keyword: vec!["http-reuse".to_owned()],
+                arguments: "always".to_owned(),
+            };
+            let what = format!("`http-reuse always` for {}", self.to);
+            changes.push(self.change(backend.place, what, Edit::Haproxy(edit)));
+        }
+        changes.extend(self.pools_of_haproxy(0, "-1"));
+        let conditional = backend.conditional || sections.iter().any(|section| section.conditional);
+        if conditional { Vec::new() } else { changes }
+    }
+
+    /// Another size for the pools that hold so many at most.
+    fn pools_of_haproxy(&self, most: i64, size: &str) -> Vec<Change> {
+        let Passes::Haproxy(_, backend) = self.passes else { return Vec::new() };
+        let small = backend
+            .servers
+            .iter()
+            .filter(|server| server.pool_max_conn.value().is_some_and(|idle| (0..=most).contains(idle)));
+        let changes = small.map(|server| {
+            let what = format!("`pool-max-conn {size}` for server {} of {}", server.name, self.to);
+            let (name, value) = ("pool-max-conn".to_owned(), size.to_owned());
+            let edit = haproxy::Change::Server { server: server.place, name, value };
+            self.change(server.place, what, Edit::Haproxy(edit))
+        });
+        if backend.conditional { Vec::new() } else { changes.collect() }
     }
 
     /// A pool that holds so many, where its size is written.
     pub(crate) fn larger_pool(&self, at_once: u32) -> Remedy {
-        let each = match &self.keeping {
+        let (size, each) = match &self.keeping {
             Keeping::Pooled { workers: Some(workers), .. } if *workers > 1 => {
-                format!(
-                    "{} (each of {workers} workers has its own)",
-                    u64::from(at_once).div_ceil(*workers).max(2)
-                )
+                let size = u64::from(at_once).div_ceil(*workers).max(2);
+                (size, format!("{size} (each of {workers} workers has its own)"))
             }
-            _ => at_once.max(2).to_string(),
+            _ => (at_once.max(2).into(), at_once.max(2).to_string()),
         };
         let place = match &self.keeping {
             Keeping::Pooled { place, .. } => place.or(self.block),
             _ => self.block,
         };
-        let directive = if self.program == "nginx" { "keepalive" } else { "pool-max-conn" };
+        let (directive, changes) = match self.passes {
+            Passes::Nginx(_, upstream) => {
+                let local = upstream.is_some_and(|upstream| upstream.keepalive_local.value() == Some(&true));
+                let arguments = if local { format!("{size} local") } else { size.to_string() };
+                ("keepalive", self.directive("keepalive", arguments).into_iter().collect())
+            }
+            Passes::Haproxy(..) => {
+                let most = i64::try_from(size).unwrap_or(i64::MAX).saturating_sub(1);
+                ("pool-max-conn", self.pools_of_haproxy(most, &size.to_string()))
+            }
+        };
         Remedy::advice(
             "larger-pool",
             format!("Set `{directive}` at {} to at least {each}, and reload", self.at(place)),
             "the upstream holds that many idle connections more, each perhaps with a thread",
             format!("about {} connections, and none closed for want of a slot", count(at_once)),
         )
+        .carried_out(Applicability::Unsafe, changes, &GUARDS)
+    }
+
+    /// More requests on each connection.
+    pub(crate) fn more_requests(&self) -> Remedy {
+        Remedy::advice(
+            "more-requests",
+            format!("Take `keepalive_requests` out of the block of {}, or set it to 1000 or more", self.to),
+            "none",
+            "as many connections as requests in work at once",
+        )
+        .carried_out(
+            Applicability::Unsafe,
+            self.directive("keepalive_requests", "1000".to_owned()),
+            &GUARDS,
+        )
+    }
+
+    /// An idle timeout of the pool that ends before that of the server; nothing where the pool has no timeout that could be
+    /// written.
+    pub(crate) fn shorter_idle_timeout(&self, server_ms: u64) -> Option<Change> {
+        let to = shorter_than(server_ms);
+        let shorter = self.idle_ms.is_some_and(|(now, _)| to < now);
+        (shorter && to > 0).then(|| self.directive("keepalive_timeout", time(to))).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_timeouts_end_well_apart() {
+        assert_eq!([75_000, 5_000, 2_000, 1_000, 1].map(shorter_than), [56_000, 3_000, 1_500, 750, 0]);
+        assert_eq!([60_000, 1_000, 0].map(longer_than), [75_000, 3_000, 2_000]);
+        assert_eq!([60_000, 750].map(time), ["60s", "750ms"]);
     }
 }

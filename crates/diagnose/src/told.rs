@@ -3,7 +3,7 @@
 use crate::Evidence;
 use crate::wording::counted;
 use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
-use evidence::configuration::nginx::{Nginx, Pass, Protocol, Target, Workers};
+use evidence::configuration::nginx::{Nginx, Pass, Protocol, Target, Upstream, Workers};
 use evidence::{Case, Configuration, Endpoint, FilePlace, Said};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -46,12 +46,20 @@ pub(crate) enum Keeping {
     Unknown,
 }
 
+/// What a file says about a way to an upstream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Passes<'a> {
+    Nginx(&'a Pass, Option<&'a Upstream>),
+    Haproxy(&'a Haproxy, &'a Proxy),
+}
+
 /// A way from a proxy to an upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct Route<'a> {
     pub(crate) configuration: &'a Configuration,
-    /// `nginx` or `HAProxy`.
-    pub(crate) program: &'static str,
+    /// Which of the case's it is.
+    pub(crate) number: usize,
+    pub(crate) passes: Passes<'a>,
     /// What it goes to, as the file calls it: `upstream app`.
     pub(crate) to: String,
     /// Where it passes on.
@@ -68,10 +76,22 @@ pub(crate) struct Route<'a> {
 impl Route<'_> {
     /// `nginx 1.22.1`.
     pub(crate) fn who(&self) -> String {
+        let program = match self.passes {
+            Passes::Nginx(..) => "nginx",
+            Passes::Haproxy(..) => "HAProxy",
+        };
         match &self.configuration.version {
-            Some(version) => format!("{} {version}", self.program),
-            None => self.program.to_owned(),
+            Some(version) => format!("{program} {version}"),
+            None => program.to_owned(),
         }
+    }
+
+    /// True if the first request of each client opens a connection, though idle ones are there: HAProxy's
+    /// `http-reuse safe`, its default.
+    pub(crate) fn first_request_opens(&self) -> bool {
+        let Passes::Haproxy(_, backend) = self.passes else { return false };
+        matches!(self.keeping, Keeping::Pooled { .. })
+            && backend.http_reuse.value().is_none_or(|reuse| reuse == "safe")
     }
 
     /// Where it says how connections are kept, as the source of evidence.
@@ -110,6 +130,10 @@ impl Route<'_> {
                 };
                 let mut said =
                     vec![Evidence::new(self.at(*place), format!("{who} keeps {idle} to {to}{each}"))];
+                if self.first_request_opens() {
+                    let says = "the first request of each client opens a connection all the same (`http-reuse safe`)";
+                    said.push(Evidence::new(self.at(*place), says));
+                }
                 if let Some((requests, Some(place))) = requests {
                     let says = format!("each is closed after {}", counted(*requests, "request", "requests"));
                     said.push(Evidence::new(self.configuration.at(*place), says));
@@ -140,20 +164,25 @@ impl Route<'_> {
 /// The routes of all configurations of a case.
 pub(crate) fn routes(case: &Case) -> Vec<Route<'_>> {
     let mut routes: Vec<Route<'_>> = Vec::new();
-    for configuration in &case.configurations {
+    for (number, configuration) in case.configurations.iter().enumerate() {
         if let Some(nginx) = &configuration.nginx {
             let passes = nginx.passes.iter().filter(|pass| pass.protocol == Protocol::Http);
-            routes.extend(passes.filter_map(|pass| of_nginx(configuration, nginx, pass)).take(MAX_ROUTES));
+            let passes = passes.filter_map(|pass| of_nginx((number, configuration), nginx, pass));
+            routes.extend(passes.take(MAX_ROUTES));
         }
         if let Some(haproxy) = &configuration.haproxy {
-            routes.extend(of_haproxy(configuration, haproxy).take(MAX_ROUTES));
+            routes.extend(of_haproxy((number, configuration), haproxy).take(MAX_ROUTES));
         }
     }
     routes.truncate(MAX_ROUTES);
     routes
 }
 
-fn of_nginx<'a>(configuration: &'a Configuration, nginx: &'a Nginx, pass: &'a Pass) -> Option<Route<'a>> {
+fn of_nginx<'a>(
+    (number, configuration): (usize, &'a Configuration),
+    nginx: &'a Nginx,
+    pass: &'a Pass,
+) -> Option<Route<'a>> {
     let upstream = nginx.upstream_of(pass);
     let (to, servers) = match (&pass.target, upstream) {
         (_, Some(upstream)) => {
@@ -175,7 +204,8 @@ fn of_nginx<'a>(configuration: &'a Configuration, nginx: &'a Nginx, pass: &'a Pa
     });
     Some(Route {
         configuration,
-        program: "nginx",
+        number,
+        passes: Passes::Nginx(pass, upstream),
         to,
         place: pass.place,
         block: upstream.map(|upstream| upstream.place),
@@ -266,15 +296,19 @@ fn workers(configuration: &Configuration, nginx: &Nginx) -> Option<u64> {
     })
 }
 
-fn of_haproxy<'a>(configuration: &'a Configuration, haproxy: &'a Haproxy) -> impl Iterator<Item = Route<'a>> {
+fn of_haproxy<'a>(
+    (number, configuration): (usize, &'a Configuration),
+    haproxy: &'a Haproxy,
+) -> impl Iterator<Item = Route<'a>> {
     let backends = haproxy.proxies.iter().filter(|proxy| {
         matches!(proxy.kind, ProxyKind::Backend | ProxyKind::Listen)
             && proxy.mode.value().is_some_and(|mode| mode == "http")
             && !proxy.servers.is_empty()
     });
-    backends.map(|backend| Route {
+    backends.map(move |backend| Route {
         configuration,
-        program: "HAProxy",
+        number,
+        passes: Passes::Haproxy(haproxy, backend),
         to: format!("backend {}", backend.name),
         place: backend.place,
         block: Some(backend.place),
@@ -284,13 +318,16 @@ fn of_haproxy<'a>(configuration: &'a Configuration, haproxy: &'a Haproxy) -> imp
     })
 }
 
-fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
+/// A backend, and the frontends that use it: of these, the one that closes more holds.
+pub(crate) fn on_the_way<'a>(haproxy: &'a Haproxy, backend: &'a Proxy) -> impl Iterator<Item = &'a Proxy> {
     let uses = |proxy: &&Proxy| {
         proxy.kind == ProxyKind::Frontend && proxy.backends.iter().any(|used| used.name == backend.name)
     };
-    // Of a frontend and its backend, the one that closes more holds.
-    let both = std::iter::once(backend).chain(haproxy.proxies.iter().filter(uses));
-    for proxy in both {
+    std::iter::once(backend).chain(haproxy.proxies.iter().filter(uses))
+}
+
+fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
+    for proxy in on_the_way(haproxy, backend) {
         match &proxy.connection {
             Said::Unknown { .. } => return Keeping::Unknown,
             said => match said.value().map(String::as_str) {

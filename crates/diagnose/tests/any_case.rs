@@ -323,9 +323,10 @@ proptest! {
         for finding in &diagnosis.findings {
             prop_assert!(!finding.claim.contains('\n') && !finding.evidence.is_empty(), "{}", finding.claim);
             for change in finding.remedies.iter().flat_map(|remedy| &remedy.changes) {
-                let now = case.namespaces[0].settings.text(&change.setting);
-                prop_assert_eq!(now, Some(change.from.as_str()), "{}", finding.rule);
-                prop_assert_ne!(&change.from, &change.to, "{}", finding.rule);
+                let diagnose::Change::Setting { setting, from, to } = change else { continue };
+                let now = case.namespaces[0].settings.text(setting);
+                prop_assert_eq!(now, Some(from.as_str()), "{}", finding.rule);
+                prop_assert_ne!(from, to, "{}", finding.rule);
             }
         }
         // A rule that found something in a namespace does not also say that it could not. (What it found in packets

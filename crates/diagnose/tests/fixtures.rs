@@ -7,7 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the fixtures are files; the crate itself opens none")]
 #![allow(clippy::unwrap_used, clippy::missing_docs_in_private_items, reason = "a test fails by panicking")]
 
-use diagnose::{Applicability, Finding, Rule, Verdict};
+use diagnose::{Applicability, Change, Finding, ProgramChange, Rule, Verdict};
 use evidence::Case;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -165,14 +165,23 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
         assert!(!remedy.changes.is_empty(), "{name} can be applied, but says not what to change");
         assert!(!remedy.guards.is_empty(), "{name} can be applied, but nothing guards it");
         for change in &remedy.changes {
-            // The inverse must be what is set now, not what the rule believes.
-            assert_eq!(
-                namespace.unwrap().settings.text(&change.setting),
-                Some(change.from.as_str()),
-                "{name}: {} is not set to what going back would set",
-                change.setting
-            );
-            assert_ne!(change.from, change.to, "{name} changes nothing");
+            match change {
+                // The inverse must be what is set now, not what the rule believes.
+                Change::Setting { setting, from, to } => {
+                    let now = namespace.unwrap().settings.text(setting);
+                    assert_eq!(
+                        now,
+                        Some(from.as_str()),
+                        "{name}: {setting} is not what going back would set"
+                    );
+                    assert_ne!(from, to, "{name} changes nothing");
+                }
+                Change::Program(change) => {
+                    let configuration = &case.configurations[change.configuration];
+                    assert!(configuration.files.contains(&change.file), "{name}: {change:?}");
+                    assert!(change.line > 0 && !change.what.is_empty(), "{name}: {change:?}");
+                }
+            }
         }
     }
 }
@@ -183,8 +192,12 @@ fn check_packets(case: &Case, finding: &Finding) {
     assert!(case.traffic.is_some() && finding.subject.netns.is_empty(), "about nothing in the case: {claim}");
     let named = finding.evidence.iter().any(|evidence| evidence.says.starts_with("packets "));
     assert!(named || finding.next.is_none(), "names no packets, and yet a connection to see: {claim}");
-    let applied = |remedy: &diagnose::Remedy| remedy.applicability != Applicability::DisplayOnly;
-    assert!(!finding.remedies.iter().any(applied), "a capture may be of another host: {claim}");
+    // A capture may be of another host: only what this host's programs are told is changed.
+    for remedy in &finding.remedies {
+        let told = remedy.changes.iter().all(|change| matches!(change, Change::Program(_)));
+        let applied = remedy.applicability != Applicability::DisplayOnly;
+        assert!(told && applied != remedy.changes.is_empty(), "{}: {claim}", remedy.name);
+    }
 }
 
 fn findings(rule: &Rule, case: &Case) -> Vec<Finding> {
@@ -241,7 +254,15 @@ fn shown(findings: &[Finding]) -> String {
             writeln!(text, "  remedy {} ({:?}): {}", remedy.name, remedy.applicability, remedy.summary)
                 .unwrap();
             for change in &remedy.changes {
-                writeln!(text, "    {}: {:?} -> {:?}", change.setting, change.from, change.to).unwrap();
+                match change {
+                    Change::Setting { setting, from, to } => {
+                        writeln!(text, "    {setting}: {from:?} -> {to:?}").unwrap();
+                    }
+                    Change::Program(change) => {
+                        let ProgramChange { program, file, line, what, .. } = change;
+                        writeln!(text, "    {program} {file}:{line}: {what}").unwrap();
+                    }
+                }
             }
             writeln!(text, "    risk: {}", remedy.risk).unwrap();
             writeln!(text, "    expected: {}", remedy.expected).unwrap();

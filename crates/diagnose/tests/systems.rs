@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the fixtures are files; the crate itself opens none")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use diagnose::{Diagnosis, Finding};
+use diagnose::{Change, Diagnosis, Finding};
 use evidence::{Case, System};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,7 +57,10 @@ fn texts(finding: &Finding) -> Vec<String> {
     for remedy in &finding.remedies {
         all.extend([remedy.summary.clone(), remedy.risk.clone(), remedy.expected.clone()]);
         all.extend(remedy.guards.clone());
-        all.extend(remedy.changes.iter().map(|change| change.setting.clone()));
+        all.extend(remedy.changes.iter().map(|change| match change {
+            Change::Setting { setting, .. } => setting.clone(),
+            Change::Program(change) => change.what.clone(),
+        }));
     }
     for avoid in &finding.avoid {
         all.extend([avoid.what.clone(), avoid.because.clone()]);

@@ -192,10 +192,10 @@ pub(crate) struct Fix {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = look_length::parse)]
     pub(crate) confirm_within: Duration,
     /// Take back an apply that was kept: its name in --log, or `last`
-    #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "finding", "remedy", "plan", "form", "case", "netns", "all_netns"])]
+    #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
     pub(crate) rollback: Option<String>,
     /// List what was done; settle first what was not finished
-    #[arg(long, conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "form", "case", "netns", "all_netns"])]
+    #[arg(long, conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
     pub(crate) log: bool,
     /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
     #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
@@ -210,6 +210,15 @@ pub(crate) struct Fix {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["netns", "all_netns", "length"])]
     pub(crate) case: Option<PathBuf>,
+    /// Read this configuration of nginx besides those of the nginx that run; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) nginx: Vec<PathBuf>,
+    /// The same of HAProxy
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) haproxy: Vec<PathBuf>,
+    /// Read this capture besides, and plan for what it shows, too; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) capture: Vec<PathBuf>,
     /// Keep the journal in this folder; else /var/lib/lastack for root, $XDG_STATE_HOME/lastack for others
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,

@@ -5,10 +5,10 @@ mod log;
 mod pages;
 
 use crate::arguments::{Fix, Form};
-use crate::{Outcome, case_file, progress, screen};
+use crate::{Outcome, case_file, lint, progress, read, screen};
 use anyhow::{Context as _, bail};
 use diagnose::Severity;
-use remedy::{Event, Order, Plan, Store, Task, Wishes};
+use remedy::{Event, Files, Order, Plan, Store, Task, Wishes};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -24,8 +24,8 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     if let Some(id) = &options.rollback {
         return roll_back(options, id);
     }
-    let (plan, is_problem) = match &options.plan {
-        Some(file) if file.exists() || options.apply => (read(file, options)?, true),
+    let (plan, mut notes, is_problem) = match &options.plan {
+        Some(file) if file.exists() || options.apply => (kept(file, options)?, Vec::new(), true),
         _ => look(options)?,
     };
     if options.apply {
@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     if let Some(Form::Ansible) = options.form {
         return as_playbook(options, &plan);
     }
-    let mut notes = unfinished(options);
+    notes.extend(unfinished(options));
     let refusal = plan.check().err().map(|refusal| refusal.to_string());
     notes.extend(refusal.map(|refusal| format!("Not as it is: {refusal}")));
     if let Some(file) = options.plan.as_deref().filter(|file| !file.exists()) {
@@ -60,9 +60,11 @@ pub(crate) fn work() -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A plan for what is found, and whether that is a warning or worse.
-fn look(options: &Fix) -> anyhow::Result<(Plan, bool)> {
-    let case = match &options.case {
+/// A plan for what is found, what somebody should know of it, and whether what is found is a warning or worse.
+fn look(options: &Fix) -> anyhow::Result<(Plan, Vec<String>, bool)> {
+    // Before the look: a file that is no capture costs no time.
+    let captured = (!options.capture.is_empty()).then(|| read::traffic(&options.capture)).transpose()?;
+    let mut case = match &options.case {
         Some(file) => case_file::open(file)?,
         None => progress::shown_during(options.length, || {
             let selection = match (options.all_netns, options.netns.as_slice()) {
@@ -77,9 +79,16 @@ fn look(options: &Fix) -> anyhow::Result<(Plan, bool)> {
             })
         })?,
     };
+    if let Some(captured) = captured {
+        case.traffic = Some(captured.traffic);
+        case.gaps.extend(captured.gaps);
+    }
+    lint::add_named(&mut case, &options.nginx, &options.haproxy)?;
     let diagnosis = diagnose::diagnose(&case);
     let wishes = Wishes { rules: options.finding.clone(), remedies: options.remedy.clone() };
-    let mut plan = Plan::new(&case, &diagnosis, &wishes)?;
+    let root = kernel::Root::default();
+    let files = if options.case.is_some() { Files::Elsewhere } else { Files::Here(&root) };
+    let (mut plan, notes) = Plan::new(&case, &diagnosis, &wishes, files)?;
     // Who has confirmed beforehand reads no plan.
     if !options.yes {
         foretold::fill(&case, &mut plan);
@@ -87,7 +96,7 @@ fn look(options: &Fix) -> anyhow::Result<(Plan, bool)> {
     let wanted = |rule: &str| wishes.rules.is_empty() || wishes.rules.iter().any(|name| name == rule);
     let mut findings = diagnosis.findings.iter().filter(|finding| wanted(finding.rule));
     let is_problem = findings.any(|finding| finding.severity > Severity::Note);
-    Ok((plan, is_problem))
+    Ok((plan, notes, is_problem))
 }
 
 /// Prints a playbook; a plan that is not in its file yet is put there, too.
@@ -107,12 +116,15 @@ fn baseline(options: &Fix) -> Duration {
 }
 
 /// A plan that somebody kept.
-fn read(file: &Path, options: &Fix) -> anyhow::Result<Plan> {
+fn kept(file: &Path, options: &Fix) -> anyhow::Result<Plan> {
     let shown = file.display();
     if !options.finding.is_empty()
         || !options.remedy.is_empty()
         || options.case.is_some()
         || !options.netns.is_empty()
+        || !options.nginx.is_empty()
+        || !options.haproxy.is_empty()
+        || !options.capture.is_empty()
     {
         bail!(
             "{shown}: is there already, and says what is to be done: edit `apply` in it, or name another file"

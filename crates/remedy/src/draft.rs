@@ -3,8 +3,8 @@
 use crate::durable::{self, Lasting};
 use crate::guard::{self, Guard};
 use crate::journal::Story;
-use crate::plan::{Change, Plan};
-use crate::program::{Program, Running};
+use crate::plan::{Change, Plan, Replaced};
+use crate::program::Running;
 use crate::replace::{ReplaceError, Target};
 use crate::step::{Kept, Now, Place, Scene, Step, StepError};
 use crate::value;
@@ -62,8 +62,7 @@ impl Draft {
             for change in &remedy.changes {
                 let (setting, from, to) = match change {
                     Change::Setting { setting, from, to } => (setting, from, to),
-                    Change::File { file, program, from, to } => {
-                        draft.replace(root, file, *program, from, to)?;
+                    Change::File { .. } => {
                         changes.push(change.what());
                         continue;
                     }
@@ -94,6 +93,9 @@ impl Draft {
             }
             draft.about.push(format!("{}: {}", remedy.name, changes.join(", ")));
         }
+        for replaced in plan.files()? {
+            draft.replace(root, &replaced)?;
+        }
         draft.reload_programs();
         draft.at_once = draft.steps.len();
         draft.make_lasting(root, lasting, at_boot)?;
@@ -101,30 +103,21 @@ impl Draft {
     }
 
     /// Adds the step that replaces a file of a program.
-    fn replace(
-        &mut self,
-        root: &Root,
-        file: &Path,
-        program: Program,
-        from: &str,
-        to: &str,
-    ) -> Result<(), StepError> {
-        let running = Running::find(&root.proc, program)?;
+    fn replace(&mut self, root: &Root, replaced: &Replaced<'_>) -> Result<(), StepError> {
+        let Replaced { file, program, from, to, .. } = replaced;
         let target = Target::open(file)?;
-        running.check_reads(file)?;
+        let (place, _) = place(root, replaced.netns)?;
+        let running = Running::find(root, *program, &place, &[file])?;
         let now = target.read()?;
         if now.as_deref() == Some(to.as_bytes()) {
             self.notes.push(format!("{} is so already", file.display()));
             return Ok(());
         }
         if now.as_deref() != Some(from.as_bytes()) {
-            return Err(ReplaceError::Changed(file.to_owned()).into());
+            return Err(ReplaceError::Changed(file.to_path_buf()).into());
         }
-        let known = self.steps.iter().any(|step| matches!(step, Step::File { path, .. } if path == file));
-        if !known {
-            let step = self.file_step(file, now, Some(to.as_bytes().to_vec()));
-            self.steps.extend(step);
-        }
+        let step = self.file_step(file, now, Some(to.clone().into_bytes()));
+        self.steps.extend(step);
         if !self.programs.contains(&running) {
             self.programs.push(running);
         }
@@ -218,12 +211,13 @@ impl Draft {
                 Step::File { .. } | Step::Test { .. } | Step::Reload { .. } => None,
             })
             .collect();
+        let files = begin.files();
         for step in begin.steps_now(root).iter().rev() {
             let what = step.subject();
             match (step, scene.look(step)?) {
                 (Step::Test { .. }, _) => {}
                 // As it runs now: it may have been started anew since.
-                (Step::Reload { running }, _) => match Running::find(&root.proc, running.program) {
+                (Step::Reload { running }, _) => match running.again(root, &files) {
                     Ok(running) => draft.programs.push(running),
                     Err(error) => draft.notes.push(error.to_string()),
                 },

@@ -123,6 +123,15 @@ impl Begin {
         }
         self.steps.iter().map(|step| step.after_boot(root)).collect()
     }
+
+    /// The files that are replaced.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        let paths = self.steps.iter().filter_map(|step| match step {
+            Step::File { path, .. } => Some(path.as_path()),
+            _ => None,
+        });
+        paths.collect()
+    }
 }
 
 /// Which boot of the host this is.

@@ -1,16 +1,21 @@
 //! What is to be done: the remedies of findings, chosen and checked. A plan is a text that can be read, edited and mailed.
 
+mod offer;
 mod text;
+mod told;
 
 pub use text::{MAX_PLAN, PlanError};
+pub use told::Files;
 
+use crate::merge::merged;
 use crate::program::Program;
 use crate::value;
-use diagnose::{Applicability, Diagnosis, Finding, Remedy};
+use diagnose::{Applicability, Diagnosis, Finding};
 use evidence::Case;
+use offer::Offer;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "lastack.plan/1";
@@ -112,6 +117,9 @@ pub enum Refusal {
     /// For people.
     #[error("{0} is for a person: lastack cannot do it")]
     ForAPerson(String),
+    /// A change of a program's files that cannot be made here.
+    #[error("{0} has to be done by hand: {1}")]
+    ByHand(String, String),
     /// A change that is never made.
     #[error("{setting} = {to} is refused: {why}")]
     Never {
@@ -138,48 +146,65 @@ pub enum Refusal {
 }
 
 impl Plan {
-    /// The plan for the findings of a case.
-    pub fn new(case: &Case, diagnosis: &Diagnosis, wishes: &Wishes) -> Result<Self, Refusal> {
-        let mut remedies: Vec<Planned> = Vec::new();
+    /// The plan for the findings of a case, and what somebody should know of it.
+    pub fn new(
+        case: &Case,
+        diagnosis: &Diagnosis,
+        wishes: &Wishes,
+        files: Files<'_>,
+    ) -> Result<(Self, Vec<String>), Refusal> {
+        let mut told = told::Told::new(case, files);
+        let mut offers: Vec<Offer> = Vec::new();
         let wanted = |finding: &&Finding| {
             wishes.rules.is_empty() || wishes.rules.iter().any(|rule| rule == finding.rule)
         };
         for finding in diagnosis.findings.iter().filter(wanted) {
             for remedy in &finding.remedies {
-                let planned = planned(finding, remedy, wishes);
+                let offer = Offer::new(finding, remedy, wishes, &told);
                 // Several findings may ask for the same.
-                let same = remedies.iter_mut().find(|other| {
-                    other.netns == planned.netns
-                        && other.changes == planned.changes
-                        && (!planned.changes.is_empty()
-                            || (&other.name, &other.summary) == (&planned.name, &planned.summary))
-                });
-                match same {
-                    Some(other) => {
-                        other.apply |= planned.apply;
-                        other.why.extend(
-                            planned
-                                .why
-                                .into_iter()
-                                .filter(|why| !other.why.contains(why))
-                                .collect::<Vec<_>>(),
-                        );
-                    }
-                    None => remedies.push(planned),
+                match offers.iter_mut().find(|other| other.is_for(&offer)) {
+                    Some(other) => other.join(offer),
+                    None => offers.push(offer),
                 }
             }
         }
+        let mut notes = Vec::new();
+        let mut by_hand = Vec::new();
+        let mut remedies: Vec<Planned> = Vec::new();
+        for Offer { mut planned, edits } in offers {
+            if !edits.is_empty() {
+                match told.changes(&edits) {
+                    Ok((changes, said)) => {
+                        planned.changes.extend(changes);
+                        notes.extend(said);
+                    }
+                    Err(why) => {
+                        by_hand.push((planned.name.clone(), why));
+                        planned.is_advice();
+                    }
+                }
+            }
+            remedies.push(planned);
+        }
         for name in &wishes.remedies {
-            if !remedies.iter().any(|remedy| remedy.name == *name) {
+            let mut named = remedies.iter().filter(|remedy| remedy.name == *name).peekable();
+            if named.peek().is_none() {
                 return Err(Refusal::NotOffered(name.clone(), offered(&remedies)));
             }
+            let why = by_hand.iter().find(|(other, _)| other == name);
+            if let Some((_, why)) = why.filter(|_| named.all(|remedy| remedy.changes.is_empty())) {
+                return Err(Refusal::ByHand(name.clone(), why.clone()));
+            }
         }
-        Ok(Self {
+        notes.extend(by_hand.into_iter().map(|(name, why)| format!("{name} has to be done by hand: {why}")));
+        notes.dedup();
+        let plan = Self {
             host: case.host.name.clone(),
             kernel: case.host.kernel.clone(),
             made_at: case.host.taken_at.clone(),
             remedies,
-        })
+        };
+        Ok((plan, notes))
     }
 
     /// The remedies that are to be done.
@@ -187,15 +212,44 @@ impl Plan {
         self.remedies.iter().filter(|remedy| remedy.apply)
     }
 
+    /// The files that are to be replaced, each with all that the chosen remedies change in it.
+    pub(crate) fn files(&self) -> Result<Vec<Replaced<'_>>, Refusal> {
+        let mut files: BTreeMap<&Path, Vec<(&Planned, &Program, &str, &str)>> = BTreeMap::new();
+        for remedy in self.chosen() {
+            for change in &remedy.changes {
+                if let Change::File { file, program, from, to } = change {
+                    files.entry(file).or_default().push((remedy, program, from, to));
+                }
+            }
+        }
+        let replaced = files.into_iter().filter_map(|(file, all)| {
+            let (first, program, from, _) = *all.first()?;
+            let conflict = |other: &Planned| {
+                Refusal::Conflict(first.name.clone(), other.name.clone(), file.display().to_string())
+            };
+            let alike = |(remedy, its, before, _): &&(&Planned, &Program, &str, &str)| {
+                *its == program && *before == from && remedy.netns == first.netns
+            };
+            if let Some((other, ..)) = all.iter().find(|one| !alike(one)) {
+                return Some(Err(conflict(other)));
+            }
+            let Some(to) = merged(from, all.iter().map(|(.., to)| *to)) else {
+                return Some(Err(conflict(all.get(1).map_or(first, |(other, ..)| *other))));
+            };
+            Some(Ok(Replaced { file, program: *program, netns: &first.netns, from, to }))
+        });
+        replaced.collect()
+    }
+
     /// Whether all that is to be done may be done.
     pub fn check(&self) -> Result<(), Refusal> {
-        let mut asked: BTreeMap<(&str, String), (&Planned, &Change)> = BTreeMap::new();
+        let mut asked: BTreeMap<(&str, &str), (&Planned, &Change)> = BTreeMap::new();
         for remedy in self.chosen() {
             if remedy.applicability == Applicability::DisplayOnly || remedy.changes.is_empty() {
                 return Err(Refusal::ForAPerson(remedy.name.clone()));
             }
             for change in &remedy.changes {
-                let place = match change {
+                match change {
                     Change::Setting { setting, from, to } => {
                         if let Some(why) = value::refused(&remedy.rule, setting, from, &value::plain(to)) {
                             return Err(Refusal::Never {
@@ -204,7 +258,13 @@ impl Plan {
                                 why,
                             });
                         }
-                        remedy.netns.as_str()
+                        let (other, before) =
+                            *asked.entry((&remedy.netns, setting)).or_insert((remedy, change));
+                        if before != change {
+                            let names = [other, remedy].map(|remedy| remedy.name.clone());
+                            let [one, other] = names;
+                            return Err(Refusal::Conflict(one, other, change.what()));
+                        }
                     }
                     Change::File { file, to, .. } => {
                         let why = if !file.is_absolute() {
@@ -217,16 +277,11 @@ impl Plan {
                         if !why.is_empty() {
                             return Err(Refusal::File(file.clone(), why));
                         }
-                        ""
                     }
-                };
-                let (other, before) = *asked.entry((place, change.what())).or_insert((remedy, change));
-                if before != change {
-                    return Err(Refusal::Conflict(other.name.clone(), remedy.name.clone(), change.what()));
                 }
             }
         }
-        Ok(())
+        self.files().map(drop)
     }
 
     /// Whether it is for this host.
@@ -261,26 +316,13 @@ fn offered(remedies: &[Planned]) -> String {
     }
 }
 
-fn planned(finding: &Finding, remedy: &Remedy, wishes: &Wishes) -> Planned {
-    let named = wishes.remedies.iter().any(|name| name == remedy.name);
-    let safe = remedy.applicability == Applicability::Safe;
-    let change = |change: &diagnose::Change| Change::Setting {
-        setting: change.setting.clone(),
-        from: value::plain(&change.from),
-        to: value::plain(&change.to),
-    };
-    Planned {
-        apply: named || safe && wishes.remedies.is_empty(),
-        rule: finding.rule.to_owned(),
-        name: remedy.name.to_owned(),
-        netns: finding.subject.netns.clone(),
-        applicability: remedy.applicability,
-        summary: remedy.summary.clone(),
-        why: vec![format!("{}: {}", finding.rule, finding.claim)],
-        risk: remedy.risk.clone(),
-        expected: remedy.expected.clone(),
-        predicted: None,
-        guards: remedy.guards.clone(),
-        changes: remedy.changes.iter().map(change).collect(),
-    }
+/// A file that is to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replaced<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) program: Program,
+    /// The network namespace that the program is in.
+    pub(crate) netns: &'a str,
+    pub(crate) from: &'a str,
+    pub(crate) to: String,
 }

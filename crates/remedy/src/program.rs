@@ -9,6 +9,9 @@ mod taking;
 pub use taking::Worker;
 pub(crate) use taking::is_new;
 
+use crate::step::Place;
+use kernel::programs::{self, Kind, Started};
+use kernel::{Root, netns};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;
@@ -44,6 +47,13 @@ impl Program {
         }
     }
 
+    fn kind(self) -> Kind {
+        match self {
+            Self::Nginx => Kind::Nginx,
+            Self::Haproxy => Kind::Haproxy,
+        }
+    }
+
     /// The program of this name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Nginx, Self::Haproxy].into_iter().find(|program| program.name() == name)
@@ -59,6 +69,8 @@ pub struct Running {
     pub pid: i32,
     /// When that was started, in ticks since boot: another process may get its number.
     pub started: u64,
+    /// The network namespace that it is in: a test binds what the files say, and resolves names there.
+    pub netns: Place,
     /// How its files are tested: a program and its arguments.
     pub test: Vec<String>,
     /// The unit of systemd that it runs in.
@@ -70,11 +82,16 @@ pub struct Running {
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// It does not run.
-    #[error("{0} does not run here: change its files by hand, and start it")]
-    NotRunning(&'static str),
-    /// It runs more than once.
-    #[error("{0} runs {1} times here: which one has this file cannot be told; reload it by hand")]
+    #[error("{0} does not run here (network namespace {1}): change its files by hand, and start it")]
+    NotRunning(&'static str, String),
+    /// More than one has this file.
+    #[error(
+        "{1} processes of {0} read this file: which one is to take it cannot be told; reload them by hand"
+    )]
     Several(&'static str, usize),
+    /// It has files of its own.
+    #[error("{0} (process {1}) sees other files than we do, as in a container: change them where it is made")]
+    Elsewhere(&'static str, u32),
     /// It has no master.
     #[error(
         "this haproxy runs without a master (-W): it cannot take new files without being started anew; do that by hand"
@@ -102,68 +119,68 @@ pub enum ProgramError {
 }
 
 impl Running {
-    /// Finds the one that runs.
-    pub(crate) fn find(proc: &Path, program: Program) -> Result<Self, ProgramError> {
-        let mut masters = Vec::new();
-        for entry in std::fs::read_dir(proc).into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                continue;
-            };
-            let Some(stat) = Stat::read(proc, pid).filter(|stat| stat.name == program.name()) else {
-                continue;
-            };
-            // A worker is a child of its master.
-            let of_master = Stat::read(proc, stat.parent).is_some_and(|parent| parent.name == program.name());
-            if !of_master {
-                masters.push((pid, stat.started));
-            }
-        }
-        let [(pid, started)] = masters.as_slice() else {
-            return Err(match masters.len() {
-                0 => ProgramError::NotRunning(program.name()),
-                several => ProgramError::Several(program.name(), several),
-            });
+    /// Finds the one in a network namespace that reads one of these files.
+    pub(crate) fn find(
+        root: &Root,
+        program: Program,
+        netns: &Place,
+        files: &[&Path],
+    ) -> Result<Self, ProgramError> {
+        let mut running = programs::running(root);
+        running.retain(|one| one.kind == program.kind() && one.net.1 == netns.inode);
+        let Some(first) = running.first().map(|one| one.pid) else {
+            return Err(ProgramError::NotRunning(program.name(), netns.name.clone()));
         };
-        let arguments = arguments(proc, *pid, program);
-        if program == Program::Haproxy && !arguments.iter().any(|word| word.starts_with("-W")) {
+        running.retain(|one| one.sees_our_files(root));
+        if running.is_empty() {
+            return Err(ProgramError::Elsewhere(program.name(), first));
+        }
+        let mut read = Vec::new();
+        running.retain(|one| {
+            let its = one.files(root).unwrap_or_else(|(path, _)| vec![path]);
+            let holds = |file: &&Path| {
+                its.iter().any(|path| {
+                    Path::new(path) == *file || std::fs::canonicalize(path).is_ok_and(|real| real == **file)
+                })
+            };
+            read.extend(its.first().cloned());
+            files.iter().any(holds)
+        });
+        match running.as_slice() {
+            [] => {
+                let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                Err(ProgramError::NotItsFile(program.name(), files.join(", "), read.join(", ")))
+            }
+            [one] => Self::of(root, program, netns, one),
+            several => Err(ProgramError::Several(program.name(), several.len())),
+        }
+    }
+
+    fn of(root: &Root, program: Program, netns: &Place, started: &Started) -> Result<Self, ProgramError> {
+        if program == Program::Haproxy && !started.arguments.iter().any(|word| word.starts_with("-W")) {
             return Err(ProgramError::NoMaster);
         }
-        let executable = std::fs::read_link(proc.join(format!("{pid}/exe")))
-            .map_err(|error| ProgramError::Reload(program.name(), *pid, error.to_string()))?;
+        let pid = started.pid.cast_signed();
+        let failed = |why: String| ProgramError::Reload(program.name(), pid, why);
+        let stat = Stat::read(&root.proc, pid).ok_or_else(|| failed("it has ended".to_owned()))?;
+        let executable = std::fs::read_link(root.proc.join(format!("{pid}/exe")))
+            .map_err(|error| failed(error.to_string()))?;
         // An update replaces the file under a running program; its name is what the new one is started by.
         let executable = executable.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
         let mut test = vec![executable];
-        test.extend(tested(program, &arguments));
-        Ok(Self { program, pid: *pid, started: *started, test, unit: unit(proc, *pid) })
+        test.extend(tested(program, &started.arguments));
+        let (netns, unit) = (netns.clone(), unit(&root.proc, pid));
+        Ok(Self { program, pid, started: stat.started, netns, test, unit })
     }
 
-    /// Checks that a file is one of those that the program is told to read, or lies beside nginx's.
-    pub(crate) fn check_reads(&self, file: &Path) -> Result<(), ProgramError> {
-        let told = |flag: &'static str| {
-            self.test.windows(2).filter_map(move |words| match words {
-                [word, value] if word == flag => Some(value.clone()),
-                _ => None,
-            })
-        };
-        let mut read: Vec<String> = match self.program {
-            Program::Nginx => told("-c").collect(),
-            Program::Haproxy => told("-f").collect(),
-        };
-        if read.is_empty() && self.program == Program::Nginx {
-            read.push("/etc/nginx/nginx.conf".to_owned());
-        }
-        let holds = |place: &String| {
-            let Ok(meant) = std::fs::canonicalize(place) else { return false };
-            let folder = match self.program {
-                Program::Nginx => meant.parent().map(Path::to_owned),
-                Program::Haproxy => meant.is_dir().then(|| meant.clone()),
-            };
-            file == meant || folder.is_some_and(|folder| file.starts_with(folder))
-        };
-        if read.iter().any(holds) {
-            return Ok(());
-        }
-        Err(ProgramError::NotItsFile(self.program.name(), file.display().to_string(), read.join(", ")))
+    /// The same after the host was started anew.
+    pub(crate) fn after_boot(&self, root: &Root) -> Self {
+        Self { netns: self.netns.after_boot(root), ..self.clone() }
+    }
+
+    /// As it runs now: it may have been started anew since.
+    pub(crate) fn again(&self, root: &Root, files: &[&Path]) -> Result<Self, ProgramError> {
+        Self::find(root, self.program, &self.netns, files)
     }
 
     /// Checks that it is still the process that was found.
@@ -175,11 +192,17 @@ impl Running {
         Err(ProgramError::Reload(self.program.name(), self.pid, "it has ended".to_owned()))
     }
 
-    /// Lets the program test its files as they are now.
-    pub(crate) fn test(&self) -> Result<(), ProgramError> {
+    /// Lets the program test its files as they are now: where it is, in its network namespace and its directory.
+    pub(crate) fn test(&self, root: &Root) -> Result<(), ProgramError> {
         let [program, arguments @ ..] = self.test.as_slice() else { return Ok(()) };
-        let shown = self.test.join(" ");
-        run(Command::new(program).args(arguments)).map_err(|said| ProgramError::Test(shown, said))
+        let failed = |said: String| ProgramError::Test(self.test.join(" "), said);
+        let found = self.netns.find(root).map_err(|error| failed(error.to_string()))?;
+        let found =
+            found.ok_or_else(|| failed(format!("the network namespace {} has gone", self.netns.name)))?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(root.proc.join(format!("{}/cwd", self.pid)));
+        let tested = netns::enter(&found, || run(&mut command)).map_err(|error| failed(error.to_string()))?;
+        tested.map_err(failed)
     }
 
     /// Tells the program to take its files; it does that when it comes to it.
@@ -238,19 +261,6 @@ fn bounded(file: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(file).ok()?.take(MAX_LINE).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// What it was started with. nginx writes over that: `nginx: master process nginx -c /etc/nginx/nginx.conf`.
-fn arguments(proc: &Path, pid: i32, program: Program) -> Vec<String> {
-    let line = bounded(&proc.join(format!("{pid}/cmdline"))).unwrap_or_default();
-    match program {
-        Program::Nginx => {
-            let line = line.replace('\0', " ");
-            let line = line.strip_prefix("nginx: master process ").unwrap_or(&line);
-            line.split_ascii_whitespace().skip(1).map(str::to_owned).collect()
-        }
-        Program::Haproxy => line.split_terminator('\0').skip(1).map(str::to_owned).collect(),
-    }
 }
 
 /// The arguments that test the same files.

@@ -3,7 +3,7 @@
 
 use crate::failpoint;
 use crate::journal::{Begin, Journal, Record, Undone};
-use crate::program::{ProgramError, Running, Worker, is_new};
+use crate::program::{ProgramError, Worker, is_new};
 use crate::step::{Now, Scene, Step, StepError};
 use crate::store::{Entry, Lock, Store, StoreError};
 use kernel::Root;
@@ -134,14 +134,15 @@ impl Settling<'_> {
     /// told, which is said.
     fn as_it_runs(&self, step: &Step, settled: &mut Settled) -> Option<Step> {
         let (Step::Test { running } | Step::Reload { running }) = step else { return Some(step.clone()) };
-        let proc = &self.scene.root.proc;
-        if self.same_boot && running.check_runs(proc).is_ok() {
+        let root = self.scene.root;
+        if self.same_boot && running.check_runs(&root.proc).is_ok() {
             return Some(step.clone());
         }
-        match (step, Running::find(proc, running.program)) {
+        let running = if self.same_boot { running.clone() } else { running.after_boot(root) };
+        match (step, running.again(root, &self.begin.files())) {
             (Step::Test { .. }, Ok(running)) => Some(Step::Test { running }),
             (_, Ok(running)) => Some(Step::Reload { running }),
-            (Step::Test { .. }, Err(_)) | (_, Err(ProgramError::NotRunning(_))) => None,
+            (Step::Test { .. }, Err(_)) | (_, Err(ProgramError::NotRunning(..))) => None,
             (_, Err(error)) => {
                 settled.left.push(format!("{}: {error}", step.subject()));
                 None

@@ -2,6 +2,7 @@
 //! the same step the other way round.
 
 use crate::failpoint;
+use crate::plan::Refusal;
 use crate::program::{ProgramError, Running};
 use crate::replace::{ReplaceError, Target};
 use crate::value;
@@ -109,7 +110,9 @@ impl Step {
             Self::Setting { netns, setting, before, after } => {
                 Self::Setting { netns: netns.after_boot(root), setting, before, after }
             }
-            same @ (Self::File { .. } | Self::Test { .. } | Self::Reload { .. }) => same,
+            Self::Test { running } => Self::Test { running: running.after_boot(root) },
+            Self::Reload { running } => Self::Reload { running: running.after_boot(root) },
+            same @ Self::File { .. } => same,
         }
     }
 
@@ -154,6 +157,9 @@ pub enum StepError {
     /// A program.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] Refusal),
     /// The namespace is gone.
     #[error("network namespace {0} has gone")]
     NamespaceGone(String),
@@ -299,7 +305,7 @@ impl Scene<'_> {
                 target.turn(&side, before.as_deref(), after.as_deref())?;
                 if target.read()? == after { Ok(()) } else { Err(ReplaceError::Changed(path.clone()).into()) }
             }
-            Step::Test { running } => Ok(running.test()?),
+            Step::Test { running } => Ok(running.test(self.root)?),
             Step::Reload { running } => {
                 running.reload(&self.root.proc)?;
                 failpoint::point("reloaded");

@@ -49,9 +49,11 @@
 
 use crate::configured::ConfigurationLook;
 use crate::packets::{self, TrafficLook};
+use crate::repair::{self, GUARDS};
 use crate::told::{Keeping, Route, endpoints_or};
 use crate::wording::{counted, length};
-use crate::{Avoid, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
+use crate::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
+use config::{Edit, haproxy, nginx};
 use evidence::{Configuration, Counted, Endpoint, Exchange, FilePlace, Said};
 use std::time::Duration;
 
@@ -76,7 +78,8 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
 
 /// How long a server keeps idle connections, and where that is said.
 struct Keeps<'a> {
-    configuration: &'a Configuration,
+    /// With its number in the case.
+    configuration: (usize, &'a Configuration),
     who: &'static str,
     ms: u64,
     place: Option<FilePlace>,
@@ -86,7 +89,8 @@ struct Keeps<'a> {
 /// The idle timeouts of both sides, from their files.
 fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     let (client_ms, client_place) = route.idle_ms?;
-    let others = look.case.configurations.iter().filter(|other| look.alone || share_a_host(route, other));
+    let others = look.case.configurations.iter().enumerate();
+    let others = others.filter(|(_, other)| look.alone || share_a_host(route, other));
     let keeps = others.flat_map(servers).filter(|(listens, _)| {
         route.servers.iter().any(|server| listens.iter().any(|listen| meets(*listen, *server)))
     });
@@ -99,7 +103,7 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
     let (who, to) = (route.who(), &route.to);
     let by_default = |place: Option<FilePlace>| if place.is_none() { ", by default" } else { "" };
     let at_client = route.configuration.at(client_place.or(route.block).unwrap_or(route.place));
-    let at_server = keeps.configuration.at(keeps.place.unwrap_or(keeps.server));
+    let at_server = keeps.configuration.1.at(keeps.place.unwrap_or(keeps.server));
     let used = look.alone || look.live(route).open > 0;
     used.then(|| Finding {
         rule: "idle-timeout-race",
@@ -115,15 +119,43 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
             Evidence::new(at_client.clone(), format!("the pool keeps them for {client}{}", by_default(client_place))),
             Evidence::new(at_server.clone(), format!("{} keeps them for {server}{}", keeps.who, by_default(keeps.place))),
         ],
-        remedies: vec![Remedy::advice(
-            "longer-idle-timeout-at-the-server",
-            format!("Set the idle timeout at {at_server} some seconds longer than {client}, or that at {at_client} shorter"),
-            "more idle connections at the server",
-            "the client closes first, and no request meets a close",
-        )],
+        remedies: vec![
+            Remedy::advice(
+                "longer-idle-timeout-at-the-server",
+                format!("Set the idle timeout at {at_server} some seconds longer than {client}"),
+                "more idle connections at the server",
+                "the client closes first, and no request meets a close",
+            )
+            .carried_out(Applicability::Unsafe, [keeps.longer_than(client_ms)], &GUARDS),
+            Remedy::advice(
+                "shorter-idle-timeout-at-the-client",
+                format!("Or set that at {at_client} some seconds shorter than {server}"),
+                "more handshakes after quiet times, and TIME-WAIT at the client",
+                "the client closes first, and no request meets a close",
+            )
+            .carried_out(Applicability::Unsafe, route.shorter_idle_timeout(keeps.ms), &GUARDS),
+        ],
         avoid: avoid(),
         next: None,
     })
+}
+
+impl Keeps<'_> {
+    /// An idle timeout that ends after that of the client.
+    fn longer_than(&self, client_ms: u64) -> Change {
+        let arguments = repair::time(repair::longer_than(client_ms));
+        let (name, edit) = if self.configuration.1.nginx.is_some() {
+            let name = "keepalive_timeout".to_owned();
+            let set = nginx::Change::Set { block: Some(self.server), name, arguments: arguments.clone() };
+            ("keepalive_timeout", Edit::Nginx(set))
+        } else {
+            let keyword = ["timeout", "http-keep-alive"].map(str::to_owned).to_vec();
+            let set = haproxy::Change::Set { section: self.server, keyword, arguments: arguments.clone() };
+            ("timeout http-keep-alive", Edit::Haproxy(set))
+        };
+        let what = format!("`{name} {arguments}` for the server there");
+        repair::change(self.configuration, self.server, what, edit)
+    }
 }
 
 /// True if a server's configuration can be that of the other end: on the same network namespace.
@@ -135,16 +167,17 @@ fn share_a_host(route: &Route<'_>, other: &Configuration) -> bool {
 }
 
 /// Where the servers of a configuration listen, and how long they keep what is idle.
-fn servers(configuration: &Configuration) -> Vec<(Vec<Endpoint>, Keeps<'_>)> {
+fn servers(configuration: (usize, &Configuration)) -> Vec<(Vec<Endpoint>, Keeps<'_>)> {
     let mut servers = Vec::new();
-    for server in configuration.nginx.iter().flat_map(|nginx| &nginx.servers).filter(|server| !server.stream) {
+    let (nginx_told, haproxy_told) = (&configuration.1.nginx, &configuration.1.haproxy);
+    for server in nginx_told.iter().flat_map(|nginx| &nginx.servers).filter(|server| !server.stream) {
         if let Some(ms) = server.keepalive_timeout_ms.value() {
             let listens = server.listen.iter().flat_map(|listen| listens(listen)).collect();
             let place = server.keepalive_timeout_ms.place();
             servers.push((listens, Keeps { configuration, who: "nginx", ms: *ms, place, server: server.place }));
         }
     }
-    for proxy in configuration.haproxy.iter().flat_map(|haproxy| &haproxy.proxies) {
+    for proxy in haproxy_told.iter().flat_map(|haproxy| &haproxy.proxies) {
         // In this order HAProxy itself looks for one (configuration manual, `timeout http-keep-alive`).
         let timeouts = ["http-keep-alive", "http-request", "client"];
         let timeout: Option<&Said<u64>> = timeouts.iter().find_map(|name| proxy.timeouts_ms.get(*name));
@@ -210,7 +243,8 @@ fn finding(
     let (client, server) = (packets::client(exchange), packets::server(exchange.server));
     let idle = exchange.closed_idle.server;
     // The times are of both sides: they are the server's only if the client closed none.
-    let idle_for = match exchange.idle_ms.filter(|_| exchange.closed_idle.client == 0 && idle > 0) {
+    let idle_ms = exchange.idle_ms.filter(|_| exchange.closed_idle.client == 0 && idle > 0);
+    let idle_for = match idle_ms {
         Some((least, most)) => {
             let [least, most] = [least, most].map(|ms| length(Duration::from_millis(ms.into())));
             if least == most { format!(" for {least}") } else { format!(" for {least} to {most}") }
@@ -225,10 +259,9 @@ fn finding(
         );
         evidence.push(look.sums(says));
     }
-    if let Some((route, (ms, place))) = look
-        .told(exchange, |route| route.idle_ms.is_some() && matches!(route.keeping, Keeping::Pooled { .. }))
-        .and_then(|route| Some((route, route.idle_ms?)))
-    {
+    let told = look
+        .told(exchange, |route| route.idle_ms.is_some() && matches!(route.keeping, Keeping::Pooled { .. }));
+    if let Some((route, (ms, place))) = told.and_then(|route| Some((route, route.idle_ms?))) {
         let kept = length(Duration::from_millis(ms));
         let by_default = if place.is_none() { ", by default" } else { "" };
         let says = format!("{} keeps idle connections to {} for {kept}{by_default}", route.who(), route.to);
@@ -264,6 +297,11 @@ fn finding(
                 ),
                 "more handshakes after quiet times, and TIME-WAIT at the client",
                 "the client closes first, and no request meets a close",
+            )
+            .carried_out(
+                Applicability::Unsafe,
+                told.zip(idle_ms).and_then(|(route, (least, _))| route.shorter_idle_timeout(least.into())),
+                &GUARDS,
             ),
             Remedy::advice(
                 "retry-what-is-safe",

@@ -251,7 +251,7 @@ mod tests {
         let look = Look::new(&case, &namespace);
         let odd: Vec<u16> = (10_001..12_001).step_by(2).collect();
         assert!(reserve(&look, &odd).is_none());
-        assert!(reserve(&look, &odd[..600]).is_some_and(|change| change.to.len() == 3_599));
+        assert!(reserve(&look, &odd[..600]).is_some_and(|change| matches!(change, Change::Setting { to, .. } if to.len() == 3_599)));
     }
 
     #[test]

@@ -100,12 +100,7 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     };
     let remedy = match size {
         Some(size) => route.larger_pool(size),
-        None => Remedy::advice(
-            "more-requests",
-            format!("Take `keepalive_requests` out of the block of {to}, or set it to 1000 or more"),
-            "none",
-            "as many connections as requests in work at once",
-        ),
+        None => route.more_requests(),
     };
     Some(Finding {
         rule: "upstream-keepalive-small",

@@ -36,7 +36,8 @@
 //!
 //! nginx: `keepalive N;` in the `upstream {}` block, and `proxy_pass` to that block: an address in `proxy_pass`
 //! is never pooled. N is for each worker, and at least the number of requests in work at once. HAProxy:
-//! `http-reuse always`, or `safe`, not `never`. A program: one client or session for all requests.
+//! `http-reuse always` (with `safe` the first request of each client opens a connection), not `never`. A program:
+//! one client or session for all requests.
 //!
 //! ## What not to do
 //!
@@ -110,7 +111,9 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, proxy: Prox
         (Proxy::Named(_), Some(owner)) => owner.shown(exchange),
         _ => look.sums(shown),
     });
-    let told = look.told(exchange, |route| matches!(route.keeping, Keeping::Unpooled { .. }));
+    let told = look.told(exchange, |route| {
+        matches!(route.keeping, Keeping::Unpooled { .. }) || route.first_request_opens()
+    });
     evidence.extend(told.into_iter().flat_map(Route::says));
     let mut remedies = vec![match told {
         Some(route) => route.repair(Some(exchange.at_once)),

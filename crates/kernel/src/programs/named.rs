@@ -114,10 +114,12 @@ pub fn copied(files: BTreeMap<String, Copy>, nginx_version: Option<&str>) -> Vec
         all.extend(configuration.map(|configuration| Named { configuration, refused }));
     };
     if has_nginx {
-        take(reader.nginx(NGINX, nginx_version).ok(), &mut reader);
+        let sources = reader.nginx(NGINX).ok();
+        take(sources.map(|sources| config::nginx::evaluate(&sources, nginx_version)), &mut reader);
     }
     if !haproxy.is_empty() {
-        take(reader.haproxy(&haproxy, None).ok(), &mut reader);
+        let sources = reader.haproxy(&haproxy).ok();
+        take(sources.map(|sources| sources.evaluate(None)), &mut reader);
     }
     let boot = Some(reader.sysctl()).filter(|configuration| !configuration.files.is_empty());
     take(boot, &mut reader);

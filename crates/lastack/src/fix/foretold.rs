@@ -202,7 +202,8 @@ mod tests {
     }
 
     fn filled(case: &Case) -> Plan {
-        let mut plan = Plan::new(case, &diagnose::diagnose(case), &Wishes::default()).unwrap();
+        let (mut plan, _) =
+            Plan::new(case, &diagnose::diagnose(case), &Wishes::default(), remedy::Files::Elsewhere).unwrap();
         fill(case, &mut plan);
         plan
     }

@@ -1,7 +1,7 @@
 //! The remedies that rules advise, in the order in which they do.
 
 use super::source::{Of, Source};
-use diagnose::{Diagnosis, Finding};
+use diagnose::{Change, Diagnosis, Finding};
 use std::collections::BTreeSet;
 use world::cure::Cure;
 use world::whatif::Remedy;
@@ -79,13 +79,18 @@ impl Advised {
 
 /// What a remedy changes: its settings, or what it is known to do.
 fn cures(remedy: &diagnose::Remedy) -> Result<Vec<Cure>, String> {
-    if remedy.changes.is_empty() {
+    let settings = remedy.changes.iter().filter_map(|change| match change {
+        Change::Setting { setting, to, .. } => Some((setting, to)),
+        Change::Program(_) => None,
+    });
+    // What a program is told is known by the remedy's name.
+    if settings.clone().next().is_none() {
         return remedy
             .name
             .parse()
             .map(|cure| vec![cure])
             .map_err(|error: world::cure::CureError| error.to_string());
     }
-    let cures = remedy.changes.iter().map(|change| Cure::set(None, &change.setting, &change.to));
+    let cures = settings.map(|(setting, to)| Cure::set(None, setting, to));
     cures.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }

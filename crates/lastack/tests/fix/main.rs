@@ -8,3 +8,4 @@ mod programs;
 mod rebooted;
 mod refused;
 mod sandbox;
+mod told;

@@ -59,6 +59,7 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         let linked = plan("/etc/nginx/link.conf", &server("one"), &server("two"));
         refused(&apply(&linked).output().unwrap(), &format!("the file itself is {FILE}"));
         stop();
+        let order = plan(FILE, &server("one"), &server("two"));
         refused(&apply(&order).output().unwrap(), "nginx does not run here");
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
     });

@@ -271,7 +271,7 @@ fn is_odd(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Refusal, Wishes};
+    use crate::plan::{Files, Refusal, Wishes};
     use proptest::prelude::*;
 
     fn plan() -> Plan {
@@ -373,7 +373,7 @@ mod tests {
                     summary: name.into(),
                     applicability,
                     risk: String::new(),
-                    changes: vec![diagnose::Change {
+                    changes: vec![diagnose::Change::Setting {
                         setting: format!("net.{name}"),
                         from: "1".into(),
                         to: "2".into(),
@@ -389,7 +389,8 @@ mod tests {
             diagnose::Diagnosis { findings: vec![finding.clone(), finding], ..Default::default() };
         let chosen = |remedies: &[&str]| {
             let remedies = remedies.iter().map(|name| (*name).to_owned()).collect();
-            let plan = Plan::new(&case, &diagnosis, &Wishes { rules: Vec::new(), remedies }).unwrap();
+            let wishes = Wishes { rules: Vec::new(), remedies };
+            let (plan, _) = Plan::new(&case, &diagnosis, &wishes, Files::Elsewhere).unwrap();
             assert_eq!(plan.remedies.len(), 3, "the same is asked for once");
             plan.chosen().map(|remedy| remedy.name.clone()).collect::<Vec<_>>()
         };
@@ -397,7 +398,8 @@ mod tests {
         assert_eq!(chosen(&["b"]), ["b"]);
         assert_eq!(chosen(&["a", "b"]), ["a", "b"]);
         let wishes = Wishes { remedies: vec!["z".into()], ..Wishes::default() };
-        assert!(matches!(Plan::new(&case, &diagnosis, &wishes), Err(Refusal::NotOffered(..))));
+        let plan = Plan::new(&case, &diagnosis, &wishes, Files::Elsewhere);
+        assert!(matches!(plan, Err(Refusal::NotOffered(..))));
     }
 
     proptest! {

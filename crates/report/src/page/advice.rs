@@ -178,19 +178,26 @@ fn exact<W: Write>(
     indent: usize,
 ) -> io::Result<()> {
     let margin = " ".repeat(indent);
-    if change.setting.starts_with("net.") {
+    let (setting, from, to) = match change {
+        Change::Setting { setting, from, to } => (setting, from, to),
+        Change::Program(change) => {
+            let said = format!("{}:{}: {}", change.file, change.line, change.what);
+            return pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Command, &said));
+        }
+    };
+    if setting.starts_with("net.") {
         let words = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ");
-        let assignment = format!("{}={}", change.setting, words(&change.to));
+        let assignment = format!("{setting}={}", words(to));
         let command = in_namespace(
             netns,
             super::is_here(report, netns),
             &format!("sysctl -w {}", shell_quoted(&assignment)),
         );
         pen.command(&[], indent, &command)?;
-        let now = if change.from.is_empty() { "empty".to_owned() } else { words(&change.from) };
+        let now = if from.is_empty() { "empty".to_owned() } else { words(from) };
         return pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Faint, &format!("(now {now})")));
     }
-    let said = format!("{}: {} -> {}", change.setting, change.from, change.to);
+    let said = format!("{setting}: {from} -> {to}");
     pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Command, &said))
 }
 

@@ -68,7 +68,7 @@ fn remedy(name: &'static str, summary: &str, expected: &str, risk: &str) -> Reme
 }
 
 fn setting(remedy: Remedy, applicability: Applicability, setting: &str, from: &str, to: &str) -> Remedy {
-    let change = Change { setting: setting.into(), from: from.into(), to: to.into() };
+    let change = Change::Setting { setting: setting.into(), from: from.into(), to: to.into() };
     Remedy { applicability, changes: vec![change], ..remedy }
 }
 

@@ -41,6 +41,7 @@ use host::{Host, Listener, Place, Tuple};
 use nat::Tracker;
 use network::{LOOPBACK, Network, Packet};
 use ports::Ports;
+pub(crate) use ports::Walk;
 use processors::{Demand, Processors};
 use proxies::Relaying;
 use random::{Random, mix};

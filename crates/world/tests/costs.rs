@@ -110,6 +110,16 @@ fn costs_that_made_measures_are_found_again() {
 }
 
 #[test]
+fn of_several_fits_one_that_is_far_off_does_not_count() {
+    let with = |connect, wake| Costs { connect, wake, ..Costs::default() };
+    assert_eq!(Costs::middle_of(&[]), None);
+    assert_eq!(Costs::middle_of(&[with(7, 3)]), Some(with(7, 3)));
+    let fits = [with(6_000, 5_000), with(6_400, 80_000), with(90_000, 5_200)];
+    assert_eq!(Costs::middle_of(&fits), Some(with(6_400, 5_200)));
+    assert_eq!(Costs::middle_of(&fits[..2]), Some(with(6_200, 42_500)));
+}
+
+#[test]
 fn measures_that_say_nothing_fit_nothing() {
     let world = world("linger-zero", "fin");
     assert_eq!(Costs::default().fitted(&world, &Measures::default()), None);

@@ -41,6 +41,39 @@ impl Costs {
         fitted
     }
 
+    /// Of several fits on one machine each cost's median: what a single run owes to chance is left out. None: there are
+    /// none.
+    pub fn middle_of(fits: &[Self]) -> Option<Self> {
+        let first = fits.first()?;
+        let middle = |cost: fn(&Self) -> Nanos| {
+            let mut costs: Vec<Nanos> = fits.iter().map(cost).collect();
+            costs.sort_unstable();
+            let (low, high) = (costs[(costs.len() - 1) / 2], costs[costs.len() / 2]);
+            low.midpoint(high)
+        };
+        Some(Self {
+            processors: first.processors,
+            connect: middle(|costs| costs.connect),
+            cold: middle(|costs| costs.cold),
+            thousand_ports: middle(|costs| costs.thousand_ports),
+            thousand_far_ports: middle(|costs| costs.thousand_far_ports),
+            thousand_bound_ports: middle(|costs| costs.thousand_bound_ports),
+            thousand_binds: middle(|costs| costs.thousand_binds),
+            link: middle(|costs| costs.link),
+            call: middle(|costs| costs.call),
+            hop: middle(|costs| costs.hop),
+            wake: middle(|costs| costs.wake),
+            accept: middle(|costs| costs.accept),
+            turn: middle(|costs| costs.turn),
+            proxy_turn: middle(|costs| costs.proxy_turn),
+            connection: middle(|costs| costs.connection),
+            close: middle(|costs| costs.close),
+            threads: middle(|costs| costs.threads),
+            request: middle(|costs| costs.request),
+            proxied: middle(|costs| costs.proxied),
+        })
+    }
+
     /// The kernel's part and that of processes, so many times as much.
     fn scaled(&self, kernel: f64, processes: f64, from: &Self) -> Self {
         let kernel = |cost: fn(&Self) -> Nanos| times(kernel, cost(self), cost(from));
@@ -50,6 +83,9 @@ impl Costs {
             connect: kernel(|costs| costs.connect),
             cold: kernel(|costs| costs.cold),
             thousand_ports: kernel(|costs| costs.thousand_ports),
+            thousand_far_ports: kernel(|costs| costs.thousand_far_ports),
+            thousand_bound_ports: kernel(|costs| costs.thousand_bound_ports),
+            thousand_binds: kernel(|costs| costs.thousand_binds),
             // These two decide what meets on the way, whatever the machine.
             link: self.link,
             call: self.call,

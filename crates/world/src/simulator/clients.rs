@@ -6,7 +6,8 @@ use super::counters::Counter;
 use super::histogram::Histogram;
 use super::host::{Entry, Place, Tuple};
 use super::network::LOOPBACK;
-use super::ports::{Address, FlowKey};
+use super::ports::{Address, FlowKey, Walk};
+use super::random::mix;
 use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
 use super::transport::Drive;
@@ -100,6 +101,9 @@ impl Simulation<'_> {
         running.active += 1;
         let rested = self.now - running.last_begin.max(running.last_end);
         let cold = self.world.costs.cold(running.first.map(|_| rested));
+        // What else ran on its processor meanwhile decides: sometimes nothing, at most twice the mean.
+        let chance = mix(mix(self.world.seed ^ client as u64) ^ u64::from(number)) % 2_001;
+        let cold = cold.saturating_mul(chance) / 1_000;
         running.first.get_or_insert(self.now);
         running.last_begin = self.now;
         while let Some(at) = self.clients[client].pool.pop_back() {
@@ -114,15 +118,15 @@ impl Simulation<'_> {
             if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
                 socket.talk.queued_for = queued;
             }
-            self.later(at, queued + self.world.costs.call, Waking::Ask);
+            // Nothing is to be called before, as for the next request of a connection that is not shared.
+            self.later(at, queued, Waking::Ask);
             self.plan(client, self.now);
             return;
         }
-        if let Err((call, error, walked)) = self.connect(client, config, number, cold) {
+        if let Err((call, error, took)) = self.connect(client, config, number, cold) {
             self.fail(client, call, error);
             // Its thread was busy with that until then.
-            let costs = &self.world.costs;
-            let cost = costs.turn + costs.connect(walked) + cold;
+            let cost = self.world.costs.turn + took + cold;
             let queued = self.processors.take(self.now, cost);
             self.agenda.add(self.now + queued + cost, What::Done { client });
         }
@@ -141,22 +145,23 @@ impl Simulation<'_> {
         *self.clients[client].failed.entry((call, error)).or_insert(0) += 1;
     }
 
-    /// bind() and connect(), as far as the choice of a port.
+    /// bind() and connect(), as far as the choice of a port. Where one fails: which, how, and what it took.
     fn connect(
         &mut self,
         client: usize,
         config: &Client,
         number: u32,
         cold: Nanos,
-    ) -> Result<(), (&'static str, &'static str, u32)> {
+    ) -> Result<(), (&'static str, &'static str, Nanos)> {
         let from = self.client_hosts[client];
         let sources = u32::from(config.sources);
+        let at_once = self.world.costs.connect;
         let places = &self.destinations[client];
         let Some((to, destination)) = places.get(number as usize % places.len().max(1)).copied() else {
-            return Err(("connect", "EHOSTUNREACH", 0));
+            return Err(("connect", "EHOSTUNREACH", at_once));
         };
         let Some(source) = self.source(from, to, destination.address) else {
-            return Err(("connect", "EHOSTUNREACH", 0));
+            return Err(("connect", "EHOSTUNREACH", at_once));
         };
         let source = if config.bind == Bind::None { source } else { source + number % sources };
         let now = self.now;
@@ -175,40 +180,44 @@ impl Simulation<'_> {
                 match host.ports.search(flow, source, &mut self.random) {
                     Ok(found) => (found.port, found.walked, false, found.again),
                     Err(walked) => {
-                        running.cost += self.world.costs.connect(walked) + cold;
-                        return Err(("connect", "EADDRNOTAVAIL", walked));
+                        let took = self.world.costs.connect(walked);
+                        running.cost += took + cold;
+                        return Err(("connect", "EADDRNOTAVAIL", took));
                     }
                 }
             }
             Bind::Address => match host.ports.search_bound(source, &mut self.random) {
-                Ok(found) => {
-                    bound_past = found.walked;
+                Ok((port, walked)) => {
+                    bound_past = walked;
                     running.calls += 1;
-                    (found.port, 0, true, false)
+                    (port, Walk::default(), true, false)
                 }
-                Err(walked) => return Err(("bind", "EADDRINUSE", walked)),
+                Err(walked) => return Err(("bind", "EADDRINUSE", self.world.costs.bind(walked))),
             },
             Bind::Port => {
                 let port = config.port.unwrap_or(0);
                 if host.listeners.contains_key(&port) {
-                    return Err(("bind", "EADDRINUSE", 0));
+                    return Err(("bind", "EADDRINUSE", at_once));
                 }
                 running.calls += 1;
-                (port, 0, true, true)
+                (port, Walk::default(), true, true)
             }
         };
         let tuple = place(port);
-        let again =
-            if taken { self.take_over(from, tuple).map_err(|error| ("connect", error, 0))? } else { None };
+        let again = if taken {
+            self.take_over(from, tuple).map_err(|error| ("connect", error, at_once))?
+        } else {
+            None
+        };
         let host = &mut self.hosts[from];
         host.ports.take(flow, source, port, bound);
         let hold = Hold { flow: Some(flow), source, port, bound };
         let costs = &self.world.costs;
         let cost = costs.connect(walked) + cold;
-        let bind = costs.walk(bound_past);
+        let bind = costs.bind(bound_past);
         let threads = if number < config.concurrency { costs.threads } else { 0 };
         let taken = cost + bind + threads + self.demands[client].connection;
-        let queued = self.queue(client, taken);
+        let queued = self.queue(client, taken, cost + bind - costs.connect);
         let begin = Begin { waits: queued + cold + costs.turn + bind, queued: queued + cold, cost };
         // Between hosts the segments of a handshake are handled within the call.
         self.clients[client].cost += begin.cost + self.demands[client].round_trip;

@@ -39,12 +39,29 @@ struct Flow {
     perturb: u32,
 }
 
+/// Ports looked at in vain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// Those that the destination's own connections have: each is looked up among all connections.
+    pub(crate) taken: u32,
+    /// Those that bind() took: their bucket says so. Reserved ones cost nothing that could be measured.
+    pub(crate) bound: u32,
+}
+
+impl Walk {
+    fn and(self, other: Self) -> Self {
+        Self { taken: self.taken + other.taken, bound: self.bound + other.bound }
+    }
+}
+
 /// A port and what it cost to find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) port: u16,
-    /// Ports looked at in vain.
-    pub(super) walked: u32,
+    /// How far it is from where the search began, counted in places of its half of the range.
+    pub(super) steps: u32,
+    /// What was looked at on the way.
+    pub(super) walked: Walk,
     /// A TIME-WAIT has it, which must be taken over.
     pub(super) again: bool,
 }
@@ -130,7 +147,7 @@ impl Ports {
         flow: FlowId,
         source: Address,
         random: &mut Random,
-    ) -> Result<Found, u32> {
+    ) -> Result<Found, Walk> {
         let length = self.length();
         let start = self.flows[flow as usize].perturb % length;
         let found = match self.choice {
@@ -138,8 +155,8 @@ impl Ports {
                 let start = start & !1;
                 self.half(flow, start, length).or_else(|walked| {
                     self.half(flow, start + 1, length)
-                        .map(|found| Found { walked: found.walked + walked, ..found })
-                        .map_err(|more| more + walked)
+                        .map(|found| Found { walked: found.walked.and(walked), ..found })
+                        .map_err(|more| more.and(walked))
                 })
             }
             Choice::Sequential => self.every(length, start, |ports, word| ports.free(flow, word)),
@@ -148,10 +165,10 @@ impl Ports {
             }),
         };
         if let Ok(found) = found {
-            // The walk through the other half in vain does not count.
-            let walked = found.walked % (length / 2).max(1) * 2;
-            // net/ipv4/inet_hashtables.c __inet_hash_connect(): i = max(i, (prandom_u32() & 7) * 2)
-            let step = if self.choice == Choice::Parity { walked.max(random.below(8) * 2) + 2 } else { 1 };
+            // net/ipv4/inet_hashtables.c __inet_hash_connect(): i = max(i, (prandom_u32() & 7) * 2). The walk through
+            // the other half in vain does not count.
+            let steps = found.steps * 2;
+            let step = if self.choice == Choice::Parity { steps.max(random.below(8) * 2) + 2 } else { 1 };
             let flow = &mut self.flows[flow as usize];
             flow.perturb = flow.perturb.wrapping_add(step);
             let again = has(&flow.taken, found.port);
@@ -181,27 +198,58 @@ impl Ports {
     }
 
     /// Looks at every second port from the one `start` behind the first, once round.
-    fn half(&self, flow: FlowId, start: u32, length: u32) -> Result<Found, u32> {
+    fn half(&self, flow: FlowId, start: u32, length: u32) -> Result<Found, Walk> {
         let first = u32::from(self.range.first);
         let parity = if (first + start) & 1 == 0 { EVEN } else { !EVEN };
         let free = |word| self.free(flow, word) & parity;
         let port = next(first + start, first + length, free);
         let port = port.or_else(|| next(first + (start & 1), first + start, free));
-        let walked = |port: u16| (u32::from(port) + length - first - start) % length / 2;
-        port.map(|port| Found { port, walked: walked(port), again: false }).ok_or(length / 2)
+        let steps = |port: u16| (u32::from(port) + length - first - start) % length / 2;
+        match port {
+            Some(port) => {
+                let steps = steps(port);
+                let walked = self.looked_at(parity, first + start, u32::from(port), length, steps);
+                Ok(Found { port, steps, walked, again: false })
+            }
+            None => Err(self.looked_at(parity, first + start, first + start, length, length / 2)),
+        }
     }
 
-    fn every(&self, length: u32, start: u32, free: impl Fn(&Self, usize) -> u64) -> Result<Found, u32> {
+    /// Of so many places from one port to another, round the end of the range, those that bind() took and the others.
+    /// Reserved ones are not looked at.
+    fn looked_at(&self, parity: u64, from: u32, to: u32, length: u32, steps: u32) -> Walk {
+        if steps == 0 {
+            return Walk::default();
+        }
+        let (first, end) = (u32::from(self.range.first), u32::from(self.range.first) + length);
+        let mut walk = Walk::default();
+        let mut add = |from: u32, to: u32| {
+            let usable = |word: usize| self.usable[word] & parity;
+            walk.bound += ones(from, to, |word| usable(word) & self.bound[word]);
+            walk.taken += ones(from, to, |word| usable(word) & !self.bound[word]);
+        };
+        if from < to {
+            add(from, to);
+        } else {
+            add(from, end);
+            add(first, to);
+        }
+        walk
+    }
+
+    fn every(&self, length: u32, start: u32, free: impl Fn(&Self, usize) -> u64) -> Result<Found, Walk> {
         let first = u32::from(self.range.first);
         let port = next(first + start, first + length, |word| free(self, word));
         let port = port.or_else(|| next(first, first + start, |word| free(self, word)));
-        let walked = |port: u16| (u32::from(port) + length - first - start) % length;
-        port.map(|port| Found { port, walked: walked(port), again: false }).ok_or(length)
+        let walk = |taken| Walk { taken, bound: 0 };
+        let steps = |port: u16| (u32::from(port) + length - first - start) % length;
+        port.map(|port| Found { port, steps: steps(port), walked: walk(steps(port)), again: false })
+            .ok_or(walk(length))
     }
 
-    /// The port that bind() with port 0 takes: one that no socket has at that address; the other half first. None: how
-    /// many ports were walked in vain.
-    pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Result<Found, u32> {
+    /// The port that bind() with port 0 takes, and how many it looked at in vain: one that no socket has at that address;
+    /// the other half first.
+    pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Result<(u16, u32), u32> {
         let length = self.length();
         let start = random.below(length.max(2)) | 1;
         let first = u32::from(self.range.first);
@@ -210,10 +258,9 @@ impl Ports {
             let free = |word: usize| self.usable[word] & !self.held_word(address, word) & parity;
             let port =
                 next(first + start, first + length, free).or_else(|| next(first, first + start, free))?;
-            let walked = (u32::from(port) + length - first - start) % length.max(1) / 2;
-            Some(Found { port, walked, again: false })
+            Some((port, (u32::from(port) + length - first - start) % length.max(1) / 2))
         };
-        let other = || half(start & !1).map(|found| Found { walked: found.walked + length / 2, ..found });
+        let other = || half(start & !1).map(|(port, walked)| (port, walked + length / 2));
         half(start).or_else(other).ok_or(length)
     }
 
@@ -301,6 +348,25 @@ fn next(from: u32, end: u32, free: impl Fn(usize) -> u64) -> Option<u16> {
     u16::try_from(port).ok().filter(|_| port < end)
 }
 
+/// How many bits of the ports from `from` on, before `end`, are set.
+fn ones(from: u32, end: u32, bits: impl Fn(usize) -> u64) -> u32 {
+    if from >= end {
+        return 0;
+    }
+    let (first, last) = (from / 64, (end - 1) / 64);
+    let of = |word: u32| {
+        let mut mask = u64::MAX;
+        if word == first {
+            mask &= u64::MAX << (from % 64);
+        }
+        if word == last {
+            mask &= u64::MAX >> (63 - (end - 1) % 64);
+        }
+        (bits(word as usize) & mask).count_ones()
+    };
+    (first..=last).map(of).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,13 +387,14 @@ mod tests {
             assert!(!seen.contains(found.port));
             assert_eq!(found.port % 2 == 0, turn < 500, "turn {turn}: {found:?}");
             if turn >= 500 {
-                assert!(found.walked >= 500, "all of the first half is walked before");
+                assert!(found.walked.taken >= 500, "all of the first half is walked before");
             }
+            assert_eq!(found.walked.bound, 0);
             seen.insert(found.port);
             ports.take(flow, 1, found.port, false);
         }
         assert_eq!(seen.len(), 1_000);
-        assert_eq!(ports.search(flow, 1, &mut random), Err(1_000));
+        assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 1_000, bound: 0 }));
         ports.release(flow, 1, 40_321, false);
         assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_321);
         ports.age(flow, 40_777);
@@ -351,18 +418,39 @@ mod tests {
     fn bind_takes_the_other_half_first_and_poisons_the_port_for_connect() {
         let (mut ports, mut random) = (ports(50_000, 50_009), Random::new(3));
         for turn in 0..10 {
-            let found = ports.search_bound(1, &mut random).unwrap();
-            let port = found.port;
-            assert_eq!(found.walked >= 5, turn >= 5, "the first half is walked before the second");
+            let (port, walked) = ports.search_bound(1, &mut random).unwrap();
+            assert_eq!(walked >= 5, turn >= 5, "the first half is walked before the second");
             assert_eq!(port % 2 == 1, turn < 5);
             ports.hold(1, port, true);
         }
         assert_eq!(ports.search_bound(1, &mut random), Err(10));
         assert!(ports.search_bound(9, &mut random).is_ok(), "another address has its own ports");
         let flow = ports.flow(FlowKey { destination: 3, ..KEY }, &mut random);
-        assert_eq!(ports.search(flow, 1, &mut random), Err(10));
+        assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 0, bound: 10 }));
         ports.let_go(1, 50_004, true);
         assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 50_004);
+    }
+
+    #[test]
+    fn a_walk_tells_bound_ports_from_taken_ones_and_skips_reserved_ones() {
+        let reserved = PortSet::parse("50004-50007").unwrap();
+        let range = PortRange { first: 50_000, last: 50_199 };
+        let mut ports = Ports::new(Choice::Parity, range, &reserved, true);
+        let mut random = Random::new(5);
+        let flow = ports.flow(KEY, &mut random);
+        // Of the first half 25 are bound and 2 reserved; all others are taken one by one.
+        for port in (50_100..50_150).step_by(2) {
+            ports.hold(1, port, true);
+        }
+        for turn in 0..100 - 25 - 2 {
+            let found = ports.search(flow, 1, &mut random).unwrap();
+            assert!(found.walked.taken <= turn && found.walked.bound <= 25, "turn {turn}: {found:?}");
+            assert!(found.walked.taken + found.walked.bound <= found.steps);
+            ports.take(flow, 1, found.port, false);
+        }
+        let beyond = ports.search(flow, 1, &mut random).unwrap();
+        assert_eq!((beyond.port & 1, beyond.walked.bound), (1, 25));
+        assert!(beyond.walked.taken >= 73, "{beyond:?}");
     }
 
     #[test]

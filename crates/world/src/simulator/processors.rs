@@ -51,8 +51,9 @@ pub(super) struct Demand {
 }
 
 impl Simulation<'_> {
-    /// A turn of a client begins that takes so much processor time: how long it waits.
-    pub(super) fn queue(&mut self, client: usize, taken: Nanos) -> Nanos {
+    /// A turn of a client begins that takes so much processor time, and itself so much longer than usual: how long it
+    /// waits.
+    pub(super) fn queue(&mut self, client: usize, taken: Nanos, longer: Nanos) -> Nanos {
         let Some(number) = self.world.costs.processors else { return 0 };
         let waits = self.processors.take(self.now, taken);
         // Thousandths of turns that are awake, this one with them.
@@ -65,9 +66,10 @@ impl Simulation<'_> {
         let others = turns.sum::<u64>().saturating_sub(demand.awake);
         let each = taken / Nanos::from(number.max(1));
         let more = others.saturating_mul(others.saturating_add(2_000)) / 1_000;
-        let square = demand.alone.saturating_mul(demand.alone);
+        let alone = demand.alone.saturating_add(longer);
+        let square = alone.saturating_mul(alone);
         let crowded = square.saturating_add(each.saturating_mul(each).saturating_mul(more) / 1_000).isqrt();
-        waits.max(crowded.saturating_sub(demand.alone))
+        waits.max(crowded.saturating_sub(alone))
     }
 
     /// What connections of a client take, by its first destination.

@@ -384,6 +384,9 @@ pub(crate) struct LabRun {
     /// Run so many scenarios at a time: counts stay the same, rates and latencies become those of a busy machine
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,
+    /// Run each variant so many times on the kernel: the measures are the medians, and how far the runs lie apart is shown
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "repair")]
+    pub(crate) repeat: NonZeroUsize,
     /// Keep the case and the captures of each host in this folder, for `doctor --case` and `read`
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) keep: Option<PathBuf>,

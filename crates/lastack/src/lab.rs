@@ -1,6 +1,7 @@
 //! `lastack lab`.
 
 mod answer;
+mod foretold;
 mod found;
 mod kernel;
 mod progress;

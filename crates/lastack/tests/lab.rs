@@ -66,6 +66,7 @@ fn a_run_gives_a_line_for_each_variant_with_the_fields_of_the_contract() {
             "measured",
             "predicted",
             "costs",
+            "compared",
             "findings",
             "expected",
             "passed",

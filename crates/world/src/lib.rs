@@ -11,6 +11,7 @@ pub mod costs;
 pub mod cure;
 pub mod fit;
 pub mod measure;
+pub mod repeated;
 pub mod scenario;
 mod simulator;
 mod traffic;

@@ -94,6 +94,30 @@ impl Verdict {
         verdict
     }
 
+    /// Of several runs of one variant: right is what was right in all of them, wrong what was wrong in one.
+    pub fn of_all(verdicts: Vec<Self>) -> Self {
+        let mut all: Option<Self> = None;
+        for one in verdicts {
+            let Some(sum) = &mut all else {
+                all = Some(one);
+                continue;
+            };
+            sum.right.retain(|fired| one.right.contains(fired));
+            let new = |known: &[Fired], fired: &Fired| !known.contains(fired);
+            sum.missed
+                .extend(one.missed.into_iter().filter(|fired| new(&sum.missed, fired)).collect::<Vec<_>>());
+            let alarms = one.false_alarms.into_iter().filter(|fired| new(&sum.false_alarms, fired));
+            sum.false_alarms.extend(alarms.collect::<Vec<_>>());
+            for outside in one.outside {
+                if sum.outside.iter().all(|known| known.name != outside.name) {
+                    sum.outside.push(outside);
+                }
+            }
+            sum.unmeasured.retain(|name| one.unmeasured.contains(name));
+        }
+        all.unwrap_or_default()
+    }
+
     /// True if all was as expected.
     pub fn passed(&self) -> bool {
         self.missed.is_empty() && self.false_alarms.is_empty() && self.outside.is_empty()
@@ -273,6 +297,22 @@ mod tests {
         };
         assert!(Verdict::new(variant, &blind).missed.is_empty());
         assert_eq!(verdict.outside.iter().map(|outside| outside.value).collect::<Vec<_>>(), [21.0, 1.0]);
+    }
+
+    #[test]
+    fn of_several_runs_one_that_is_wrong_is_enough() {
+        let scenario = Scenario::parse(SCENARIO).unwrap();
+        let variant = &scenario.variants[0];
+        let judge = |rules: &[&str], time_wait| {
+            Verdict::new(variant, &outcome(&[("a", rules)], &[("a.sockets.TIME-WAIT", time_wait)]))
+        };
+        let good = judge(&["one", "two"], 10.0);
+        assert_eq!(Verdict::of_all(vec![good.clone(), good.clone()]), good);
+        let all = Verdict::of_all(vec![good, judge(&["one"], 9.0), judge(&["one", "three"], 8.0)]);
+        assert_eq!(said(&all.right), ["one at a"]);
+        assert_eq!(said(&all.missed), ["two at a"]);
+        assert_eq!(said(&all.false_alarms), ["three at a"]);
+        assert_eq!(all.outside.iter().map(|outside| outside.value).collect::<Vec<_>>(), [9.0]);
     }
 
     #[test]

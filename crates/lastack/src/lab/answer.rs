@@ -1,5 +1,6 @@
 //! `lastack lab run`: each variant on each stage, held against what was expected and against each other.
 
+use super::foretold::{Held, Machine};
 use super::found::{self, Found};
 use super::progress::Progress;
 use super::{kernel, repair, several, show, simulator};
@@ -10,8 +11,8 @@ use report::{ExperimentPage, ScenarioSum, StageRow, VariantPart};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::num::NonZero;
 use std::process::ExitCode;
+use world::repeated;
 use world::scenario::{Scenario, Stage, Variant, World};
 use world::verdict::{self, BrokenRelation, Findings, Outcome, Verdict};
 use world::{Costs, Measures};
@@ -38,6 +39,8 @@ struct Line<'a> {
     predicted: Option<&'a Measures>,
     /// What it was predicted with.
     costs: Option<&'a Costs>,
+    /// Each measure that is compared; of several runs the median, with the least and the most.
+    compared: &'a [Held],
     /// Names of rules, each once; of the kernel if it ran.
     findings: BTreeSet<&'a str>,
     expected: BTreeSet<&'a str>,
@@ -48,30 +51,6 @@ struct Line<'a> {
     notes: &'a [String],
     passed: bool,
     skipped: Option<&'a str>,
-}
-
-/// What things cost on this machine, as far as the variants of a scenario have told.
-#[derive(Default)]
-struct Machine(Option<Costs>);
-
-impl Machine {
-    /// The first variant on the kernel that says something of it is what all are foretold from. True: it was this one.
-    fn learns(&mut self, variant: &Variant, real: &Outcome) -> bool {
-        if self.0.is_some() {
-            return false;
-        }
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let known = Costs { processors: u32::try_from(processors).ok(), ..Costs::default() };
-        self.0 = known.fitted(&variant.world, &real.measures);
-        self.0.is_some()
-    }
-
-    /// The variant on it.
-    fn under(&self, variant: &Variant) -> Variant {
-        let mut variant = variant.clone();
-        variant.world.costs = self.0.clone().unwrap_or_default();
-        variant
-    }
 }
 
 /// A variant that was tried.
@@ -85,6 +64,7 @@ pub(super) struct Tried {
     pub(super) skipped: Option<String>,
     /// What `fix` did on it, if that was tried.
     pub(super) repair: Option<repair::Line>,
+    pub(super) compared: Vec<Held>,
 }
 
 pub(super) fn run(options: &LabRun) -> Exit {
@@ -252,6 +232,8 @@ fn try_variant(
     let mut sum = ScenarioSum::default();
     let mut outcomes = BTreeMap::new();
     let mut costs = None;
+    let mut spreads = BTreeMap::new();
+    let mut compared = Vec::new();
     let mut skipped = None;
     let stages = stages(options, variant);
     if stages.is_empty() {
@@ -259,37 +241,49 @@ fn try_variant(
     }
     for stage in stages {
         let ran = match stage {
-            Stage::Kernel => kernel::run(found, variant, options.keep.as_deref())?,
+            Stage::Kernel => on_kernel(options, found, variant)?,
             Stage::Simulator => {
-                let fits = outcomes.get(&Stage::Kernel).is_some_and(|real| machine.learns(variant, real));
-                part.notes
-                    .extend(fits.then(|| "what things cost here was fitted to this variant".to_owned()));
-                let variant = machine.under(variant);
-                costs = Some(variant.world.costs.clone());
-                simulator::run(&variant)
+                let (known, of_itself) = machine.foretells(variant, outcomes.get(&Stage::Kernel));
+                if of_itself {
+                    part.notes.push("what things cost here was fitted to this variant".to_owned());
+                }
+                let mut variant = variant.clone();
+                variant.world.costs = known.clone();
+                costs = Some(known);
+                vec![simulator::run(&variant)]
             }
         };
-        match ran {
-            Ran::Skipped(reason) => skipped = Some(reason),
-            Ran::Done { outcome, notes } => {
-                part.notes.extend(notes);
-                let verdict = Verdict::new(variant, &outcome);
-                sum.right += verdict.right.len();
-                sum.missed += verdict.missed.len();
-                sum.false_alarms += verdict.false_alarms.len();
-                sum.wrong += verdict.outside.len();
-                part.wrong.extend(wrong(show::name(stage), &verdict));
-                let unmeasured = verdict.unmeasured.iter();
-                part.notes
-                    .extend(unmeasured.map(|name| format!("{}: {name} is not measured", show::name(stage))));
-                part.rows.push(row(stage, &variant.world, &outcome));
-                outcomes.insert(stage, outcome);
+        let mut runs = Vec::new();
+        for ran in ran {
+            match ran {
+                Ran::Skipped(reason) => skipped = Some(reason),
+                Ran::Done { outcome, notes } => {
+                    part.notes.extend(notes);
+                    runs.push(outcome);
+                }
             }
         }
+        let verdict = Verdict::of_all(runs.iter().map(|outcome| Verdict::new(variant, outcome)).collect());
+        sum.right += verdict.right.len();
+        sum.missed += verdict.missed.len();
+        sum.false_alarms += verdict.false_alarms.len();
+        sum.wrong += verdict.outside.len();
+        part.wrong.extend(wrong(show::name(stage), &verdict));
+        let unmeasured = verdict.unmeasured.iter();
+        part.notes.extend(unmeasured.map(|name| format!("{}: {name} is not measured", show::name(stage))));
+        let measures: Vec<Measures> = runs.iter().map(|outcome| outcome.measures.clone()).collect();
+        let Some(mut outcome) = runs.pop() else { continue };
+        if !runs.is_empty() {
+            spreads = repeated::spreads(&measures);
+            outcome.measures = repeated::medians(&measures);
+        }
+        part.rows.push(row(stage, &variant.world, &outcome));
+        outcomes.insert(stage, outcome);
     }
+    part.notes = once(std::mem::take(&mut part.notes));
     if let (Some(simulated), Some(real)) = (outcomes.get(&Stage::Simulator), outcomes.get(&Stage::Kernel)) {
-        let compared = verdict::compare(variant, &simulated.measures, &real.measures);
-        let off: Vec<_> = compared.iter().filter(|compared| compared.counts()).collect();
+        let all = verdict::compare(variant, &simulated.measures, &real.measures);
+        let off: Vec<_> = all.iter().filter(|compared| compared.counts()).collect();
         sum.wrong += off.len();
         part.wrong.extend(off.iter().map(|compared| {
             let percent = compared.apart * 100.0;
@@ -299,7 +293,7 @@ fn try_variant(
             )
         }));
         let held = |timing: bool| {
-            let of_kind = || compared.iter().filter(|one| Measures::is_timing(&one.name) == timing);
+            let of_kind = || all.iter().filter(|one| Measures::is_timing(&one.name) == timing);
             format!("{} of {}", of_kind().filter(|one| one.within).count(), of_kind().count())
         };
         part.compared = Some(format!(
@@ -307,6 +301,9 @@ fn try_variant(
             held(false),
             held(true)
         ));
+        compared = all.into_iter().map(|one| Held::new(one, &spreads)).collect();
+        let far = compared.iter().filter(|one| !one.within && Measures::is_timing(&one.name));
+        part.notes.extend(far.map(Held::shown));
     }
     let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
     if let Some(outcome) = shown {
@@ -317,13 +314,34 @@ fn try_variant(
         sum.skipped = 1;
         part.skipped.clone_from(&skipped);
     }
-    Ok(Tried { part, sum, outcomes, costs, skipped, repair: None })
+    Ok(Tried { part, sum, outcomes, costs, compared, skipped, repair: None })
 }
 
 /// The rules that fired, with their hosts.
 pub(super) fn fired(outcome: &Outcome) -> Vec<String> {
     let fired = outcome.findings.iter();
     fired.flat_map(|(host, rules)| rules.iter().map(move |rule| format!("{rule} at {host}"))).collect()
+}
+
+/// So many runs as were asked for; the files of the first are kept. One that is skipped is the last.
+fn on_kernel(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Result<Vec<Ran>> {
+    let mut runs = Vec::new();
+    for run in 0..options.repeat.get() {
+        let keep = options.keep.as_deref().filter(|_| run == 0);
+        let ran = kernel::run(found, variant, keep)?;
+        let skipped = matches!(ran, Ran::Skipped(_));
+        runs.push(ran);
+        if skipped {
+            break;
+        }
+    }
+    Ok(runs)
+}
+
+/// Each of them the first time that it is said.
+fn once(notes: Vec<String>) -> Vec<String> {
+    let mut said = BTreeSet::new();
+    notes.into_iter().filter(|note| said.insert(note.clone())).collect()
 }
 
 /// What is not as expected, in sentences.
@@ -399,6 +417,7 @@ fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::
         measured: real.map(|outcome| &outcome.measures),
         predicted: simulated.map(|outcome| &outcome.measures),
         costs: tried.costs.as_ref(),
+        compared: &tried.compared,
         findings: findings.values().flatten().map(String::as_str).collect(),
         expected: expected.values().flatten().map(String::as_str).collect(),
         findings_by_host: findings,

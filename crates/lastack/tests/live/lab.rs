@@ -63,6 +63,9 @@ host = \"server\"
 set = { \"net.ipv4.no_such_setting\" = 1 }
 ";
 
+/// How /proc/net/tcp writes TIME-WAIT (include/net/tcp_states.h).
+const IN_TIME_WAIT: &str = "06";
+
 /// Every process of a run has this in its environment.
 const MARK: &str = "LASTACK_LAB_TEST_MARK";
 
@@ -165,6 +168,16 @@ impl Run {
         })
     }
 
+    /// True once its server has closed connections, which wait there: by then all captures run.
+    fn load_runs(&self) -> bool {
+        let server = self.process("lab host server");
+        // A table of sockets is that of the network namespace of the process it is read by.
+        let table = server.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok());
+        table.is_some_and(|table| {
+            table.lines().any(|line| line.split_whitespace().nth(3) == Some(IN_TIME_WAIT))
+        })
+    }
+
     /// The namespaces that its processes are in and this test is not.
     fn namespaces(&self) -> BTreeSet<PathBuf> {
         let own = namespaces_of("self");
@@ -227,6 +240,24 @@ fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
 }
 
 #[test]
+fn of_several_runs_the_medians_are_told_and_how_far_they_lie_apart() {
+    in_namespace("lab::of_several_runs_the_medians_are_told_and_how_far_they_lie_apart", || {
+        let run = Run::new("repeated");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lastack"));
+        command.args(["lab", "run", "--repeat", "3", "--on", "both", "--json"]).arg(run.path("well.toml"));
+        let (printed, errors) = said(&command.output().unwrap());
+        let line: serde_json::Value = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{errors}"));
+        assert_eq!(line["measured"]["load.ok"], 60.0, "{printed}");
+        let compared = line["compared"].as_array().unwrap();
+        let ok = compared.iter().find(|one| one["name"] == "load.ok").unwrap();
+        assert_eq!((&ok["runs"], &ok["within"]), (&serde_json::json!([60.0, 60.0]), &true.into()), "{ok}");
+        assert!(compared.iter().all(|one| one["runs"][0].as_f64() <= one["measured"].as_f64()), "{printed}");
+        assert!(compared.iter().all(|one| one["measured"].as_f64() <= one["runs"][1].as_f64()), "{printed}");
+        run.assert_nothing_is_left(&BTreeSet::new());
+    });
+}
+
+#[test]
 fn nothing_is_left_of_a_stage_that_was_killed_at_any_moment() {
     in_namespace("lab::nothing_is_left_of_a_stage_that_was_killed_at_any_moment", || {
         // From before its namespaces are made to where all clients are done.
@@ -254,8 +285,7 @@ fn nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted() {
         ] {
             let run = Run::new(&format!("{signal}-{}", words.replace([' ', '-'], "")));
             let child = run.start(if words.starts_with("tcpdump") { "well.toml" } else { "long.toml" });
-            until("the load runs", || run.process("tcpdump -i outside").is_some());
-            std::thread::sleep(Duration::from_millis(300));
+            until("the load runs", || run.load_runs());
             let namespaces = run.namespaces();
             kill(signal, run.process(words).unwrap());
             let output = child.wait_with_output().unwrap();

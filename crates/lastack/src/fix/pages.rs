@@ -180,6 +180,9 @@ pub(super) fn progress(event: &Event) -> Option<String> {
         }
         Event::Began { id, .. } => format!("Apply {id}: the journal is on disk"),
         Event::Measuring { for_ms } => format!("Counters before the change: {}", seconds(for_ms)),
+        Event::Taken { what } if what.starts_with("test of ") || what.starts_with("reload of ") => {
+            format!("Done: {what}")
+        }
         Event::Taken { what } => format!("Changed: {what}"),
         Event::Watching { for_ms } => format!("Guards: watched for {}", seconds(for_ms)),
         Event::Asking { for_ms } => {

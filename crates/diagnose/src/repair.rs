@@ -17,6 +17,9 @@ pub(crate) const GUARDS: [&str; 3] = [
 /// So many idle connections are kept where nobody has seen how many are in use at once.
 const USUAL_POOL: u32 = 32;
 
+/// The same where each of them holds a process of the program: php-fpm begins with two to spare.
+const SMALL_POOL: u32 = 2;
+
 /// A change of one of the configurations of a case.
 pub(crate) fn change(
     (number, configuration): (usize, &Configuration),
@@ -68,10 +71,16 @@ impl Route<'_> {
 
     /// What to write into the files so that connections are kept. `at_once` is how many are in use at once, if known.
     pub(crate) fn repair(&self, at_once: Option<u32>) -> Remedy {
-        let size = at_once.unwrap_or(USUAL_POOL).max(2);
+        let usual = if self.is_fastcgi() { SMALL_POOL } else { USUAL_POOL };
+        let size = at_once.unwrap_or(usual).max(2);
         let (summary, changes) = match self.passes {
             Passes::Nginx(pass, _) => {
-                let what = format!("connections to {} are kept, {size} idle ones in each worker", self.to);
+                let what = match &self.keeping {
+                    Keeping::Off { pool: Some(_), .. } => {
+                        format!("connections to {} are kept, in the pool that is there", self.to)
+                    }
+                    _ => format!("connections to {} are kept, {size} idle ones in each worker", self.to),
+                };
                 let edit = nginx::Change::Pool { pass: pass.place, connections: size.into() };
                 let changes = (!matches!(pass.target, Target::Variable { .. }))
                     .then(|| self.change(pass.place, what, Edit::Nginx(edit)));
@@ -79,10 +88,16 @@ impl Route<'_> {
             }
             Passes::Haproxy(..) => (self.repair_of_haproxy(), self.edits_of_haproxy()),
         };
+        let risk = if self.is_fastcgi() {
+            "a program that serves one connection at a time (php-fpm) is held by each that is kept: keep fewer than it has \
+             processes"
+        } else {
+            "a kept connection may be closed by the server while idle: let the proxy's idle timeout be the shorter one"
+        };
         Remedy::advice(
             "pool-in-the-proxy",
             summary,
-            "a kept connection may be closed by the server while idle: let the proxy's idle timeout be the shorter one",
+            risk,
             "about as many connections as requests in work at once, and no TIME-WAIT for each request",
         )
         .carried_out(Applicability::Unsafe, changes, &GUARDS)
@@ -101,10 +116,19 @@ impl Route<'_> {
         };
         let speak = match &self.keeping {
             Keeping::Off { .. } => format!(
-                "{}set `proxy_http_version 1.1;` and `proxy_set_header Connection \"\";` where {} passes on (a \
-                 proxy_set_header there hides all that are inherited)",
+                "{}set {} where {} passes on{}",
                 if pool.is_empty() { "" } else { ", and " },
-                self.at(None)
+                if self.is_fastcgi() {
+                    "`fastcgi_keep_conn on;`"
+                } else {
+                    "`proxy_http_version 1.1;` and `proxy_set_header Connection \"\";`"
+                },
+                self.at(None),
+                if self.is_fastcgi() {
+                    ""
+                } else {
+                    " (a proxy_set_header there hides all that are inherited)"
+                }
             ),
             _ => String::new(),
         };

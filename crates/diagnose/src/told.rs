@@ -3,7 +3,7 @@
 use crate::Evidence;
 use crate::wording::counted;
 use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
-use evidence::configuration::nginx::{Nginx, Pass, Protocol, Target, Upstream, Workers};
+use evidence::configuration::nginx::{HttpPass, Nginx, Pass, Protocol, Target, Upstream, Workers};
 use evidence::{Case, Configuration, Endpoint, FilePlace, Said};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -94,6 +94,11 @@ impl Route<'_> {
             && backend.http_reuse.value().is_none_or(|reuse| reuse == "safe")
     }
 
+    /// True if a program of FastCGI is there: most of them serve one connection at a time.
+    pub(crate) fn is_fastcgi(&self) -> bool {
+        matches!(self.passes, Passes::Nginx(pass, _) if pass.protocol == Protocol::Fastcgi)
+    }
+
     /// Where it says how connections are kept, as the source of evidence.
     pub(crate) fn at(&self, place: Option<FilePlace>) -> String {
         self.configuration.at(place.unwrap_or(self.place))
@@ -166,7 +171,9 @@ pub(crate) fn routes(case: &Case) -> Vec<Route<'_>> {
     let mut routes: Vec<Route<'_>> = Vec::new();
     for (number, configuration) in case.configurations.iter().enumerate() {
         if let Some(nginx) = &configuration.nginx {
-            let passes = nginx.passes.iter().filter(|pass| pass.protocol == Protocol::Http);
+            // The other protocols know no second request on a connection.
+            let keeps = [Protocol::Http, Protocol::Fastcgi, Protocol::Grpc];
+            let passes = nginx.passes.iter().filter(|pass| keeps.contains(&pass.protocol));
             let passes = passes.filter_map(|pass| of_nginx((number, configuration), nginx, pass));
             routes.extend(passes.take(MAX_ROUTES));
         }
@@ -216,76 +223,104 @@ fn of_nginx<'a>(
 }
 
 fn keeping_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass) -> Keeping {
-    let upstream = nginx.upstream_of(pass);
-    let Some(http) = &pass.http else { return Keeping::Unknown };
-    let (Some(version), Some(connection)) = (http.version.value(), http.connection.value()) else {
-        return Keeping::Unknown;
-    };
-    let set = upstream.filter(|upstream| {
+    let set = nginx.upstream_of(pass).filter(|upstream| {
         upstream.keepalive.is_written() && upstream.keepalive.value().is_some_and(|idle| *idle > 0)
     });
     let pool = set.and_then(|upstream| upstream.keepalive.place());
-    let asks = connection.to_ascii_lowercase();
-    let asks_to_close = asks.split(',').any(|word| word.trim() == "close");
-    let old = version == "1.0" && !asks.split(',').any(|word| word.trim() == "keep-alive");
-    let how = match (old, asks_to_close) {
-        (true, true) => "speaks HTTP/1.0 and sends `Connection: close`",
-        (true, false) => "speaks HTTP/1.0",
-        (false, true) => "sends `Connection: close`",
-        (false, false) => {
-            let half_done = http.version.is_written() || http.connection.is_written();
-            return match (&pass.target, upstream) {
-                (_, Some(upstream)) => match upstream.keepalive.value() {
-                    Some(0) => Keeping::Unpooled {
-                        how: format!("has no pool for upstream {}: no `keepalive`, or 0", upstream.name),
-                        place: upstream.keepalive.place().unwrap_or(upstream.place),
-                        half_done,
-                    },
-                    Some(idle) => Keeping::Pooled {
-                        idle: Some(*idle),
-                        place: upstream.keepalive.place(),
-                        workers: workers(configuration, nginx),
-                        requests: upstream
-                            .keepalive_requests
-                            .value()
-                            .copied()
-                            .flatten()
-                            .map(|requests| (requests, upstream.keepalive_requests.place())),
-                    },
-                    None => Keeping::Unknown,
-                },
-                (Target::Address { address }, None) => Keeping::Unpooled {
-                    how: format!(
-                        "passes on to {address}, an address without a block `upstream`: it is never pooled"
-                    ),
-                    place: pass.place,
-                    half_done,
-                },
-                // It may be the name of a block with a pool.
-                (Target::Variable { text }, None)
-                    if nginx.upstreams.iter().all(|upstream| upstream.keepalive.value() == Some(&0)) =>
-                {
-                    Keeping::Unpooled {
-                        how: format!(
-                            "passes on to what {text} says when a request comes, past every block `upstream`: it is never \
-                             pooled"
-                        ),
-                        place: pass.place,
-                        half_done,
-                    }
-                }
-                _ => Keeping::Unknown,
+    match (pass.protocol, &pass.http, &pass.keep_conn) {
+        (Protocol::Http, Some(http), _) => {
+            let (Some(version), Some(connection)) = (http.version.value(), http.connection.value()) else {
+                return Keeping::Unknown;
             };
+            if let Some(how) = asks_to_close(version, connection) {
+                return Keeping::Off { how: how.to_owned(), place: asked_at(http, connection), pool };
+            }
+            pool_of_nginx(
+                configuration,
+                nginx,
+                pass,
+                http.version.is_written() || http.connection.is_written(),
+            )
         }
-    };
-    let place = [&http.connection, &http.version].into_iter().find_map(|said| match (said, asks_to_close) {
+        (Protocol::Fastcgi, _, Some(keeps)) => match keeps.value() {
+            Some(false) => {
+                let how = "asks the program to close after each answer (`fastcgi_keep_conn off`)".to_owned();
+                let place = if keeps.is_written() { keeps.place() } else { None };
+                Keeping::Off { how, place, pool }
+            }
+            Some(true) => pool_of_nginx(configuration, nginx, pass, keeps.is_written()),
+            None => Keeping::Unknown,
+        },
+        (Protocol::Grpc, ..) => pool_of_nginx(configuration, nginx, pass, false),
+        _ => Keeping::Unknown,
+    }
+}
+
+/// What requests of this version with this header `Connection` say about the connection, if they end it.
+fn asks_to_close(version: &str, connection: &str) -> Option<&'static str> {
+    let asks = connection.to_ascii_lowercase();
+    let has = |option: &str| asks.split(',').any(|word| word.trim() == option);
+    match (version == "1.0" && !has("keep-alive"), has("close")) {
+        (true, true) => Some("speaks HTTP/1.0 and sends `Connection: close`"),
+        (true, false) => Some("speaks HTTP/1.0"),
+        (false, true) => Some("sends `Connection: close`"),
+        (false, false) => None,
+    }
+}
+
+/// Where it is written that requests end the connection; none if the program does so by itself.
+fn asked_at(http: &HttpPass, connection: &str) -> Option<FilePlace> {
+    let closes = connection.to_ascii_lowercase().contains("close");
+    [&http.connection, &http.version].into_iter().find_map(|said| match (said, closes) {
         (Said::Written { value, place }, true) if value.to_ascii_lowercase().contains("close") => {
             Some(*place)
         }
         (Said::Written { value, place }, _) if value == "1.0" => Some(*place),
         _ => None,
-    });
-    Keeping::Off { how: how.to_owned(), place, pool }
+    })
+}
+
+/// The pool for connections that neither side closes.
+fn pool_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass, half_done: bool) -> Keeping {
+    match (&pass.target, nginx.upstream_of(pass)) {
+        (_, Some(upstream)) => match upstream.keepalive.value() {
+            Some(0) => Keeping::Unpooled {
+                how: format!("has no pool for upstream {}: no `keepalive`, or 0", upstream.name),
+                place: upstream.keepalive.place().unwrap_or(upstream.place),
+                half_done,
+            },
+            Some(idle) => Keeping::Pooled {
+                idle: Some(*idle),
+                place: upstream.keepalive.place(),
+                workers: workers(configuration, nginx),
+                requests: upstream
+                    .keepalive_requests
+                    .value()
+                    .copied()
+                    .flatten()
+                    .map(|requests| (requests, upstream.keepalive_requests.place())),
+            },
+            None => Keeping::Unknown,
+        },
+        (Target::Address { address }, None) => Keeping::Unpooled {
+            how: format!("passes on to {address}, an address without a block `upstream`: it is never pooled"),
+            place: pass.place,
+            half_done,
+        },
+        // It may be the name of a block with a pool.
+        (Target::Variable { text }, None)
+            if nginx.upstreams.iter().all(|upstream| upstream.keepalive.value() == Some(&0)) =>
+        {
+            Keeping::Unpooled {
+                how: format!(
+                    "passes on to what {text} says when a request comes, past every block `upstream`: it is never pooled"
+                ),
+                place: pass.place,
+                half_done,
+            }
+        }
+        _ => Keeping::Unknown,
+    }
 }
 
 fn workers(configuration: &Configuration, nginx: &Nginx) -> Option<u64> {

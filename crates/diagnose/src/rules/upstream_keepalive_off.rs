@@ -6,6 +6,9 @@
 //! five the client speaks HTTP/1.0 without `Connection: keep-alive`, or sends `Connection: close`. It is a
 //! warning from 10 a second, else a note. Health checks are slower, and stay quiet.
 //!
+//! FastCGI has no such header: nginx asks the program to close unless `fastcgi_keep_conn` is on, and only its files
+//! tell.
+//!
 //! nginx before 1.29.7 does this by default: `proxy_http_version 1.0` and `Connection: close`, also where
 //! `keepalive` is set. HAProxy does it with `option http-server-close` or `httpclose`. Some programs do it too
 //! (`ab` without `-k`, Python's `urllib.request`). Packets do not show the name of the program.
@@ -80,6 +83,10 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     let by_default = if place.is_none() { ", as it does by default" } else { "" };
     let mut claim = format!("Keep-alive is off from {who} to {to}: it {how}{by_default}");
     let mut evidence = route.says();
+    // Without a pool, that is how FastCGI is mostly used, and no mistake in a file.
+    if look.alone && pool.is_none() && route.is_fastcgi() {
+        return None;
+    }
     let (severity, confidence) = if look.alone {
         if pool.is_some() {
             claim.push_str(", and the pool that is set has nothing to keep");

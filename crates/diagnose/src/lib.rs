@@ -23,6 +23,7 @@ mod place;
 mod registry;
 mod repair;
 mod rules;
+mod served;
 mod systems;
 mod told;
 mod wording;

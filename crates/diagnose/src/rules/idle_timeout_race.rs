@@ -50,11 +50,11 @@
 use crate::configured::ConfigurationLook;
 use crate::packets::{self, TrafficLook};
 use crate::repair::{self, GUARDS};
-use crate::told::{Keeping, Route, endpoints_or};
+use crate::served::{Served, served};
+use crate::told::{Keeping, Route};
 use crate::wording::{counted, length};
-use crate::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
-use config::{Edit, haproxy, nginx};
-use evidence::{Configuration, Counted, Endpoint, Exchange, FilePlace, Said};
+use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
+use evidence::{Configuration, Counted, Exchange, FilePlace};
 use std::time::Duration;
 
 const RACE: &str = "idle-timeout-race";
@@ -76,34 +76,24 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     look.most(pooled.filter_map(|route| compared(look, route)).collect())
 }
 
-/// How long a server keeps idle connections, and where that is said.
-struct Keeps<'a> {
-    /// With its number in the case.
-    configuration: (usize, &'a Configuration),
-    who: &'static str,
-    ms: u64,
-    place: Option<FilePlace>,
-    server: FilePlace,
-}
-
 /// The idle timeouts of both sides, from their files.
 fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     let (client_ms, client_place) = route.idle_ms?;
     let others = look.case.configurations.iter().enumerate();
     let others = others.filter(|(_, other)| look.alone || share_a_host(route, other));
-    let keeps = others.flat_map(servers).filter(|(listens, _)| {
-        route.servers.iter().any(|server| listens.iter().any(|listen| meets(*listen, *server)))
-    });
+    let meets = |served: &Served<'_>| route.servers.iter().any(|server| served.meets(*server));
     // A server that closes after each answer meets no request.
-    let (_, keeps) = keeps.filter(|(_, keeps)| keeps.ms > 0).min_by_key(|(_, keeps)| keeps.ms)?;
-    if keeps.ms > client_ms {
+    let kept = others.flat_map(served).filter(meets).filter_map(|served| Some((served.idle?, served)));
+    let kept = kept.filter(|((ms, _), _)| *ms > 0).min_by_key(|((ms, _), _)| *ms);
+    let ((server_ms, server_place), keeps) = kept?;
+    if server_ms > client_ms {
         return None;
     }
-    let [client, server] = [client_ms, keeps.ms].map(|ms| length(Duration::from_millis(ms)));
+    let [client, server] = [client_ms, server_ms].map(|ms| length(Duration::from_millis(ms)));
     let (who, to) = (route.who(), &route.to);
     let by_default = |place: Option<FilePlace>| if place.is_none() { ", by default" } else { "" };
     let at_client = route.configuration.at(client_place.or(route.block).unwrap_or(route.place));
-    let at_server = keeps.configuration.1.at(keeps.place.unwrap_or(keeps.server));
+    let at_server = keeps.configuration.1.at(server_place.unwrap_or(keeps.place));
     let used = look.alone || look.live(route).open > 0;
     used.then(|| Finding {
         rule: "idle-timeout-race",
@@ -112,12 +102,12 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
         claim: format!(
             "{who} keeps idle connections to {to} for {client}, and the server there, {}, for {server}: a request may meet a \
              close",
-            keeps.who
+            keeps.program
         ),
         subject: look.subject(route),
         evidence: vec![
             Evidence::new(at_client.clone(), format!("the pool keeps them for {client}{}", by_default(client_place))),
-            Evidence::new(at_server.clone(), format!("{} keeps them for {server}{}", keeps.who, by_default(keeps.place))),
+            Evidence::new(at_server.clone(), format!("{} keeps them for {server}{}", keeps.program, by_default(server_place))),
         ],
         remedies: vec![
             Remedy::advice(
@@ -126,36 +116,18 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
                 "more idle connections at the server",
                 "the client closes first, and no request meets a close",
             )
-            .carried_out(Applicability::Unsafe, [keeps.longer_than(client_ms)], &GUARDS),
+            .carried_out(Applicability::Unsafe, [keeps.idle_timeout(repair::longer_than(client_ms))], &GUARDS),
             Remedy::advice(
                 "shorter-idle-timeout-at-the-client",
                 format!("Or set that at {at_client} some seconds shorter than {server}"),
                 "more handshakes after quiet times, and TIME-WAIT at the client",
                 "the client closes first, and no request meets a close",
             )
-            .carried_out(Applicability::Unsafe, route.shorter_idle_timeout(keeps.ms), &GUARDS),
+            .carried_out(Applicability::Unsafe, route.shorter_idle_timeout(server_ms), &GUARDS),
         ],
         avoid: avoid(),
         next: None,
     })
-}
-
-impl Keeps<'_> {
-    /// An idle timeout that ends after that of the client.
-    fn longer_than(&self, client_ms: u64) -> Change {
-        let arguments = repair::time(repair::longer_than(client_ms));
-        let (name, edit) = if self.configuration.1.nginx.is_some() {
-            let name = "keepalive_timeout".to_owned();
-            let set = nginx::Change::Set { block: Some(self.server), name, arguments: arguments.clone() };
-            ("keepalive_timeout", Edit::Nginx(set))
-        } else {
-            let keyword = ["timeout", "http-keep-alive"].map(str::to_owned).to_vec();
-            let set = haproxy::Change::Set { section: self.server, keyword, arguments: arguments.clone() };
-            ("timeout http-keep-alive", Edit::Haproxy(set))
-        };
-        let what = format!("`{name} {arguments}` for the server there");
-        repair::change(self.configuration, self.server, what, edit)
-    }
 }
 
 /// True if a server's configuration can be that of the other end: on the same network namespace.
@@ -164,49 +136,6 @@ fn share_a_host(route: &Route<'_>, other: &Configuration) -> bool {
         (Some(one), Some(other)) => one.netns == other.netns,
         _ => false,
     }
-}
-
-/// Where the servers of a configuration listen, and how long they keep what is idle.
-fn servers(configuration: (usize, &Configuration)) -> Vec<(Vec<Endpoint>, Keeps<'_>)> {
-    let mut servers = Vec::new();
-    let (nginx_told, haproxy_told) = (&configuration.1.nginx, &configuration.1.haproxy);
-    for server in nginx_told.iter().flat_map(|nginx| &nginx.servers).filter(|server| !server.stream) {
-        if let Some(ms) = server.keepalive_timeout_ms.value() {
-            let listens = server.listen.iter().flat_map(|listen| listens(listen)).collect();
-            let place = server.keepalive_timeout_ms.place();
-            servers.push((listens, Keeps { configuration, who: "nginx", ms: *ms, place, server: server.place }));
-        }
-    }
-    for proxy in haproxy_told.iter().flat_map(|haproxy| &haproxy.proxies) {
-        // In this order HAProxy itself looks for one (configuration manual, `timeout http-keep-alive`).
-        let timeouts = ["http-keep-alive", "http-request", "client"];
-        let timeout: Option<&Said<u64>> = timeouts.iter().find_map(|name| proxy.timeouts_ms.get(*name));
-        if let Some((timeout, ms)) = timeout.and_then(|timeout| Some((timeout, *timeout.value()?))) {
-            let listens = proxy.binds.iter().flat_map(|bind| listens(&bind.address)).collect();
-            servers.push((
-                listens,
-                Keeps { configuration, who: "HAProxy", ms, place: timeout.place(), server: proxy.place },
-            ));
-        }
-    }
-    servers
-}
-
-/// `80`, `*:80`, `:80`, `10.0.0.1:80`, `[::]:80` as endpoints; any address where none is meant.
-fn listens(text: &str) -> Vec<Endpoint> {
-    let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-    if let Ok(port) = port.parse::<u16>() {
-        return vec![Endpoint { address: None, port: Some(port) }];
-    }
-    let any = |end: Endpoint| match end.address {
-        Some(address) if address.is_unspecified() => Endpoint { address: None, ..end },
-        _ => end,
-    };
-    endpoints_or(text, 80).into_iter().map(any).collect()
-}
-
-fn meets(listen: Endpoint, server: Endpoint) -> bool {
-    listen.port == server.port && (listen.address.is_none() || listen.address == server.address)
 }
 
 fn avoid() -> Vec<Avoid> {

@@ -7,6 +7,9 @@
 //!
 //! In a capture: 100 connections or more that leave one server in TIME-WAIT, 10 a second or more.
 //!
+//! Where the files of the nginx or HAProxy that listens there are known, the line that makes it close is named:
+//! `keepalive_timeout 0`, `keepalive_requests` of 10 or less, `option httpclose`.
+//!
 //! ## Why it hurts
 //!
 //! It does not, by itself. All of them share the one listening port, so no local port is used up, and clients
@@ -46,6 +49,7 @@
 use crate::budget::{Pace, restarted_timers};
 use crate::packets::{self, TrafficLook, per_second};
 use crate::place::Place;
+use crate::served::{self, Served};
 use crate::wording::{count, counted, memory, rate};
 use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
 use evidence::{Endpoint, Exchange, Group, Role, Unseen};
@@ -116,6 +120,8 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
         evidence.extend(restarted_timers(look.namespace));
     }
     evidence.extend(look.set("net.ipv4.tcp_max_tw_buckets"));
+    let told = served::hardly_kept(look.case, &look.namespace.name, port);
+    evidence.extend(told.as_ref().and_then(Served::says));
     Finding {
         rule: "time-wait-at-server",
         severity: Severity::Note,
@@ -133,22 +139,26 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
             ..place.into_subject(look.subject())
         },
         evidence,
-        remedies: remedies(&who),
+        remedies: remedies(&who, told.as_ref()),
         avoid: avoid(),
         next: Some(look.command(format!("ss -tan state time-wait {}", place.filter()).trim_end())),
     }
 }
 
-fn remedies(who: &str) -> Vec<Remedy> {
-    vec![
-        Remedy::advice(
-            "keep-connections",
-            format!(
-                "To save handshakes, let {who} keep connections open between requests (keep-alive), longer than clients pause"
-            ),
-            "idle connections cost more memory each than TIME-WAIT does; limit their number",
-            "fewer connections for the same requests; nothing fails if it stays as it is",
+fn remedies(who: &str, told: Option<&Served<'_>>) -> Vec<Remedy> {
+    let keep = Remedy::advice(
+        "keep-connections",
+        format!(
+            "To save handshakes, let {who} keep connections open between requests (keep-alive), longer than clients pause"
         ),
+        "idle connections cost more memory each than TIME-WAIT does; limit their number",
+        "fewer connections for the same requests; nothing fails if it stays as it is",
+    );
+    vec![
+        match told {
+            Some(told) => told.carried_out(keep),
+            None => keep,
+        },
         Remedy::advice(
             "let-the-client-close",
             "Or let clients close first where the protocol allows it",
@@ -272,7 +282,7 @@ fn captured(
             ..Subject::default()
         },
         evidence,
-        remedies: remedies(&who),
+        remedies: remedies(&who, None),
         avoid: avoid(),
         next: examples.and_then(|(exchange, some)| look.next(exchange, some)),
     }

@@ -3,6 +3,20 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// conntrack's states of a TCP connection, by number (include/uapi/linux/netfilter/nf_conntrack_tcp.h `enum tcp_conntrack`).
+pub const CONNTRACK_STATES: [&str; 10] = [
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+];
+
 /// conntrack in one network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

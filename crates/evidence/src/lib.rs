@@ -35,7 +35,7 @@ mod waiting;
 
 pub use case::{Case, CaseError, Host, MAX_CASE_BYTES, SCHEMA, Slab};
 pub use configuration::{Configuration, ConfigurationProblem, FilePlace, Running, Said};
-pub use conntrack::Conntrack;
+pub use conntrack::{CONNTRACK_STATES, Conntrack};
 pub use counters::Counters;
 pub use coverage::{Gap, Unseen};
 pub use endpoint::{Endpoint, NotAnEndpoint};

@@ -2,7 +2,7 @@
 
 use crate::netlink::{self, DUMP, Message, Netlink, attributes, messages};
 use crate::root::{self, Root, why};
-use evidence::{Conntrack, Gap, Settings, Unseen, proc};
+use evidence::{CONNTRACK_STATES, Conntrack, Gap, Settings, Unseen, proc};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -28,20 +28,6 @@ const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 const NFGENMSG: usize = 4;
 
 const TCP: u8 = 6;
-
-/// conntrack's states of a TCP connection (include/uapi/linux/netfilter/nf_conntrack_tcp.h `enum tcp_conntrack`).
-const STATES: [&str; 10] = [
-    "NONE",
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-    "SYN_SENT2",
-];
 
 /// The statistics of ctnetlink by attribute, named as in /proc/net/stat/nf_conntrack (`enum ctattr_stats_cpu`).
 const STATISTICS: [(u16, &str); 14] = [
@@ -156,7 +142,7 @@ pub enum Progress {
 /// Entries by protocol and state, counted while they stream by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    tcp: [u64; STATES.len()],
+    tcp: [u64; CONNTRACK_STATES.len()],
     other: u64,
 }
 
@@ -181,12 +167,12 @@ impl Count {
             .and_then(|state| state.first());
         // An entry without a state that we know counts as one without a state.
         let state = state.map_or(0, |state| usize::from(*state));
-        self.tcp[if state < STATES.len() { state } else { 0 }] += 1;
+        self.tcp[if state < CONNTRACK_STATES.len() { state } else { 0 }] += 1;
     }
 
     /// TCP entries by conntrack's own state names; states without entries are left out.
     pub fn by_state(&self) -> BTreeMap<String, u64> {
-        let named = STATES.iter().zip(self.tcp).filter(|(_, count)| *count > 0);
+        let named = CONNTRACK_STATES.iter().zip(self.tcp).filter(|(_, count)| *count > 0);
         named.map(|(name, count)| ((*name).to_owned(), count)).collect()
     }
 

@@ -2,22 +2,10 @@
 
 use crate::sections::Strays;
 use crate::text::Line;
-use evidence::Conntrack;
+use evidence::{CONNTRACK_STATES, Conntrack};
 
-/// conntrack's states of a TCP connection (net/netfilter/nf_conntrack_proto_tcp.c `tcp_conntrack_names`).
-const STATES: [&str; 11] = [
-    "NONE",
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-    "SYN_SENT2",
-    "LISTEN",
-];
+/// A state that older kernels have.
+const LISTEN: &str = "LISTEN";
 
 /// Counts the entries of a table.
 pub(crate) fn table<'a>(
@@ -47,7 +35,7 @@ pub(crate) fn table<'a>(
             conntrack.entries += 1;
             continue;
         }
-        let state = words.find(|word| STATES.contains(word));
+        let state = words.find(|word| CONNTRACK_STATES.contains(word) || *word == LISTEN);
         match state {
             Some(state) => {
                 *conntrack.tcp_by_state.entry(state.to_owned()).or_default() += 1;

@@ -16,6 +16,7 @@ mod lint;
 mod look_length;
 mod man;
 mod mapped;
+mod mistake;
 mod pasted_files;
 mod progress;
 mod read;
@@ -37,7 +38,7 @@ type Outcome = anyhow::Result<ExitCode>;
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return arguments::explain(&error),
+        Err(error) => return mistake::said(&error),
     };
     let outcome = match &arguments.command {
         Command::Doctor(options) => doctor::run(options),

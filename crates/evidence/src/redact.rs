@@ -30,7 +30,8 @@ impl Redaction {
     pub fn new(case: &Case, key: &impl BuildHasher) -> Self {
         let mut addresses = BTreeSet::new();
         each_string(&json(case), |text| {
-            addresses.extend(find::addresses(text).map(|written| written.address).filter(is_hidden));
+            addresses
+                .extend(find::addresses(text, |_| false).map(|written| written.address).filter(is_hidden));
         });
         let mut order: Vec<IpAddr> = addresses.iter().copied().collect();
         order.sort_by_cached_key(|address| (key.hash_one(address), *address));
@@ -73,7 +74,8 @@ impl Redaction {
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut redacted = String::new();
         let mut from = 0;
-        for written in find::addresses(text) {
+        let known = |address| self.stand_ins.contains_key(&address);
+        for written in find::addresses(text, known) {
             let Some(stand_in) = self.stand_ins.get(&written.address) else { continue };
             redacted.push_str(text.get(from..written.start).unwrap_or_default());
             redacted.push_str(&shown(&written, *stand_in));
@@ -140,7 +142,8 @@ fn names(name: &str) -> Vec<String> {
     if first != name {
         names.push(first.to_owned());
     }
-    let is_told = first.eq_ignore_ascii_case("localhost") || find::addresses(name).next().is_some();
+    let is_told =
+        first.eq_ignore_ascii_case("localhost") || find::addresses(name, |_| false).next().is_some();
     names.retain(|name| !name.is_empty() && !is_told);
     names
 }

@@ -26,15 +26,19 @@ pub(super) enum Style {
     Dashes,
 }
 
-/// The addresses of a text in their order; none overlaps another. What may be one is taken for one.
-pub(super) fn addresses(text: &str) -> impl Iterator<Item = Written> + '_ {
+/// The addresses of a text in their order; none overlaps another. What may be one is taken for one, and what is `known` to
+/// be one wherever it stands.
+pub(super) fn addresses<'t>(
+    text: &'t str,
+    known: impl Fn(IpAddr) -> bool + 't,
+) -> impl Iterator<Item = Written> + 't {
     let bytes = text.as_bytes();
     let mut at = if may_have_one(bytes) { 0 } else { bytes.len() };
     std::iter::from_fn(move || {
         while at < bytes.len() {
             let start = at;
             at += 1;
-            let found = v6(text, start).or_else(|| v4(bytes, start));
+            let found = v6(text, start, &known).or_else(|| v4(bytes, start));
             if let Some(written) = found {
                 at = written.end;
                 return found;
@@ -60,12 +64,12 @@ fn is_alphanumeric(byte: Option<&u8>) -> bool {
 }
 
 /// The longest IPv6 address that begins here, and neither begins nor ends in a word: `bad::cafe` is one, `std::net` none.
-fn v6(text: &str, start: usize) -> Option<Written> {
+/// One that is known is one within a word, too.
+fn v6(text: &str, start: usize, known: &impl Fn(IpAddr) -> bool) -> Option<Written> {
     let bytes = text.as_bytes();
     let before = start.checked_sub(1).and_then(|before| bytes.get(before));
     let rest = bytes.get(start..)?;
-    let begins = rest.first()?.is_ascii_hexdigit() || rest.starts_with(b"::") && before != Some(&b':');
-    if !begins || is_alphanumeric(before) {
+    if !rest.first()?.is_ascii_hexdigit() && (!rest.starts_with(b"::") || before == Some(&b':')) {
         return None;
     }
     let run = rest
@@ -76,14 +80,19 @@ fn v6(text: &str, start: usize) -> Option<Written> {
     if rest.iter().take(run).filter(|byte| **byte == b':').count() < 2 {
         return None;
     }
-    let mut ends = (2..=run).rev().filter(|length| !is_alphanumeric(rest.get(*length)));
-    let (end, address) = ends.find_map(|length| {
+    let parsed = |length: usize| {
         let end = start.checked_add(length)?;
-        Some((end, text.get(start..end)?.parse::<Ipv6Addr>().ok()?))
-    })?;
-    let canonical = IpAddr::V6(address).to_canonical();
-    let style = if canonical.is_ipv4() { Style::Mapped } else { Style::Plain };
-    Some(Written { address: canonical, style, start, end })
+        let address = text.get(start..end)?.parse::<Ipv6Addr>().ok()?;
+        Some((end, IpAddr::V6(address).to_canonical()))
+    };
+    let lengths = || (2..=run).rev();
+    let word_ends = |length: &usize| !is_alphanumeric(before) && !is_alphanumeric(rest.get(*length));
+    let (end, address) = lengths()
+        .filter(word_ends)
+        .find_map(parsed)
+        .or_else(|| lengths().filter_map(parsed).find(|(_, address)| known(*address)))?;
+    let style = if address.is_ipv4() { Style::Mapped } else { Style::Plain };
+    Some(Written { address, style, start, end })
 }
 
 /// Four numbers that begin here, with dots or dashes between them. Leading zeros are decimal, as nginx reads them.
@@ -132,7 +141,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        addresses(text)
+        addresses(text, |address| address.to_string() == "2001:db8::1")
             .map(|written| {
                 assert_eq!(text.get(written.start..written.end).map(str::is_empty), Some(false));
                 format!("{} {:?}", written.address, written.style)
@@ -155,6 +164,7 @@ mod tests {
             ("fe80::1%eth0", "fe80::1 Plain"),
             ("2001:db8::1.", "2001:db8::1 Plain"),
             ("2001:db8::1:domain", "2001:db8::1 Plain"),
+            ("2001:db8::1xample", "2001:db8::1 Plain"),
             ("to:2001:db8::1", "2001:db8::1 Plain"),
             ("::ffff:10.0.0.1", "10.0.0.1 Mapped"),
             ("[::ffff:a00:1]:80", "10.0.0.1 Mapped"),

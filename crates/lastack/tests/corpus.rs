@@ -11,10 +11,16 @@ mod journal;
 mod netlink;
 #[path = "../../../fuzz/checks/pasted.rs"]
 mod pasted;
+#[path = "../../../fuzz/checks/pasted_outputs.rs"]
+mod pasted_outputs;
 #[path = "../../../fuzz/checks/plan.rs"]
 mod plan;
 #[path = "../../../fuzz/checks/proc.rs"]
 mod proc;
+#[path = "../../../fuzz/checks/redaction.rs"]
+mod redaction;
+#[path = "../../../fuzz/checks/sos.rs"]
+mod sos;
 
 fn replay(target: &str, check: fn(&[u8])) -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -61,4 +67,29 @@ fn the_corpus_of_plans_is_read() -> std::io::Result<()> {
 #[test]
 fn the_corpus_of_journals_is_read() -> std::io::Result<()> {
     replay("journal", journal::journal)
+}
+
+#[test]
+fn the_corpus_of_each_tools_output_is_read() -> std::io::Result<()> {
+    replay("pasted_around", pasted_outputs::around)?;
+    replay("pasted_bsd", pasted_outputs::bsd)?;
+    replay("pasted_conntrack", pasted_outputs::conntrack)?;
+    replay("pasted_netstat", pasted_outputs::netstat)?;
+    replay("pasted_nstat", pasted_outputs::nstat)?;
+    replay("pasted_powershell", pasted_outputs::powershell)?;
+    replay("pasted_proc_tcp", pasted_outputs::proc_tcp)?;
+    replay("pasted_settings", pasted_outputs::settings)?;
+    replay("pasted_ss", pasted_outputs::ss)?;
+    replay("pasted_statistics", pasted_outputs::statistics)?;
+    replay("pasted_windows", pasted_outputs::windows)
+}
+
+#[test]
+fn the_corpus_of_texts_with_addresses_is_redacted() -> std::io::Result<()> {
+    replay("redaction", redaction::redaction)
+}
+
+#[test]
+fn the_corpus_of_paths_of_reports_is_told_apart() -> std::io::Result<()> {
+    replay("sos", sos::sos)
 }

@@ -51,7 +51,8 @@ pub(super) fn configure(
         ),
         ProxyProgram::Haproxy => (
             haproxy(proxy, family, upstream),
-            vec!["haproxy".to_owned(), "-db".to_owned(), "-f".to_owned(), path],
+            // With a master, as a service runs it: it takes other files while it runs.
+            vec!["haproxy".to_owned(), "-W".to_owned(), "-db".to_owned(), "-f".to_owned(), path],
         ),
     };
     let program = Program { command, ready: None, listens: Some(proxy.port) };
@@ -96,24 +97,20 @@ fn nginx(proxy: &Proxy, family: Family, upstream: &[SocketAddr], folder: &str, v
         Http::V1_1 => "proxy_http_version 1.1;\n            proxy_set_header Connection \"\";",
         Http::V1_1Close => "proxy_http_version 1.1;\n            proxy_set_header Connection close;",
     };
-    // One worker is the master itself: a user namespace has no other user to change to.
-    let workers = if proxy.workers > 1 {
-        let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
-        format!("{user}worker_processes {};", proxy.workers)
-    } else {
-        "master_process off;".to_owned()
-    };
+    // A user namespace has no other user to change to.
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let mut paths = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(paths, "    {kind}_temp_path {folder}/{}-{kind};", proxy.name);
     }
     format!(
-        "daemon off;\n{workers}\npid {folder}/{name}.pid;\nerror_log stderr error;\n\
+        "daemon off;\n{user}worker_processes {workers};\npid {folder}/{name}.pid;\nerror_log stderr error;\n\
          events {{\n    worker_connections 8192;\n}}\n\
          http {{\n{paths}    access_log off;\n    keepalive_requests 1000000;\n\
          \x20   upstream {name} {{\n{servers}    }}\n\
          \x20   server {{\n        listen {any}{port} backlog=4096;\n\
          \x20       location / {{\n            proxy_pass http://{name};\n            {http}\n        }}\n    }}\n}}\n",
+        workers = proxy.workers.max(1),
         name = proxy.name,
         port = proxy.port,
     )

@@ -212,11 +212,14 @@ impl Route<'_> {
             Keeping::Pooled { place, .. } => place.or(self.block),
             _ => self.block,
         };
+        // A pool that holds so many is not what closes connections.
+        let large = matches!(&self.keeping, Keeping::Pooled { idle: Some(idle), .. } if *idle >= size);
         let (directive, changes) = match self.passes {
             Passes::Nginx(_, upstream) => {
                 let local = upstream.is_some_and(|upstream| upstream.keepalive_local.value() == Some(&true));
                 let arguments = if local { format!("{size} local") } else { size.to_string() };
-                ("keepalive", self.directive("keepalive", arguments).into_iter().collect())
+                let change = (!large).then(|| self.directive("keepalive", arguments)).flatten();
+                ("keepalive", change.into_iter().collect())
             }
             Passes::Haproxy(..) => {
                 let most = i64::try_from(size).unwrap_or(i64::MAX).saturating_sub(1);

@@ -130,6 +130,15 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
     evidence.extend(proxy.shown(&client).map(|shown| look.sums(shown)));
     let told = look.told(exchange, |route| matches!(route.keeping, Keeping::Pooled { idle: Some(_), .. }));
     evidence.extend(told.map_or_else(Vec::<Evidence>::new, Route::says));
+    // Not the slots: each connection is closed after the number of requests that a file allows.
+    let limited = told.and_then(|route| match &route.keeping {
+        Keeping::Pooled { requests: Some((limit, Some(_))), .. }
+            if *limit <= HARDLY_KEPT && u64::from(keeping::most(http)) <= *limit =>
+        {
+            Some((route, *limit))
+        }
+        _ => None,
+    });
     let general = Remedy::advice(
         "larger-pool",
         format!(
@@ -139,7 +148,11 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
         "the upstream holds that many idle connections more, each perhaps with a thread",
         format!("about {at_once} connections instead of {}", count(exchange.connections)),
     );
-    let mut remedies = vec![told.map_or(general, |route| route.larger_pool(at_once))];
+    let mut remedies = vec![match (limited, told) {
+        (Some((route, _)), _) => route.more_requests(),
+        (None, Some(route)) => route.larger_pool(at_once),
+        (None, None) => general,
+    }];
     if proxy != Proxy::Says && told.is_none() {
         remedies.push(Remedy::advice(
             "read-to-the-end",
@@ -153,18 +166,32 @@ fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding 
         rule: "upstream-keepalive-small",
         severity: keeping::severity(exchange),
         confidence: if told.is_some() { Confidence::Certain } else { Confidence::Likely },
-        claim: format!(
-            "The pool of {client} for {server} is too small: {}, though {} at once would do; {client} closes \
-             the surplus, and {}",
-            pace(exchange, Some(http)),
-            count(at_once),
-            left(exchange)
-        ),
+        claim: match limited {
+            Some((route, limit)) => format!(
+                "{} closes each connection to {} after {}: {}, though {} at once would do, and {}",
+                route.who(),
+                route.to,
+                counted(limit, "request", "requests"),
+                pace(exchange, Some(http)),
+                count(at_once),
+                left(exchange)
+            ),
+            None => format!(
+                "The pool of {client} for {server} is too small: {}, though {} at once would do; {client} closes \
+                 the surplus, and {}",
+                pace(exchange, Some(http)),
+                count(at_once),
+                left(exchange)
+            ),
+        },
         subject: TrafficLook::subject(exchange),
         evidence,
         remedies,
         avoid: vec![
-            Avoid::new("a longer idle timeout", "the surplus is closed for want of a slot, not of time"),
+            match limited {
+                Some(_) => Avoid::new("a longer idle timeout", "they are closed by their requests, not by time"),
+                None => Avoid::new("a longer idle timeout", "the surplus is closed for want of a slot, not of time"),
+            },
             crate::myths::linger_zero(),
         ],
         next: look.next(exchange, &http.kept),

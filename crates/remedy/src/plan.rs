@@ -187,6 +187,12 @@ impl Plan {
             remedies.push(planned);
         }
         for name in &wishes.remedies {
+            // The same may be advice elsewhere, as for the program of another host: then it is done where it can be.
+            let of_name = |remedy: &&mut Planned| remedy.name == *name;
+            if remedies.iter().any(|remedy| remedy.name == *name && !remedy.changes.is_empty()) {
+                let advice = remedies.iter_mut().filter(of_name).filter(|remedy| remedy.changes.is_empty());
+                advice.for_each(|remedy| remedy.apply = false);
+            }
             let mut named = remedies.iter().filter(|remedy| remedy.name == *name).peekable();
             if named.peek().is_none() {
                 return Err(Refusal::NotOffered(name.clone(), offered(&remedies)));

@@ -397,6 +397,21 @@ mod tests {
         assert_eq!(chosen(&[]), ["a"]);
         assert_eq!(chosen(&["b"]), ["b"]);
         assert_eq!(chosen(&["a", "b"]), ["a", "b"]);
+        // The same as advice for another place is not what was meant.
+        let mut elsewhere = diagnosis.findings[0].clone();
+        elsewhere.subject.netns = "web".into();
+        elsewhere.remedies.retain(|remedy| remedy.name == "b");
+        elsewhere.remedies[0].changes.clear();
+        let both = diagnose::Diagnosis {
+            findings: vec![diagnosis.findings[0].clone(), elsewhere.clone()],
+            ..Default::default()
+        };
+        let wishes = Wishes { remedies: vec!["b".into()], ..Wishes::default() };
+        let (plan, _) = Plan::new(&case, &both, &wishes, Files::Elsewhere).unwrap();
+        assert_eq!(plan.chosen().map(|remedy| remedy.netns.as_str()).collect::<Vec<_>>(), ["host"]);
+        let advice = diagnose::Diagnosis { findings: vec![elsewhere], ..Default::default() };
+        let (plan, _) = Plan::new(&case, &advice, &wishes, Files::Elsewhere).unwrap();
+        assert!(matches!(plan.check(), Err(Refusal::ForAPerson(_))));
         let wishes = Wishes { remedies: vec!["z".into()], ..Wishes::default() };
         let plan = Plan::new(&case, &diagnosis, &wishes, Files::Elsewhere);
         assert!(matches!(plan, Err(Refusal::NotOffered(..))));

@@ -105,6 +105,7 @@ const RECORDED: &[Recorded] = &[
                 "how often more than two of eight are idle at once is a race, and its users think 3 ms",
             ),
             ("keepalive-32-ipv6", "it is the remedy that is tried, over IPv6"),
+            ("keepalive-8", "it is keepalive-32 with a slot for each of its users, who think 3 ms"),
             ("haproxy", "another program"),
             ("haproxy-server-close", "another program"),
             ("haproxy-reuse-always", "another program, and other users"),

@@ -134,9 +134,11 @@ impl Repair<'_> {
     fn offers(&self, played: &Played, repaired: &mut Repaired) -> Result<(), Stop> {
         let mut offered = BTreeSet::new();
         for (host, case, _) in &played.hosts {
-            let file = self.ours(&format!("{host}.case"));
+            let file = self.case_of(host);
             std::fs::write(&file, case.to_bytes()).map_err(StageError::io("a case"))?;
-            let plan: Plan = self.json(host, &["fix", "--json", "--case", &shown(&file)])?;
+            let sees = self.sees(host, played);
+            let words = ["fix", "--json"].into_iter().chain(sees.iter().map(String::as_str));
+            let plan: Plan = self.json(host, &words.collect::<Vec<_>>())?;
             let changing = plan.remedies.into_iter().filter(|remedy| !remedy.changes.is_empty());
             offered.extend(changing.map(|remedy| Offer {
                 host: host.clone(),
@@ -156,8 +158,10 @@ impl Repair<'_> {
         repaired: &mut Repaired,
     ) -> Result<(), Stop> {
         let host = fix.host.as_str();
-        let case = shown(&self.ours(&format!("{host}.case")));
-        let report: Report = self.json(host, &["doctor", "--json", "--case", &case])?;
+        let sees = self.sees(host, played);
+        let sees = || sees.iter().map(String::as_str);
+        let words = ["doctor", "--json"].into_iter().chain(sees());
+        let report: Report = self.json(host, &words.collect::<Vec<_>>())?;
         if !report.findings.iter().any(|found| found.rule == fix.finding) {
             let found: Vec<&str> = report.findings.iter().map(|found| found.rule.as_str()).collect();
             return Err(wrong(format!(
@@ -167,7 +171,8 @@ impl Repair<'_> {
             )));
         }
         let plan = shown(&self.ours("plan.toml"));
-        let mut words = vec!["fix", "--json", "--case", &case, "--finding", &fix.finding, "--plan", &plan];
+        let mut words = vec!["fix", "--json", "--finding", &fix.finding, "--plan", &plan];
+        words.extend(sees());
         words.extend(fix.remedy.iter().flat_map(|name| ["--remedy", name.as_str()]));
         let planned: Plan = self.json(host, &words)?;
         let chosen = planned.remedies.into_iter().filter(|remedy| remedy.apply);
@@ -240,6 +245,23 @@ impl Repair<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What `doctor` and `fix` are given to see: the case of the load. What a proxy is told is changed only where it runs,
+    /// so that there they look at the host as it is now, and are given its captures.
+    fn sees(&self, host: &str, played: &Played) -> Vec<String> {
+        if !self.stage.world.proxies.iter().any(|proxy| proxy.host == host) {
+            return vec!["--case".to_owned(), shown(&self.case_of(host))];
+        }
+        let captures =
+            played.hosts.iter().filter(|(name, ..)| name == host).flat_map(|(.., captures)| captures);
+        let captures =
+            captures.flat_map(|(name, _)| ["--capture".to_owned(), shown(&self.folder.join(name))]);
+        ["--for", "0"].map(str::to_owned).into_iter().chain(captures).collect()
+    }
+
+    fn case_of(&self, host: &str) -> PathBuf {
+        self.ours(&format!("{host}.case"))
     }
 
     fn ours(&self, name: &str) -> PathBuf {

@@ -140,6 +140,7 @@ fn check(case: &Case) {
         (case.host.name.as_str(), case.host.kernel.as_str()),
         ("web1.example.com", "5.14.0-427.el9.x86_64")
     );
+    assert_eq!(case.host.taken_at, "2026-11-21T09:29:23.000000000Z");
     let (host, blue) = (&case.namespaces[0], &case.namespaces[1]);
     let counts = &host.sockets.by_state;
     // ss tells more than netstat: each socket is counted once.

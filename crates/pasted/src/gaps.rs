@@ -84,6 +84,11 @@ impl Gaps<'_> {
             let because = said(seen.cut, section.name, "sockets", "shown with addresses that are cut off");
             self.add(Unseen::Sockets, because, "Get-NetTCPConnection | Format-List");
         }
+        if seen.left_out.count > 0 {
+            let because =
+                format!("sockets that were left out of {}, line {}", section.name, seen.left_out.first);
+            self.add(Unseen::Sockets, because, "paste all lines");
+        }
         if seen.clipped > 0 {
             let because = format!("the addresses of {} sockets may be cut off", seen.clipped);
             self.add(Unseen::Sockets, because, "netstat -W, or ss -tanpoe");

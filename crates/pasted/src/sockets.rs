@@ -51,6 +51,7 @@ pub(crate) struct Seen {
     pub(crate) named: Strays,
     pub(crate) stateless: Strays,
     pub(crate) cut: Strays,
+    pub(crate) left_out: Strays,
 }
 
 impl Seen {
@@ -70,6 +71,7 @@ impl Seen {
             named: Strays::default(),
             stateless: Strays::default(),
             cut: Strays::default(),
+            left_out: Strays::default(),
         };
         table::rows(text, section, |line, read| match read {
             Read::Socket(row) => seen.add(&row),
@@ -77,6 +79,7 @@ impl Seen {
             Read::Named => seen.named.add(line),
             Read::Stateless => seen.stateless.add(line),
             Read::Cut => seen.cut.add(line),
+            Read::LeftOut => seen.left_out.add(line),
             Read::Odd => seen.odd.add(line),
         });
         seen

@@ -71,6 +71,8 @@ pub(crate) enum Read<'a> {
     Stateless,
     /// A TCP socket whose address is cut off.
     Cut,
+    /// Somebody left out rows here.
+    LeftOut,
     /// Not understood.
     Odd,
 }
@@ -188,7 +190,9 @@ pub(crate) fn rows(text: &str, section: &Section<'_>, mut take: impl FnMut(u32, 
         }
     };
     for Line { number, says, .. } in section.lines(text) {
-        if begins(says) {
+        if is_left_out(says) {
+            take(number, Read::LeftOut);
+        } else if begins(says) {
             flush(&mut whole, first, &mut take);
             whole.push_str(says);
             first = number;
@@ -212,6 +216,17 @@ fn parse<'a>(row: &'a str, section: &Section<'_>) -> Read<'a> {
         Kind::Bsd => bsd::row(row),
         _ => proc_tcp::row(row),
     }
+}
+
+/// True for what people write where they left out lines: `...`, `[...]`, `<snip>`.
+fn is_left_out(line: &str) -> bool {
+    const MARKS: [&str; 4] = ["snip", "snipped", "truncated", "cut"];
+    let line = line.trim();
+    let bare = line.trim_matches(['.', '…', '[', ']', '(', ')', '<', '>', '-', '*', ' ']);
+    !line.is_empty()
+        && line.len() < 40
+        && (bare.is_empty() && (line.contains("...") || line.contains('…'))
+            || bare.len() + 2 <= line.len() && MARKS.contains(&bare.to_ascii_lowercase().as_str()))
 }
 
 /// A table's title, or what a tool remarks about it.

@@ -176,6 +176,22 @@ fn the_last_date_is_when_it_was_seen() {
 }
 
 #[test]
+fn rows_that_were_left_out_are_missed() {
+    for mark in ["...", "[...]", "<snip>", "…", "--- cut ---", "[truncated]"] {
+        let case = case(&format!(
+            "$ ss -tan\nESTAB 0 0 10.0.0.1:80 10.0.0.2:5000\n{mark}\nESTAB 0 0 10.0.0.1:80 10.0.0.2:5001\n"
+        ));
+        assert_eq!(case.namespaces[0].sockets.by_state.total(), 2);
+        let says = "sockets that were left out of ticket.txt, line 3";
+        assert!(
+            case.gaps.iter().any(|gap| gap.unseen == Unseen::Sockets && gap.because == says),
+            "{mark}: {:?}",
+            case.gaps
+        );
+    }
+}
+
+#[test]
 fn what_only_counts_is_refused_with_a_reason() {
     let text = "$ ss -tan | awk '{print $1}' | sort | uniq -c\n   2341 ESTAB\n     17 LISTEN\n";
     let error = try_case(text.as_bytes()).unwrap_err();

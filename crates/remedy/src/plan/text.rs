@@ -96,7 +96,9 @@ pub(super) fn read(text: &str) -> Result<Plan, PlanError> {
     // The schema first: what a later version adds is no mistake of whoever has the file.
     match toml::from_str::<SchemaOnly>(text).map_err(|error| wrong(&error))?.schema {
         None => return Err(PlanError::NotAPlan),
-        Some(schema) if schema != SCHEMA => return Err(PlanError::Newer(schema.chars().take(40).collect())),
+        Some(schema) if schema != SCHEMA => {
+            return Err(PlanError::Newer(one_line(&schema).chars().take(40).collect()));
+        }
         Some(_) => {}
     }
     let file: File = toml::from_str(text).map_err(|error| wrong(&error))?;

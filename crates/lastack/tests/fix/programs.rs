@@ -3,7 +3,8 @@
 use crate::nginx::{FILE, answer, has_nginx, last_answer, master, plan, server, start, stop, workers};
 use crate::sandbox::{WORK, applies, ends, fix, in_debug_build, in_sandbox, run, said, until};
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Command, Output};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Output, Stdio};
 
 fn apply(order: &str) -> Command {
     fix(&["--plan", order, "--apply", "--yes", "--guard", "0"])
@@ -62,6 +63,101 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         let order = plan(FILE, &server("one"), &server("two"));
         refused(&apply(&order).output().unwrap(), "nginx does not run here");
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_and_nothing_is_changed() {
+    const NAME: &str = "programs::what_stands_in_the_way_is_said_and_nothing_is_changed";
+    if !has_nginx(NAME) {
+        return;
+    }
+    in_sandbox(NAME, || {
+        start();
+        let order = plan(FILE, &server("one"), &server("two"));
+        let worker = workers();
+        let unchanged = || {
+            assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+            assert_eq!(
+                std::fs::read_dir("/etc/nginx/conf.d").unwrap().count(),
+                1,
+                "something is left beside it"
+            );
+            assert_eq!(workers(), worker, "nginx was told");
+        };
+        // No room for the new file beside the old one, and none for the journal.
+        let fill = |folder: &str| {
+            let file = format!("{folder}/fill");
+            let _ = Command::new("dd")
+                .args(["if=/dev/zero", &format!("of={file}")])
+                .stderr(Stdio::null())
+                .status();
+            file
+        };
+        let filling = fill("/etc");
+        let output = apply(&order).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("No space left on device"), "{}", said(&output));
+        assert_eq!(applies().last().unwrap()["outcome"], "rolled-back");
+        unchanged();
+        std::fs::remove_file(filling).unwrap();
+        let filling = fill(WORK);
+        refused(&apply(&order).output().unwrap(), "the journal cannot be kept");
+        unchanged();
+        std::fs::remove_file(filling).unwrap();
+
+        run("mount", &["-o", "remount,ro", "/etc"]);
+        refused(&apply(&order).output().unwrap(), "Read-only file system");
+        run("mount", &["-o", "remount,rw", "/etc"]);
+        unchanged();
+
+        std::fs::hard_link(FILE, "/etc/second").unwrap();
+        refused(&apply(&order).output().unwrap(), "2 names (hard links)");
+        std::fs::remove_file("/etc/second").unwrap();
+        unchanged();
+
+        // In a user namespace there may be no other user.
+        if std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) != Some("1") {
+            run("mount", &["-o", "remount,size=512m,mode=777", WORK]);
+            let program = format!("{WORK}/lastack");
+            std::fs::copy(env!("CARGO_BIN_EXE_lastack"), &program).unwrap();
+            let output = Command::new(&program)
+                .args([
+                    "fix",
+                    "--state-dir",
+                    "/mnt/theirs",
+                    "--plan",
+                    &order,
+                    "--apply",
+                    "--yes",
+                    "--guard",
+                    "0",
+                ])
+                .uid(65_534)
+                .gid(65_534)
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+            assert!(said(&output).to_lowercase().contains("permission denied"), "{}", said(&output));
+            unchanged();
+        }
+
+        // Somebody is at it; and somebody else edits the file meanwhile.
+        let mut first = fix(&["--plan", &order, "--apply", "--yes", "--guard", "1h", "--baseline", "100ms"]);
+        let first = first.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("the first has changed it", || last_answer().as_deref() == Some("two"));
+        refused(
+            &apply(&plan(FILE, &server("two"), &server("three"))).output().unwrap(),
+            "another `lastack fix`",
+        );
+        std::fs::write(FILE, server("theirs")).unwrap();
+        run("kill", &["-HUP", &first.id().to_string()]);
+        let output = first.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("somebody else has changed it"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("theirs"));
+        assert_eq!(std::fs::read_dir("/etc/nginx/conf.d").unwrap().count(), 1);
+        assert_eq!(last_answer().as_deref(), Some("theirs"));
     });
 }
 

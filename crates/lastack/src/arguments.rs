@@ -191,8 +191,11 @@ pub(crate) struct Fix {
     /// Take back an apply that was kept: its name in --log, or `last`
     #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
     pub(crate) rollback: Option<String>,
+    /// Watch the guards of an apply that was kept once more, for --guard; changes nothing
+    #[arg(long, value_name = "ID|last", conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
+    pub(crate) watch: Option<String>,
     /// List what was done; settle first what was not finished
-    #[arg(long, conflicts_with_all = ["apply", "rollback", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
+    #[arg(long, conflicts_with_all = ["apply", "rollback", "watch", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
     pub(crate) log: bool,
     /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
     #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
@@ -234,7 +237,8 @@ const FIX_HELP: &str = "\
 docs/fix.md says what is watched, what is never done, and what happens when something is killed meanwhile.
 
 Exit status without --apply: 0 nothing is wrong, 1 something is, 2 it could not be told. With --apply or --rollback: 0 it is \
-done, or there was nothing to do, 1 it was taken back, or not all of it could be taken back, 2 it was refused, or failed.";
+done, or there was nothing to do, 1 it was taken back, or not all of it could be taken back, 2 it was refused, or failed. With \
+--watch: 0 the guards held, 1 one did not, 2 it could not be told.";
 
 /// Which connection is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,9 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     if let Some(id) = &options.rollback {
         return roll_back(options, id);
     }
+    if let Some(id) = &options.watch {
+        return watch(options, id);
+    }
     let (plan, mut notes, is_problem) = match &options.plan {
         Some(file) if file.exists() || options.apply => (kept(file, options)?, Vec::new(), true),
         _ => look(options)?,
@@ -203,7 +206,30 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
 }
 
 fn roll_back(options: &Fix, id: &str) -> Outcome {
+    carry_out(options, Task::TakeBack(in_force(&store(options)?, id)?))
+}
+
+/// Watches an apply once more.
+fn watch(options: &Fix, id: &str) -> Outcome {
     let store = store(options)?;
+    let id = in_force(&store, id)?;
+    let tripped = remedy::watch_again(&store, &id, options.guard)?;
+    let mut text = Vec::new();
+    if options.output.json {
+        report::write_json(&pages::WatchJson::new(&id, &tripped), &mut text)?;
+    } else if tripped.is_empty() {
+        writeln!(text, "The guards of the apply {id} hold.")?;
+    } else {
+        for line in &tripped {
+            writeln!(text, "{}", report::visible(line))?;
+        }
+    }
+    screen::print(&text)?;
+    Ok(ExitCode::from(u8::from(!tripped.is_empty())))
+}
+
+/// The name of an apply that was kept and is not taken back.
+fn in_force(store: &Store, id: &str) -> anyhow::Result<String> {
     let entries = store.entries()?;
     let taken_back: Vec<&str> = entries
         .iter()
@@ -229,7 +255,7 @@ fn roll_back(options: &Fix, id: &str) -> Outcome {
         }
         found
     };
-    carry_out(options, Task::TakeBack(found.id.clone()))
+    Ok(found.id.clone())
 }
 
 /// Gives the order to a process of its own, and says what came of it.

@@ -13,6 +13,11 @@ const LASTACK: &str = env!("CARGO_BIN_EXE_lastack");
 
 const SETTING: &str = "net.ipv4.tcp_fin_timeout";
 
+/// Connections that fail, as many as there is time for, while the setting is changed.
+const FAILING: &str = "while [ \"$(< /proc/sys/net/ipv4/tcp_fin_timeout)\" = 60 ]; do
+    for try in {1..100}; do { : < /dev/tcp/127.0.0.1/9; } 2> /dev/null; done
+done";
+
 /// What would run if it were taken for a template, end the block, or be obeyed by YAML.
 const HOSTILE: &str = "{{ lookup('pipe', 'touch CANARY') }} {% raw %} \\n- hosts: all\\n\\\"' \\t# !unsafe &a *a | > @guard@ \
                        \\u0085\\u2028\\uFEFF\\uFFFF";
@@ -299,10 +304,9 @@ fn a_host_that_does_not_hold_stops_it_and_takes_its_batch_back() {
         // One of the last two where connections begin to fail once it is changed.
         rollout.hosts[1].set("30");
         let mut failing = rollout.hosts[3]
-            .shell(
-                "until [ \"$(cat /proc/sys/net/ipv4/tcp_fin_timeout)\" = 60 ]; do sleep 0.02; done
-                 exec bash -c 'for try in {1..200}; do (: < /dev/tcp/127.0.0.1/9) 2> /dev/null; done'",
-            )
+            .shell(&format!(
+                "until [ \"$(cat /proc/sys/net/ipv4/tcp_fin_timeout)\" = 60 ]; do sleep 0.02; done\nexec bash -c '{FAILING}'"
+            ))
             .spawn()
             .unwrap();
         let output = rollout.run(&[]);
@@ -313,6 +317,152 @@ fn a_host_that_does_not_hold_stops_it_and_takes_its_batch_back() {
         let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
         assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["rolled-back"]], "{words}");
         assert!(words.contains("Taking back: Tcp"), "{words}");
+    });
+}
+
+#[test]
+fn a_host_that_holds_until_the_others_are_changed_takes_its_batch_back() {
+    const NAME: &str = "a_host_that_holds_until_the_others_are_changed_takes_its_batch_back";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2", "web3", "web5"]);
+        // Their own guards have held when this is written, and connections begin to fail.
+        let host = &rollout.hosts[2];
+        let kept = format!("{}/playbook", host.state.display());
+        let mut failing = host
+            .shell(&format!(
+                "until ls {kept}/*.json 2> /dev/null; do sleep 0.02; done\nexec bash -c '{FAILING}'"
+            ))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = rollout.run(&["-e", "lastack_guard=2s"]);
+        let words = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
+        failing.wait().unwrap();
+        let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
+        assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["kept", "back"]], "{words}");
+        assert!(words.contains("TcpAttemptFails rose by"), "{words}");
+        assert!(words.contains("does not hold any more"), "{words}");
+    });
+}
+
+/// Stands for a client of ssh: the last two arguments are host and command. A host that is `down` is not reached; one that
+/// is `dying` goes down as soon as what its file says holds there, and what was said on the way is lost.
+const SSH: &str = r#"#!/bin/bash
+folder=FOLDER host=${@: -2:1} command=${@: -1}
+lost() { echo "ssh: connect to host $host port 22: No route to host" >&2; exit 255; }
+[ -e "$folder/$host.down" ] && lost
+if [ -e "$folder/$host.dying" ]; then
+    said=$("$folder/$host" -c "$command")
+    status=$?
+    if "$folder/$host" "$folder/$host.dying"; then
+        touch "$folder/$host.down"
+        lost
+    fi
+    printf '%s' "$said"
+    exit $status
+fi
+exec "$folder/$host" -c "$command"
+"#;
+
+/// The hosts are reached by a client of ssh, and root is become there.
+fn over_ssh(rollout: &Rollout) {
+    let folder = rollout.folder.path();
+    let ssh = folder.join("ssh");
+    std::fs::write(&ssh, SSH.replace("FOLDER", &folder.display().to_string())).unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut inventory = String::from("[hosts]\n");
+    for Host { name, state, .. } in &rollout.hosts {
+        let _ = writeln!(inventory, "{name} lastack_state_dir={} lastack_guard=200ms", state.display());
+    }
+    let _ = write!(
+        inventory,
+        "[hosts:vars]\nansible_connection=ssh\nansible_ssh_executable={}\nansible_ssh_transfer_method=piped\n\
+         ansible_ssh_args=\nansible_user=somebody\nansible_become_method=su\nansible_remote_tmp={}/remote\n\
+         ansible_python_interpreter='{{{{ ansible_playbook_python }}}}'\nlastack_baseline=100ms\n",
+        ssh.display(),
+        folder.display()
+    );
+    std::fs::write(folder.join("inventory"), inventory).unwrap();
+}
+
+#[test]
+fn over_ssh_and_as_root_it_is_done_and_taken_back() {
+    const NAME: &str = "over_ssh_and_as_root_it_is_done_and_taken_back";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2", "web3"]);
+        over_ssh(&rollout);
+        let said = rollout.succeeds(&["-vvv"], true);
+        assert_eq!(rollout.values(), ["60", "60", "60"], "{said}");
+        assert!(said.contains("BECOME-SUCCESS"), "root was not become: {said}");
+        rollout.succeeds(&[], false);
+        rollout.succeeds(&["--tags", "rollback"], true);
+        assert_eq!(rollout.values(), ["30", "30", "30"]);
+        assert!(rollout.hosts.iter().all(|host| host.outcomes() == ["kept", "back"]));
+    });
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_stops_it() {
+    const NAME: &str = "a_host_that_cannot_be_reached_stops_it";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2", "web3", "web5"]);
+        over_ssh(&rollout);
+        let marker = |name: &str| rollout.folder.path().join(name);
+        // From the beginning: nothing of its batch is begun.
+        std::fs::write(marker("web5.down"), "").unwrap();
+        let output = rollout.run(&[]);
+        let words = said(&output);
+        assert!(!output.status.success(), "{words}");
+        assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
+        assert!(words.contains("UNREACHABLE"), "{words}");
+    });
+}
+
+#[test]
+fn a_host_that_is_lost_on_the_way_takes_its_batch_back() {
+    const NAME: &str = "a_host_that_is_lost_on_the_way_takes_its_batch_back";
+    if lacks(NAME, "ansible-playbook", "ansible-core") {
+        return;
+    }
+    in_namespace(NAME, || {
+        let rollout = Rollout::new(&["web1", "web2", "web3", "web5"]);
+        over_ssh(&rollout);
+        let marker = |name: &str| rollout.folder.path().join(name);
+        // After it was told to apply, or before it has watched again: it is changed, and the other one takes back.
+        let kept = format!("ls {}/playbook/*.json > /dev/null 2>&1", rollout.hosts[3].state.display());
+        for dies in ["[ $(cat /proc/sys/net/ipv4/tcp_fin_timeout) = 60 ]", &kept] {
+            std::fs::write(marker("web5.dying"), dies).unwrap();
+            let output = rollout.run(&[]);
+            let words = said(&output);
+            assert!(!output.status.success(), "{words}");
+            assert_eq!(rollout.values(), ["60", "60", "30", "60"], "{words}");
+            assert!(words.contains("does not hold. What was done here was taken back."), "{words}");
+            assert_eq!(rollout.hosts[3].outcomes().last().unwrap(), "kept", "its own log says so");
+            std::fs::remove_file(marker("web5.dying")).unwrap();
+            std::fs::remove_file(marker("web5.down")).unwrap();
+            if dies != kept {
+                rollout.hosts[3].says(&format!(
+                    "{LASTACK} fix --rollback last --state-dir {}",
+                    rollout.hosts[3].state.display()
+                ));
+            }
+        }
+
+        // It comes back, and the rollout goes on where it was.
+        let output = rollout.run(&[]);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(rollout.values(), ["60", "60", "60", "60"]);
     });
 }
 

@@ -155,14 +155,8 @@ impl Measuring<'_> {
         let (Some((first, last)), Some((begin, now))) = (&self.before, &self.during) else {
             return Vec::new();
         };
-        let bounded = self.guards.iter().filter(|guard| guard.bounded);
-        let tripped = bounded.filter_map(|guard| {
-            let usual = last.rise(first, guard)? as f64 / last.seconds(first);
-            let (rose, seconds) = (now.rise(begin, guard)?, now.seconds(begin));
-            let allowed = allowed(usual, seconds);
-            (rose as f64 > allowed).then_some(Tripped { guard, rose, allowed, seconds })
-        });
-        tripped.collect()
+        let usual = |guard: &Guard| Some(last.rise(first, guard)? as f64 / last.seconds(first));
+        tripped(self.guards, usual, begin, now)
     }
 
     /// A row for each guard.
@@ -181,6 +175,23 @@ impl Measuring<'_> {
         });
         rows.filter(|row| row.before_per_second.or(row.during_per_second).is_some()).collect()
     }
+}
+
+/// The guards that rose faster between two glances than they may, by their usual rates a second.
+pub(crate) fn tripped<'a>(
+    guards: &'a BTreeSet<Guard>,
+    usual: impl Fn(&Guard) -> Option<f64>,
+    begin: &Glance,
+    now: &Glance,
+) -> Vec<Tripped<'a>> {
+    let bounded = guards.iter().filter(|guard| guard.bounded);
+    let tripped = bounded.filter_map(|guard| {
+        let usual = usual(guard)?;
+        let (rose, seconds) = (now.rise(begin, guard)?, now.seconds(begin));
+        let allowed = allowed(usual, seconds);
+        (rose as f64 > allowed).then_some(Tripped { guard, rose, allowed, seconds })
+    });
+    tripped.collect()
 }
 
 /// How much a counter may rise in so many seconds whose usual rate is this.

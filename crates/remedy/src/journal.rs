@@ -4,12 +4,13 @@
 //! was never acted upon, and is cut off. Damage before that is said, and what can be read counts.
 
 use crate::failpoint;
-use crate::guard::Measured;
+use crate::guard::{Guard, Measured};
 use crate::program::Worker;
 use crate::settle::Reached;
 use crate::step::Step;
 use kernel::Root;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
@@ -108,6 +109,9 @@ pub struct Begin {
     pub takes_back: Option<String>,
     /// The process that does it.
     pub pid: u32,
+    /// What is watched.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub guards: BTreeSet<Guard>,
 }
 
 impl Begin {

@@ -19,6 +19,7 @@ mod plan;
 mod playbook;
 mod program;
 mod replace;
+mod second_watch;
 mod settle;
 mod step;
 mod store;
@@ -34,6 +35,7 @@ pub use plan::{Change, Files, MAX_PLAN, Plan, PlanError, Planned, Refusal, SCHEM
 pub use playbook::{PlaybookError, Watch, playbook};
 pub use program::{Program, ProgramError, Running, Worker};
 pub use replace::ReplaceError;
+pub use second_watch::{WatchError, watch_again};
 pub use settle::{RecoverError, Recovered, Settled, recover};
 pub use step::{Kept, Place, Step, StepError};
 pub use store::{Entry, Lock, Store, StoreError};

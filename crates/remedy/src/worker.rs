@@ -139,6 +139,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             at_once: draft.at_once,
             takes_back,
             pid: std::process::id(),
+            guards: draft.guards.clone(),
         };
         let written = draft
             .contents

@@ -53,6 +53,21 @@ impl<'a> OutcomeJson<'a> {
     }
 }
 
+/// What a second watch saw, as JSON.
+#[derive(Serialize)]
+pub(super) struct WatchJson<'a> {
+    schema: &'static str,
+    id: &'a str,
+    holds: bool,
+    tripped: &'a [String],
+}
+
+impl<'a> WatchJson<'a> {
+    pub(super) fn new(id: &'a str, tripped: &'a [String]) -> Self {
+        Self { schema: "lastack.fix-watch/1", id, holds: tripped.is_empty(), tripped }
+    }
+}
+
 /// A plan for people. `file` is where it is kept, `netns` where it was asked for.
 pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, netns: &[String]) -> PlanPage {
     let (all, chosen) = (plan.remedies.len(), plan.chosen().count());

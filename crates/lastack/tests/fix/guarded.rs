@@ -236,3 +236,37 @@ fn a_process_that_is_stopped_keeps_nothing() {
         assert_eq!(State::read(), unchanged);
     });
 }
+
+#[test]
+fn what_was_kept_can_be_watched_once_more() {
+    in_sandbox("guarded::what_was_kept_can_be_watched_once_more", || {
+        before();
+        let said = ends(&mut fix(&["--watch", "last"]), 2);
+        assert!(said.contains("there is no apply that was kept"), "{said}");
+        ends(&mut apply("0"), 0);
+        let planned = State::read();
+        let said = ends(&mut fix(&["--watch", "last", "--guard", "200ms"]), 0);
+        assert!(said.contains("hold"), "{said}");
+        // Nobody listens there.
+        let mut failing = Command::new("bash")
+            .args(["-c", "while :; do { : < /dev/tcp/127.0.0.1/9; } 2> /dev/null; done"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = ends(&mut fix(&["--watch", "last", "--guard", "1h", "--json"]), 1);
+        failing.kill().unwrap();
+        failing.wait().unwrap();
+        let watch: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&watch["schema"], &watch["holds"]), (&"lastack.fix-watch/1".into(), &false.into()));
+        assert!(said.contains("TcpAttemptFails rose by"), "{said}");
+        assert_eq!((State::read(), applies().len()), (planned, 1), "it changes nothing");
+
+        ends(&mut fix(&["--rollback", "last"]), 0);
+        ends(&mut fix(&["--watch", "last"]), 2);
+        before();
+        let order = plan(&CHANGES);
+        ends(&mut fix(&["--plan", &order, "--apply", "--yes", "--guard", "0", "--baseline", "0"]), 0);
+        let said = ends(&mut fix(&["--watch", "last"]), 2);
+        assert!(said.contains("nothing to compare with"), "{said}");
+    });
+}

@@ -14,9 +14,9 @@ mod socket;
 mod sockets;
 mod step;
 
-pub use bench::{Bench, DEVICE, LOCAL, PEERS, TIMED_PEERS, set};
+pub use bench::{Bench, DEVICE, LOCAL, LOCAL_V6, PEERS, PEERS_V6, TIMED_PEERS, set};
 pub use packet::{Tuple, decode, encode, encode_with};
-pub use random::random;
+pub use random::{random, random_beyond};
 pub use run::{Difference, Exception, Outcome, RETRANSMIT_MIN};
 pub use shrink::shrink;
 pub use sockets::{Found, Sockets};

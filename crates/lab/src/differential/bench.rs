@@ -8,7 +8,7 @@ use super::step::{Sequence, Settings, Step};
 use super::{Tuple, decode, encode};
 use crate::tun::Tun;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tcp::machine::Nanos;
 use tcp::profile::linux::TIME_WAIT;
@@ -18,11 +18,16 @@ use tcp::{Flags, Segment, Seq};
 pub const DEVICE: &str = "lab0";
 /// The kernel's address.
 pub const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+/// The kernel's address over IPv6.
+pub const LOCAL_V6: Ipv6Addr = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, 1);
+/// The network of the peers over IPv6, with the same `rto_min`.
+pub const PEERS_V6: &str = "fd20::/64";
 /// The network of the peers; it must be routed to the device, with `rto_min` of 5 s.
 pub const PEERS: &str = "10.64.0.0/10";
 /// The network of the peers where timers matter; it must be routed there as usual.
 pub const TIMED_PEERS: &str = "10.128.0.0/10";
 
+const FIRST_PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd20, 0, 0, 0, 0, 0, 0, 0);
 const FIRST_PEER: u32 = u32::from_be_bytes([10, 64, 0, 0]);
 const FIRST_TIMED_PEER: u32 = u32::from_be_bytes([10, 128, 0, 0]);
 const PEER_COUNT: u32 = 1 << 22;
@@ -40,6 +45,7 @@ pub struct Bench {
     /// Peers of the batch that runs: the first one's number, and what came for each outside its own steps.
     first: u32,
     first_peer: u32,
+    ipv6: bool,
     late: Vec<Vec<Segment>>,
     next: u32,
     clock: Option<Tuple>,
@@ -60,6 +66,7 @@ impl Bench {
             settings: None,
             first: 0,
             first_peer: FIRST_PEER,
+            ipv6: false,
             late: Vec::new(),
             next: 0,
             clock: None,
@@ -80,7 +87,8 @@ impl Bench {
             self.next += u32::try_from(group.len()).unwrap_or(u32::MAX);
             self.late = vec![Vec::new(); group.len()];
             let mut runs = Vec::with_capacity(group.len());
-            let timers = sequences[group[0]].settings.timers;
+            let Settings { timers, ipv6, .. } = sequences[group[0]].settings;
+            self.ipv6 = ipv6;
             self.first_peer = if timers { FIRST_TIMED_PEER } else { FIRST_PEER };
             for (number, at) in group.iter().enumerate() {
                 runs.push(Run::new(&sequences[*at], number, self.tuple(number)));
@@ -164,7 +172,15 @@ impl Bench {
     fn tuple(&self, number: usize) -> Tuple {
         let number = self.first.wrapping_add(number as u32);
         let port = FIRST_PORT + (number % PORT_COUNT) as u16;
-        let peer = Ipv4Addr::from_bits(self.first_peer + number % PEER_COUNT);
+        let number = number % PEER_COUNT;
+        if self.ipv6 {
+            let peer = Ipv6Addr::from_bits(FIRST_PEER_V6.to_bits() | u128::from(number));
+            return Tuple {
+                local: SocketAddr::from((LOCAL_V6, port)),
+                peer: SocketAddr::from((peer, PEER_PORT)),
+            };
+        }
+        let peer = Ipv4Addr::from_bits(self.first_peer + number);
         Tuple { local: SocketAddr::from((LOCAL, port)), peer: SocketAddr::from((peer, PEER_PORT)) }
     }
 
@@ -184,10 +200,16 @@ impl Bench {
             let Some((of, segment)) = decode(packet) else { continue };
             if of == tuple {
                 answers.push(segment);
-            } else if let (PEER_PORT, IpAddr::V4(peer)) = (of.peer.port(), of.peer.ip()) {
-                let number =
-                    peer.to_bits().wrapping_sub(self.first_peer).wrapping_sub(self.first % PEER_COUNT);
-                if let Some(late) = self.late.get_mut(number as usize) {
+            } else if of.peer.port() == PEER_PORT {
+                let place = match of.peer.ip() {
+                    IpAddr::V4(peer) => peer.to_bits().wrapping_sub(self.first_peer),
+                    #[expect(clippy::cast_possible_truncation, reason = "the last bits are the number")]
+                    IpAddr::V6(peer) => peer.to_bits() as u32,
+                };
+                let number = place.wrapping_sub(self.first % PEER_COUNT);
+                if let Some(late) =
+                    self.late.get_mut(number as usize).filter(|_| of.peer.is_ipv6() == self.ipv6)
+                {
                     late.push(segment);
                 }
             }

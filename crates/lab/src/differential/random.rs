@@ -59,6 +59,7 @@ pub fn random(seed: u64) -> Sequence {
         abort_on_overflow: dice.percent(20),
         table_full: dice.percent(10),
         timers: false,
+        ipv6: false,
     };
     let timestamps = dice.percent(60);
     let isn = dice.weighted(&[(3, 0), (1, u32::MAX - 5), (1, (1 << 31) - 5)]);
@@ -72,6 +73,56 @@ pub fn random(seed: u64) -> Sequence {
     Sequence { settings, isn, clock, steps }
 }
 
+/// The sequence of a seed, with what [`random`] leaves out: windows that close and shrink, IPv6, TCP_LINGER2, connect() onto
+/// TIME-WAIT.
+pub fn random_beyond(seed: u64) -> Sequence {
+    let mut sequence = random(seed);
+    let mut dice = Dice(!seed);
+    dice.0 = dice.next();
+    sequence.settings.ipv6 = dice.percent(35);
+    let narrow = dice.percent(70);
+    let mut steps = Vec::with_capacity(sequence.steps.len() + 4);
+    let mut segments = 0;
+    for step in sequence.steps {
+        segments += u32::from(matches!(step, Step::Segment(_)));
+        // A peer whose first windows are small is another matter (docs/exceptions.md).
+        let open = segments > 2;
+        if dice.percent(4) {
+            steps.push(Step::NoLinger2);
+        }
+        if narrow && dice.percent(8) {
+            steps.push(Step::Send(dice.weighted(&[(2, 5), (2, 100), (2, 1_460), (1, 4_000)])));
+        }
+        steps.push(match step {
+            Step::Segment(probe) if narrow && open && !probe.flags.has(Flags::SYN) && dice.percent(60) => {
+                Step::Segment(Probe { window: Some(window(&mut dice)), ..probe })
+            }
+            other => other,
+        });
+        if dice.percent(3) {
+            steps.push(Step::Unlisten);
+            steps.push(Step::Connect);
+        }
+    }
+    sequence.steps = steps;
+    sequence
+}
+
+fn window(dice: &mut Dice) -> u16 {
+    dice.weighted(&[
+        (4, 0),
+        (2, 1),
+        (2, 5),
+        (2, 6),
+        (2, 100),
+        (2, 101),
+        (2, 1_000),
+        (2, 1_460),
+        (1, 1_461),
+        (1, u16::MAX),
+    ])
+}
+
 fn probe(flags: u8, ack: i32, timestamps: bool) -> Step {
     Step::Segment(Probe {
         flags: Flags::from_bits(flags),
@@ -81,6 +132,7 @@ fn probe(flags: u8, ack: i32, timestamps: bool) -> Step {
         ack,
         length: 0,
         ts: timestamps.then_some(0),
+        window: None,
     })
 }
 
@@ -230,7 +282,7 @@ fn segment(dice: &mut Dice, timestamps: bool) -> Probe {
             (1, i32::MIN),
         ])
     });
-    Probe { flags: Flags::from_bits(flags), seq_from, seq, ack_from, ack, length, ts }
+    Probe { flags: Flags::from_bits(flags), seq_from, seq, ack_from, ack, length, ts, window: None }
 }
 
 #[cfg(test)]
@@ -243,6 +295,9 @@ mod tests {
             let sequence = random(seed);
             assert_eq!(random(seed), sequence);
             assert_eq!(sequence.to_string().parse(), Ok(sequence));
+            let beyond = random_beyond(seed);
+            assert_eq!(random_beyond(seed), beyond);
+            assert_eq!(beyond.to_string().parse(), Ok(beyond));
         }
     }
 }

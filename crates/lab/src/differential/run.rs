@@ -15,7 +15,12 @@ use tcp::profile::Stack;
 use tcp::{Flags, Segment, Seq, State, Timestamps};
 
 /// With the retransmission timeout of the route.
-static LIMITED: Stack = Stack { retransmit: RETRANSMIT_MIN, ..Stack::LINUX };
+static LIMITED: Stack = Stack {
+    retransmit: RETRANSMIT_MIN,
+    // A port that bind() chose may be taken over at once (net/ipv4/tcp_ipv4.c tcp_twsk_unique(), twp == NULL).
+    reuse_delay: Some(Duration::ZERO),
+    ..Stack::LINUX
+};
 static TIMED: Stack =
     Stack { fin_timeout: Some(Duration::from_secs(1)), invalid_ratelimit: None, ..Stack::LINUX };
 static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
@@ -28,6 +33,9 @@ pub const RETRANSMIT_MIN: Duration = Duration::from_secs(5);
 const SHORTEST_TIMER: Nanos = 900_000_000;
 /// What the kernel's timers may be off by: two ticks at 250 Hz.
 const TICKS_MS: u64 = 8;
+/// The peer offers the first; the device's 1500 bytes leave the second over IPv6.
+const MSS: u16 = 1_460;
+const MSS_V6: u16 = 1_440;
 /// Of a listener; one more fits into its queue.
 const BACKLOG: u16 = 4;
 /// The window of the peer, and of connections that fill a queue.
@@ -54,6 +62,12 @@ pub enum Exception {
     LargeWindow,
     /// The kernel sent something again and holds new data back.
     Congestion,
+    /// Data for a peer that never announced a window of two segments: the kernel makes smaller ones.
+    SmallWindow,
+    /// The window ends within data of more than one segment: the kernel fills it up, as there is no Nagle.
+    CutBurst,
+    /// SO_LINGER 0 in CLOSING or LAST-ACK while something was never sent: the kernel resets.
+    AbortUnsent,
 }
 
 /// How a sequence went.
@@ -97,6 +111,8 @@ pub(super) struct Run<'a> {
     late_start: Nanos,
     /// The kernel sent something again.
     resent: bool,
+    /// The window was a small one when the connection was complete.
+    small_window: bool,
     trace: String,
     outcome: Outcome,
 }
@@ -108,7 +124,8 @@ impl<'a> Run<'a> {
             Settings { ratelimit: true, .. } => &LIMITED,
             _ => &UNLIMITED,
         };
-        let mut machine = Endpoint::new(stack, Seq::new(0)).with_timestamps(1);
+        let mss = if sequence.settings.ipv6 { MSS_V6 } else { MSS };
+        let mut machine = Endpoint::new(stack, Seq::new(0)).with_timestamps(1).with_mss(mss);
         machine.set(Condition::Rfc1337, sequence.settings.rfc1337);
         machine.set(Condition::AbortOnOverflow, sequence.settings.abort_on_overflow);
         machine.set(Condition::TableFull, sequence.settings.table_full);
@@ -127,6 +144,7 @@ impl<'a> Run<'a> {
             window: 0,
             late_start: 0,
             resent: false,
+            small_window: false,
             trace: String::new(),
             outcome: Outcome::default(),
         }
@@ -173,6 +191,11 @@ impl<'a> Run<'a> {
         if done {
             self.follow(now, step);
         }
+        let is_complete = !matches!(
+            self.machine.state(),
+            State::Closed | State::Listen | State::SynSent | State::SynReceived
+        );
+        self.small_window |= is_complete && self.machine.max_window() < 2 * u32::from(MSS);
         let mut said = Vec::new();
         while let Some(segment) = self.machine.poll_transmit(now) {
             said.push(segment);
@@ -181,6 +204,15 @@ impl<'a> Run<'a> {
         self.resent |= replies
             .iter()
             .any(|reply| is_again(&before, reply) && !said.iter().any(|one| one.flags == reply.flags));
+        let has_data = |segments: &[Segment]| segments.iter().any(|segment| segment.length > 0);
+        if self.small_window && (has_data(&said) || has_data(&replies)) {
+            self.outcome.exception = Some(Exception::SmallWindow);
+            return Ok(());
+        }
+        if self.machine.has_unsent() && has_data(&said) && replies.len() == said.len() + 1 {
+            self.outcome.exception = Some(Exception::CutBurst);
+            return Ok(());
+        }
         if self.resent && said.iter().any(|segment| segment.span() > 0) && replies.len() < said.len() {
             self.outcome.exception = Some(Exception::Congestion);
             return Ok(());
@@ -248,6 +280,10 @@ impl<'a> Run<'a> {
 
     /// The next step is one of those in which the two are known to differ.
     fn exception(&self, step: &Step) -> Option<Exception> {
+        let closed_both = matches!(self.machine.state(), State::Closing | State::LastAck);
+        if *step == Step::Abort && closed_both && self.machine.has_unsent() {
+            return Some(Exception::AbortUnsent);
+        }
         let Step::Segment(probe) = step else { return None };
         let (machine, segment) = (&self.machine, self.segment(probe));
         let kind = Kind::of(&segment);
@@ -290,7 +326,7 @@ impl<'a> Run<'a> {
             seq: seq.plus(probe.seq.cast_unsigned()),
             ack: if has_ack { ack.plus(probe.ack.cast_unsigned()) } else { Seq::new(0) },
             length: u32::from(probe.length),
-            window: WINDOW,
+            window: probe.window.unwrap_or(WINDOW),
             timestamps: probe.ts.map(|ts| Timestamps {
                 value: clock.wrapping_add(ts.cast_unsigned()),
                 echo: if has_ack { self.echo } else { 0 },
@@ -298,8 +334,11 @@ impl<'a> Run<'a> {
         };
         // Another window than the last is not predicted (docs/exceptions.md).
         let established = machine.state() == State::Established && Kind::of(&segment) == Kind::Data;
-        if established && segment.ack.before(machine.snd_una()) {
-            segment.window -= 1;
+        if established
+            && segment.ack.before(machine.snd_una())
+            && u32::from(segment.window) == machine.snd_wnd()
+        {
+            segment.window ^= 1;
         }
         segment
     }
@@ -329,10 +368,15 @@ impl<'a> Run<'a> {
             // The bench has waited, once for all.
             Step::Wait(_) => {}
             Step::Connect => {
-                if self.machine.state() != State::Closed || self.listener.is_some() || self.socket.is_some() {
+                let may = matches!(self.machine.state(), State::Closed | State::TimeWait);
+                if !may || self.listener.is_some() || self.socket.is_some() {
                     return Ok(false);
                 }
-                self.socket = Some(socket::connect(self.tuple.local, self.tuple.peer)?);
+                self.socket = socket::connect(self.tuple.local, self.tuple.peer)?;
+            }
+            Step::NoLinger2 => {
+                let Some(socket) = &self.socket else { return Ok(false) };
+                socket::no_linger2(socket)?;
             }
             Step::Send(_) | Step::Shutdown | Step::Close | Step::CloseUnread | Step::Abort => {
                 self.call(now, step)?;
@@ -425,9 +469,13 @@ impl<'a> Run<'a> {
                 self.machine.set(Condition::QueueFull, false);
             }
             Step::Connect => self.call_machine(now, Call::Connect),
+            Step::NoLinger2 => self.machine.set(Condition::Linger2Negative, true),
             _ => {}
         }
         if self.machine.life() != self.life {
+            self.small_window = false;
+            // It was set for the socket before.
+            self.machine.set(Condition::Linger2Negative, false);
             self.life = self.machine.life();
             if *step != Step::Connect {
                 self.stale.extend(self.socket.take());

@@ -47,6 +47,9 @@ fn plainer(sequence: &Sequence) -> Vec<Sequence> {
         if probe.length > 1 {
             plain.push(super::Probe { length: 1, ..*probe });
         }
+        if probe.window.is_some() {
+            plain.push(super::Probe { window: None, ..*probe });
+        }
         if probe.ts.is_some() {
             plain.push(super::Probe { ts: None, ..*probe });
         }

@@ -25,11 +25,12 @@ pub(super) fn listen(local: SocketAddr, backlog: u16) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A socket that has sent its SYN.
-pub(super) fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<OwnedFd> {
+/// A socket that has sent its SYN. None: a TIME-WAIT that cannot be taken over has its addresses and ports.
+pub(super) fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<OwnedFd>> {
     let socket = stream(local)?;
     match rustix::net::connect(&socket, &peer) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(Some(socket)),
+        Err(Errno::ADDRNOTAVAIL) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -72,4 +73,17 @@ pub(super) fn has_unread(socket: &OwnedFd) -> bool {
 /// close() will abort.
 pub(super) fn linger_zero(socket: &OwnedFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
+}
+
+/// Nothing waits in FIN-WAIT-2 for the peer once this is closed.
+pub(super) fn no_linger2(socket: &OwnedFd) -> io::Result<()> {
+    Ok(nix::sys::socket::setsockopt(socket, linger2::TcpLinger2, &-1)?)
+}
+
+mod linger2 {
+    #![allow(missing_docs, unreachable_pub, reason = "made by a macro")]
+
+    use nix::{libc, setsockopt_impl, sockopt_impl};
+
+    sockopt_impl!(TcpLinger2, SetOnly, libc::IPPROTO_TCP, libc::TCP_LINGER2, i32);
 }

@@ -43,6 +43,8 @@ pub struct Probe {
     pub length: u16,
     /// TSval less the last one that the kernel's side took; none: no timestamps. TSecr is its last TSval.
     pub ts: Option<i32>,
+    /// The window that the peer announces; none: a large one, always the same.
+    pub window: Option<u16>,
 }
 
 /// One step.
@@ -68,6 +70,8 @@ pub enum Step {
     CloseUnread,
     /// close() with SO_LINGER 0, after reading.
     Abort,
+    /// TCP_LINGER2 is set to -1: no FIN-WAIT-2 without an owner.
+    NoLinger2,
     /// The mini-socket is removed by hand, as `ss -K` does.
     Kill,
     /// So many milliseconds pass.
@@ -88,17 +92,20 @@ pub struct Settings {
     pub table_full: bool,
     /// Timers are as they are everywhere, but `tcp_fin_timeout` is 1; else `rto_min` is 5 s and it is 60.
     pub timers: bool,
+    /// Over IPv6.
+    pub ipv6: bool,
 }
 
 impl Settings {
     /// Each with its name in the text of a sequence.
-    fn named(&mut self) -> [(&'static str, &mut bool); 5] {
+    fn named(&mut self) -> [(&'static str, &mut bool); 6] {
         [
             ("rfc1337", &mut self.rfc1337),
             ("ratelimit", &mut self.ratelimit),
             ("abort-on-overflow", &mut self.abort_on_overflow),
             ("table-full", &mut self.table_full),
             ("timers", &mut self.timers),
+            ("ipv6", &mut self.ipv6),
         ]
     }
 }
@@ -130,7 +137,7 @@ const SEQS: [(SeqFrom, &str); 3] =
 const ACKS: [(AckFrom, &str); 3] =
     [(AckFrom::Next, "next"), (AckFrom::Unacknowledged, "una"), (AckFrom::Initial, "isn")];
 
-const PLAIN: [(Step, &str); 9] = [
+const PLAIN: [(Step, &str); 10] = [
     (Step::Listen, "listen"),
     (Step::Unlisten, "unlisten"),
     (Step::Fill, "fill"),
@@ -139,6 +146,7 @@ const PLAIN: [(Step, &str); 9] = [
     (Step::Close, "close"),
     (Step::CloseUnread, "close-unread"),
     (Step::Abort, "abort"),
+    (Step::NoLinger2, "no-linger2"),
     (Step::Kill, "kill"),
 ];
 
@@ -162,7 +170,8 @@ impl fmt::Display for Step {
                 if probe.length > 0 {
                     write!(f, " len={}", probe.length)?;
                 }
-                probe.ts.map_or(Ok(()), |ts| write!(f, " ts={ts:+}"))
+                probe.ts.map_or(Ok(()), |ts| write!(f, " ts={ts:+}"))?;
+                probe.window.map_or(Ok(()), |window| write!(f, " win={window}"))
             }
             Self::Send(bytes) => write!(f, "send {bytes}"),
             Self::Wait(ms) => write!(f, "wait {ms}"),
@@ -207,6 +216,7 @@ fn segment(line: &str) -> Option<Probe> {
         ack: 0,
         length: 0,
         ts: None,
+        window: None,
     };
     for word in words {
         let (key, text) = word.split_once('=')?;
@@ -215,6 +225,7 @@ fn segment(line: &str) -> Option<Probe> {
             "ack" => (probe.ack_from, probe.ack) = relative(&ACKS, text)?,
             "len" => probe.length = text.parse().ok()?,
             "ts" => probe.ts = Some(text.parse().ok()?),
+            "win" => probe.window = Some(text.parse().ok()?),
             _ => return None,
         }
     }
@@ -284,11 +295,11 @@ mod tests {
 
     #[test]
     fn the_text_of_a_sequence_is_read_back() {
-        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 timers=0 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0\n\
-            ACK seq=isn-1 ack=next+0 ts=-5\nsend 10\nwait 30\nFIN,ACK seq=edge+1 ack=una-1 len=3\nnone seq=next+0\nabort\n";
+        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 timers=0 ipv6=1 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0\n\
+            ACK seq=isn-1 ack=next+0 ts=-5\nsend 10\nwait 30\nno-linger2\nFIN,ACK seq=edge+1 ack=una-1 len=3 win=0\nnone seq=next+0\nabort\n";
         let sequence: Sequence = text.parse().expect("reads");
         assert_eq!(sequence.to_string(), text);
-        assert_eq!(sequence.steps.len(), 9);
+        assert_eq!(sequence.steps.len(), 10);
         for wrong in
             ["clos", "ACK seq=next", "ACK seq=near+1", "XYZ seq=next+0", "ACK len=-1", "send", "with x=1"]
         {

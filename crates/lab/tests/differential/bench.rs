@@ -1,6 +1,6 @@
 //! The kernel in a namespace of the test's own, with a TUN device.
 
-use lab::differential::{Bench, DEVICE, LOCAL, PEERS, RETRANSMIT_MIN, TIMED_PEERS, set};
+use lab::differential::{Bench, DEVICE, LOCAL, LOCAL_V6, PEERS, PEERS_V6, RETRANSMIT_MIN, TIMED_PEERS, set};
 use lab::tun::Tun;
 use std::fs::File;
 use std::process::Command;
@@ -25,6 +25,8 @@ fn prepare() -> Bench {
     ip(&format!("addr add {LOCAL}/32 dev {DEVICE}"));
     ip(&format!("link set {DEVICE} up"));
     ip(&format!("route add {PEERS} dev {DEVICE} quickack 1 rto_min {}ms", RETRANSMIT_MIN.as_millis()));
+    ip(&format!("-6 addr add {LOCAL_V6}/128 dev {DEVICE} nodad"));
+    ip(&format!("-6 route add {PEERS_V6} dev {DEVICE} quickack 1 rto_min {}ms", RETRANSMIT_MIN.as_millis()));
     ip(&format!("route add {TIMED_PEERS} dev {DEVICE} quickack 1"));
     for (setting, value) in [
         ("net.ipv4.tcp_timestamps", "1"),

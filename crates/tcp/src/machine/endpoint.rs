@@ -79,7 +79,7 @@ pub struct Endpoint {
     held: held::Held,
     /// Something received, if only a FIN, was not read yet.
     unread: bool,
-    /// The most data in a segment.
+    /// The most data in a segment without options: the peer's MSS.
     mss: u32,
     /// Timestamps are offered; the clock ticks a millisecond, from here.
     timestamps: Option<u32>,
@@ -184,6 +184,13 @@ impl Endpoint {
         self
     }
 
+    /// Takes this for the peer's MSS: 1460, unless it is said.
+    #[must_use]
+    pub const fn with_mss(mut self, mss: u16) -> Self {
+        self.mss = mss as u32;
+        self
+    }
+
     /// The window of the last segment that left, and of those that follow.
     pub const fn set_window(&mut self, window: u16) {
         self.rcv_window = window;
@@ -237,6 +244,21 @@ impl Endpoint {
     /// SND.UNA.
     pub const fn snd_una(&self) -> Seq {
         self.una
+    }
+
+    /// SND.WND: the window that the peer announced, as far as it counts.
+    pub const fn snd_wnd(&self) -> u32 {
+        self.window
+    }
+
+    /// True if data or the FIN waits for room in the peer's window.
+    pub fn has_unsent(&self) -> bool {
+        self.written.since(self.nxt) + i32::from(self.fin) > 0
+    }
+
+    /// The largest window that the peer has announced.
+    pub const fn max_window(&self) -> u32 {
+        self.max_window
     }
 
     /// The last timestamp taken from the peer (TS.Recent of RFC 7323); 0 before there was one.

@@ -126,9 +126,10 @@ impl Endpoint {
     /// (TCP_PAWS_WINDOW) and a repeated acknowledgement (net/ipv4/tcp_input.c tcp_disordered_ack_check()).
     fn paws_rejects(&self, now: Nanos, segment: &Segment) -> bool {
         let age = now.saturating_sub(self.ts_recent_at);
-        let forgiven = i32::from(self.is_full());
+        let sent_syn = self.state == State::SynSent;
+        let forgiven = i32::from(self.is_full() && !sent_syn);
         let is_reset = Kind::of(segment) == Kind::Rst;
-        self.compares_timestamps()
+        (self.compares_timestamps() || sent_syn && self.timestamps.is_some())
             && self.ts_recent != 0
             && self.ts_behind(segment).is_some_and(|behind| behind > forgiven)
             && age < nanos(self.stack.paws_forgets)

@@ -31,7 +31,7 @@ impl Endpoint {
                 if self.ts_recent == 0 || holds(Condition::TsNotOlder) {
                     self.hear(now, segment);
                 }
-                self.acknowledge(now, segment);
+                self.complete(now, segment);
                 self.shut_down(now);
             }
             (State::TimeWait, _) => {
@@ -74,6 +74,7 @@ impl Endpoint {
             && Kind::of(segment) == Kind::Ack
             && segment.seq == self.rcv_nxt
             && self.acked == self.rcv_nxt
+            && u32::from(segment.window) == self.window
             && self.held.is_empty()
             && !holds(Condition::AckRefused)
             && segment.timestamps.is_some_and(newer);
@@ -101,11 +102,16 @@ impl Endpoint {
             // net/ipv4/tcp_minisocks.c tcp_create_openreq_child()
             self.window_seq = segment.seq;
             self.window = u32::from(segment.window);
+            self.max_window = self.window;
             self.una = segment.ack;
             self.retransmit_at = None;
             self.retransmits = 0;
         }
-        self.acknowledge(now, segment);
+        if self.state == State::SynReceived {
+            self.complete(now, segment);
+        } else {
+            self.acknowledge(now, segment);
+        }
         if self.shutdown_pending {
             self.shut_down(now);
             return;
@@ -136,8 +142,19 @@ impl Endpoint {
         if self.shutdown_pending {
             self.shutdown_pending = false;
             self.fin = true;
-            self.send_fin(now);
+            // It waits if it does not lie in the window.
+            if !self.una.plus(self.window).before(self.nxt.plus(1)) {
+                self.send_fin(now);
+            }
         }
+    }
+
+    /// What makes a connection complete sets the window, whichever was known before (net/ipv4/tcp_input.c
+    /// tcp_rcv_state_process(), TCP_SYN_RECV).
+    fn complete(&mut self, now: Nanos, segment: &Segment) {
+        self.acknowledge(now, segment);
+        self.window_seq = segment.seq;
+        self.window = u32::from(segment.window);
     }
 
     fn synchronize(&mut self, now: Nanos, segment: &Segment) {
@@ -149,7 +166,10 @@ impl Endpoint {
         self.window = u32::from(segment.window);
         self.max_window = self.window;
         self.had_timestamps = self.timestamps.is_some() && segment.timestamps.is_some();
-        self.ts_recent = 0;
+        // Who called remembers the timestamp of the TIME-WAIT that it took over.
+        if self.state != State::SynSent {
+            self.ts_recent = 0;
+        }
         self.hear(now, segment);
     }
 

@@ -2,6 +2,22 @@
 
 use super::{Endpoint, Event, Flags, Nanos, Reply, Segment, Seq, State, Timer, Timestamps, nanos};
 
+/// Of the option, with what aligns it (RFC 7323 appendix A).
+const TIMESTAMPS_LENGTH: u32 = 12;
+
+/// A full socket, its connection complete.
+const fn is_open(state: State) -> bool {
+    matches!(
+        state,
+        State::Established
+            | State::CloseWait
+            | State::FinWait1
+            | State::FinWait2
+            | State::Closing
+            | State::LastAck
+    )
+}
+
 impl Endpoint {
     /// The next segment to send, if there is one: answers first, then data and FIN as far as the window allows.
     pub fn poll_transmit(&mut self, now: Nanos) -> Option<Segment> {
@@ -17,6 +33,15 @@ impl Endpoint {
             self.out.rotate_left(1);
             return Some(segment);
         }
+        let (length, fin) = self.next_piece()?;
+        let segment = self.piece(now, self.nxt, length, fin);
+        self.nxt = segment.end();
+        self.arm(now);
+        Some(segment)
+    }
+
+    /// How much data the next new segment has, and whether the FIN goes with it; none: nothing may be sent.
+    fn next_piece(&self) -> Option<(u32, bool)> {
         let sends = matches!(
             self.state,
             State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
@@ -26,20 +51,18 @@ impl Endpoint {
         }
         let unsent = self.written.since(self.nxt);
         let room = self.una.plus(self.window).since(self.nxt);
-        if room <= 0 || unsent < 0 || unsent == 0 && !self.fin {
+        if unsent < 0 || unsent == 0 && !self.fin {
             return None;
         }
-        let length = unsent.min(room).cast_unsigned().min(self.mss);
-        let last = length == unsent.cast_unsigned();
-        // A FIN takes a number of the window too.
-        let fin = self.fin && last && length < room.cast_unsigned();
-        if length == 0 && !fin {
-            return None;
-        }
-        let segment = self.piece(now, self.nxt, length, fin);
-        self.nxt = segment.end();
-        self.arm(now);
-        Some(segment)
+        let length = unsent.cast_unsigned().min(self.most_data());
+        let fin = self.fin && length == unsent.cast_unsigned();
+        // net/ipv4/tcp_output.c tcp_snd_wnd_test(): a segment fits as a whole, with its FIN, or waits.
+        (room >= (length + u32::from(fin)).cast_signed()).then_some((length, fin))
+    }
+
+    /// The most data in a segment: the peer's MSS without the options (RFC 6691).
+    fn most_data(&self) -> u32 {
+        self.mss - if self.had_timestamps { TIMESTAMPS_LENGTH } else { 0 }
     }
 
     pub(super) fn retransmit_after(&self) -> Nanos {
@@ -91,13 +114,23 @@ impl Endpoint {
             Reply::ChallengeAck if self.is_limited(now, None) => return,
             // net/ipv4/tcp_timer.c tcp_keepalive_timer(): not while something is in flight or waits to be.
             Reply::Probe if self.una != self.nxt || self.written.since(self.nxt) > 0 => return,
+            // net/ipv4/tcp_input.c tcp_data_snd_check(): what can go out now acknowledges, too. But tcp_fin() answers at
+            // once where both have closed.
+            Reply::Ack
+                if to.is_some()
+                    && is_open(from)
+                    && (from, self.state) != (State::FinWait1, State::Closing)
+                    && self.next_piece().is_some() =>
+            {
+                return;
+            }
             Reply::Ack | Reply::LimitedAck | Reply::ChallengeAck => {
-                self.plain(now, Flags::ACK, self.nxt, self.rcv_nxt)
+                self.plain(now, Flags::ACK, self.acceptable_seq(), self.rcv_nxt)
             }
             Reply::Probe => self.plain(now, Flags::ACK, self.una.plus(u32::MAX), self.rcv_nxt),
             Reply::Abort => {
                 debug_assert!(from != State::Closed, "nothing to abort");
-                self.plain(now, Flags::RST.with(Flags::ACK), self.nxt, self.rcv_nxt)
+                self.plain(now, Flags::RST.with(Flags::ACK), self.acceptable_seq(), self.rcv_nxt)
             }
             Reply::Rst => {
                 let Some(to) = to else { return };
@@ -114,6 +147,13 @@ impl Endpoint {
             segment.timestamps = None;
         }
         self.queue(segment);
+    }
+
+    /// The number of an acknowledgement: where the peer has taken its window back, one that still lies in it
+    /// (net/ipv4/tcp_output.c tcp_acceptable_seq()).
+    fn acceptable_seq(&self) -> Seq {
+        let edge = self.una.plus(self.window);
+        if !self.is_mini() && !self.request && edge.before(self.nxt) { edge } else { self.nxt }
     }
 
     /// True if it is the retransmission timer that is answered. A call is not, whatever was sent again before.
@@ -156,7 +196,7 @@ impl Endpoint {
         let fin_sent = self.fin && self.written.before(self.nxt);
         let data = self.nxt.since(first) - i32::from(fin_sent);
         let data = u32::try_from(data).ok()?;
-        let length = data.min(self.mss);
+        let length = data.min(self.most_data());
         let fin = fin_sent && length == data;
         (length > 0 || fin).then(|| self.piece(now, first, length, fin))
     }

@@ -24,7 +24,7 @@ const ORPHANED: &str = "net/ipv4/tcp_ipv4.c tcp_v4_rcv(): a request whose listen
 const EARLY: &str = "net/ipv4/tcp_input.c tcp_rcv_state_process(), SYN_RECV: tcp_shutdown() was put off";
 const CROSSED: &str = "RFC 9293 section 3.5 figure 7; net/ipv4/tcp_input.c tcp_validate_incoming()";
 
-pub(super) const ROWS: [Row; 99] = [
+pub(super) const ROWS: [Row; 100] = [
     // No connection.
     on(&[Closed], RST, &[]).source(CLOSED),
     on(&[Closed], SYN, &[If::NoListener]).reply(Reply::Rst).source(CLOSED),
@@ -53,6 +53,9 @@ pub(super) const ROWS: [Row; 99] = [
     on(&[SynSent], RST, &[If::NoAck]).source(SENT),
     on(&[SynSent], RST, &[If::AckRefused]).source(SENT),
     on(&[SynSent], RST, &[]).to(Closed).source(SENT),
+    // After connect() took a TIME-WAIT over, whose timestamp it remembers.
+    on(&[SynSent], SYN, &[If::PawsRejects])
+        .source("net/ipv4/tcp_input.c tcp_rcv_synsent_state_process(): PAWS check"),
     on(&[SynSent], SYN, &[]).to(SynReceived).reply(Reply::SynAck).source(SENT),
     on(&[SynSent], SYN_ACK, &[If::AckRefused]).reply(Reply::Rst).source(SENT),
     on(&[SynSent], SYN_ACK, &[]).to(Established).reply(Reply::Ack).source(SENT),

@@ -13,7 +13,7 @@ use source::Source;
 use std::path::Path;
 use std::process::ExitCode;
 use world::cure::{self, Cure};
-use world::whatif::{Column, Kind, Remedy, Worlds, plan};
+use world::whatif::{Column, Kind, Plan, Played, Remedy, Worlds, plan};
 
 /// More changes at once than anyone looks at.
 const MOST_CHANGES: usize = 32;
@@ -44,6 +44,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         plan.columns.insert(place, column);
     }
     let played = played::all(&plan.columns, &source.worlds.here);
+    let played = kept(&mut plan, played)?;
     let answer = answer::answer(&source, &plan, played);
     if let Some(file) = &options.plot {
         draw(&answer, file)?;
@@ -58,6 +59,26 @@ pub(crate) fn run(options: &Options) -> Outcome {
     // The last has everything that was asked for.
     let fails = answer.outcomes.last().is_some_and(report::OutcomeRow::fails);
     Ok(ExitCode::from(u8::from(fails)))
+}
+
+/// Leaves out the columns that were given up.
+fn kept(plan: &mut Plan, played: Vec<Option<Played>>) -> anyhow::Result<Vec<Played>> {
+    if let Some(None) = played.first() {
+        bail!("so much happens in this load that to play it takes too long: --load 0.1 plays a tenth of it");
+    }
+    let mut all = Vec::new();
+    for (column, played) in std::mem::take(&mut plan.columns).into_iter().zip(played) {
+        if let Some(played) = played {
+            plan.columns.push(column);
+            all.push(played);
+        } else if column.kind == Kind::Alone {
+            plan.left_out.push((
+                column.remedies.join(", "),
+                "so much happens then that to play it takes too long".to_owned(),
+            ));
+        }
+    }
+    Ok(all)
 }
 
 /// What was asked for by name: settings first, then remedies.

@@ -339,7 +339,7 @@ impl<'w> Simulation<'w> {
                 }
             }
             let Some((at, what)) = self.agenda.take() else { return };
-            self.events_left = self.events_left.saturating_sub(1);
+            self.events_left = self.events_left.saturating_sub(self.work(what));
             if self.events_left == 0 {
                 return;
             }
@@ -350,6 +350,19 @@ impl<'w> Simulation<'w> {
                 self.absorb();
                 return;
             }
+        }
+    }
+
+    /// How much work an event is, in events of a small world: each looks at all classes of lives, a look at all lives.
+    fn work(&self, what: What) -> u64 {
+        const CLASSES: u64 = 16;
+        const LIVES: u64 = 64;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        match what {
+            What::Look | What::Sample => {
+                1 + self.lives_going_on().saturating_mul(count(self.hosts.len())) / LIVES
+            }
+            _ => 1 + count(self.classes.len()) / CLASSES,
         }
     }
 

@@ -29,7 +29,8 @@ fn agree(world: &World) -> bool {
         let (one, other) = (of(&sampled.measures, name), of(&full.measures, name));
         assert_eq!(one, other, "{name}, sampled and in full");
     }
-    assert!(sampled.end_ms.abs_diff(full.end_ms) <= 100, "{} and {}", sampled.end_ms, full.end_ms);
+    // How long the last burst takes is not played.
+    assert!(sampled.end_ms.abs_diff(full.end_ms) <= 2_500, "{} and {}", sampled.end_ms, full.end_ms);
     assert_eq!(looks.last().map(|look| look.at_ms), Some(sampled.end_ms));
     let segments = |measures: &Measures| of(measures, "client.counters.OutSegs").unwrap_or(0.0);
     segments(&sampled.measures) < segments(&full.measures) / 2.0

@@ -22,6 +22,9 @@ const EVENTS_EACH: u64 = 3;
 /// What a world takes besides.
 const EVENTS_BESIDES: u64 = 20_000;
 
+/// More are not even tried.
+const MOST_TRIED: usize = 24;
+
 /// How a text begins that says why nothing is foretold.
 pub(super) const NOT: &str = "not foretold: ";
 
@@ -69,7 +72,24 @@ fn fill_namespace(case: &Case, netns: &str, most_events: u64, remedies: &mut [&m
     };
     let (worlds, ends) = affordable(&fit, cures.len(), most_events);
     let mut stage = Stage::new(&fit, worlds, ends, most_events);
-    let places: Vec<Result<usize, String>> = cures.iter().map(|(cure, _)| stage.add(cure)).collect();
+    // The same for another destination is the same in the model, where it is done to all.
+    let mut known: Vec<(&Remedy, Result<usize, String>)> = Vec::new();
+    let mut places = Vec::new();
+    for (cure, _) in &cures {
+        let place = match known.iter().find(|(same, _)| *same == cure) {
+            Some((_, place)) => place.clone(),
+            None if known.len() >= MOST_TRIED => Err(format!(
+                "{MOST_TRIED} remedies are played at most; `lastack whatif --remedy {}` does",
+                cure.name
+            )),
+            None => {
+                let place = stage.add(cure);
+                known.push((cure, place.clone()));
+                place
+            }
+        };
+        places.push(place);
+    }
     let played = stage.play();
     for ((_, remedy), place) in cures.into_iter().zip(places) {
         let said = match place {

@@ -1,7 +1,7 @@
 //! Plays all columns, on all processors, with a bar if it takes long.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// More threads than this only take memory.
 const MOST_THREADS: usize = 8;
 
-/// Plays every world of every column.
-pub(super) fn all(columns: &[Column], here: &str) -> Vec<Played> {
-    within(columns, here, u64::MAX).into_iter().map(Option::unwrap_or_default).collect()
+/// So many events happen in all worlds together: some minutes of one processor.
+const MOST_EVENTS: u64 = 240_000_000;
+/// So many each may have, however many they are.
+const LEAST_EACH: u64 = 12_000_000;
+
+/// Plays every world of every column. None for a column in which more happens than anybody would wait for.
+pub(super) fn all(columns: &[Column], here: &str) -> Vec<Option<Played>> {
+    let worlds: usize = columns.iter().map(|column| column.worlds.len()).sum();
+    let each = MOST_EVENTS / u64::try_from(worlds).unwrap_or(u64::MAX).max(1);
+    within(columns, here, each.max(LEAST_EACH))
 }
 
-/// The same, but a column is given up if more than so many events happen in one of its worlds.
+/// The same: a column is given up if more than so many events happen in one of its worlds, and all if it is the first,
+/// without which the others say nothing.
 pub(crate) fn within(columns: &[Column], here: &str, most_events: u64) -> Vec<Option<Played>> {
     let tasks: Vec<(usize, &World)> = columns
         .iter()
@@ -31,12 +39,20 @@ pub(crate) fn within(columns: &[Column], here: &str, most_events: u64) -> Vec<Op
         std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(tasks.len());
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, Option<Played>>> = Mutex::new(BTreeMap::new());
+    let given_up: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
     let progress = Mutex::new(Progress::new(tasks.len()));
     let work = || {
         loop {
             let task = next.fetch_add(1, Ordering::Relaxed);
-            let Some((_, world)) = tasks.get(task) else { return };
-            let played = play_within(world, here, most_events);
+            let Some((column, world)) = tasks.get(task) else { return };
+            let hopeless =
+                given_up.lock().is_ok_and(|given_up| given_up.contains(&0) || given_up.contains(column));
+            let played = if hopeless { None } else { play_within(world, here, most_events) };
+            if played.is_none()
+                && let Ok(mut given_up) = given_up.lock()
+            {
+                given_up.insert(*column);
+            }
             if let Ok(mut done) = done.lock() {
                 done.insert(task, played);
                 if let Ok(mut progress) = progress.lock() {

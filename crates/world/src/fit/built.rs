@@ -1,8 +1,8 @@
 //! The world that talks as the talkers do.
 
 use super::{
-    Assumption, Ends, Fit, HARD_LIMIT, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, Pace, Party, Talker, Unfit,
-    sum,
+    Assumption, Ends, Fit, HARD_LIMIT, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_ONCE, Pace, Party,
+    Talker, Unfit, sum,
 };
 use crate::Costs;
 use crate::scenario::{
@@ -55,12 +55,12 @@ pub(super) fn fit(
     }
     let once = talkers.iter().filter(|talker| !talker.lasts()).map(|talker| talker.connections as f64);
     let once: f64 = once.sum();
-    if once > HARD_LIMIT {
+    if once > MOST_ONCE {
         for talker in talkers.iter_mut().filter(|talker| !talker.lasts()) {
-            talker.scale(HARD_LIMIT / once);
+            talker.scale(MOST_ONCE / once);
         }
         assumptions.push(Assumption::new(
-            format!("{HARD_LIMIT:.0} connections stand for {once:.0}"),
+            format!("{MOST_ONCE:.0} connections stand for {once:.0}"),
             "so many are played at most; ports and tables are not made smaller, so that they fill later",
         ));
     }

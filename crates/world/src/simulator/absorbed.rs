@@ -46,7 +46,9 @@ impl Simulation<'_> {
                 .iter()
                 .all(|server| server.accepts && server.keepalive_s.is_none() && ends_none(server.close.when))
             && world.clients.iter().enumerate().all(|(number, client)| {
-                let is_pooled = client.pool.is_some() && client.pool_idle_ms.is_none();
+                // Who has asked for the last time does not think: a pool that is small overflows then.
+                let takes_all = client.think_ms == 0 || client.pool >= Some(client.concurrency);
+                let is_pooled = client.pool.is_some() && client.pool_idle_ms.is_none() && takes_all;
                 let keeps_up = is_in_time(client, self.clients[number].begun, now);
                 !goes_on(number)
                     || keeps_up
@@ -57,7 +59,7 @@ impl Simulation<'_> {
             })
             && (0..self.clients.len()).any(goes_on)
             && self.hosts.iter().all(|host| host.mini_count == 0 && host.orphans == 0)
-            && self.lives_are_over()
+            && self.lives_going_on() == 0
     }
 
     /// Answers what would still be asked, and ends when that would have ended.

@@ -243,9 +243,9 @@ impl Simulation<'_> {
             .then(|| mini.residue.snd_nxt.plus(linux::TIME_WAIT_ISN_STEP.value))
     }
 
-    /// True if none of them goes on.
-    pub(super) fn lives_are_over(&self) -> bool {
-        self.classes.iter().all(|class| class.active.is_empty())
+    /// How many of them go on.
+    pub(super) fn lives_going_on(&self) -> u64 {
+        self.classes.iter().map(|class| class.active.len() as u64).sum()
     }
 
     /// Lets lives end whose time has come: ports come free, TIME-WAIT begins.

@@ -81,6 +81,85 @@ fn what_leaves_no_time_wait_is_read_from_counters() {
     }
 }
 
+/// A proxy and its server on one host: half of the connections end at one side first, half at the other, and the kernel
+/// lists both ends.
+#[test]
+fn a_host_that_talks_to_itself_is_fitted_once() {
+    let text = r#"
+        name = "s"
+        title = "t"
+        limit_ms = 20000
+        [[host]]
+        name = "h"
+        [[server]]
+        name = "waits"
+        host = "h"
+        port = 9001
+        close = { when = "peer" }
+        [[server]]
+        name = "closes"
+        host = "h"
+        port = 9002
+        close = { when = "requests" }
+        [[client]]
+        name = "one"
+        host = "h"
+        to = ["waits"]
+        connections = 100000
+        per_second = 100.0
+        concurrency = 100
+        close = { when = "requests" }
+        [[client]]
+        name = "other"
+        host = "h"
+        to = ["closes"]
+        connections = 100000
+        per_second = 100.0
+        concurrency = 100
+        close = { when = "peer" }
+        "#;
+    let scenario = Scenario::parse(text).unwrap();
+    let case = simulate_in_full(&scenario.variants[0].world).cases.remove("h").unwrap();
+    let fit = fit(&case, &Knowledge::default()).unwrap();
+    let mut found: Vec<(u16, Ends)> = fit.talkers.iter().map(|talker| (talker.port, talker.ends)).collect();
+    found.sort_unstable();
+    assert_eq!(found, [(9_001, Ends::ClientCloses), (9_002, Ends::ServerCloses)], "{:#?}", fit.talkers);
+    assert!(fit.talkers.iter().all(|talker| is_near(talker.per_second.high, 100.0)), "{:#?}", fit.talkers);
+    let plan = plan(&Worlds::from(&fit), &[]);
+    let played = plan.columns[0].play(&fit.here).numbers;
+    assert_eq!(played.failed.high.to_bits(), 0.0_f64.to_bits());
+    // Of 12,000 some are taken again: tcp_tw_reuse is for loopback by default.
+    assert!((10_000.0..=12_000.0).contains(&played.time_wait.high), "{played:?}");
+}
+
+#[test]
+fn connections_within_a_host_may_come_from_several_addresses() {
+    let text = r#"
+        name = "s"
+        title = "t"
+        limit_ms = 5000
+        [[host]]
+        name = "h"
+        addresses = 2
+        [[server]]
+        name = "app"
+        host = "h"
+        port = 9001
+        close = { when = "peer" }
+        [[client]]
+        name = "load"
+        host = "h"
+        to = ["app"]
+        connections = 100
+        sources = 2
+        bind = "address-no-port"
+        close = { when = "requests" }
+        "#;
+    let scenario = Scenario::parse(text).unwrap();
+    let run = simulate_in_full(&scenario.variants[0].world);
+    assert_eq!(run.measures.0.get("load.ok").copied(), Some(100.0), "{:?}", run.measures);
+}
+
 #[test]
 fn a_program_that_binds_first_is_told_by_the_half_of_its_ports() {
     let bound = (r#"close = { when = "requests" }"#.to_owned() + "\n bind = \"address\"", CLIENT_CLOSES.1);

@@ -129,9 +129,9 @@ impl<'n> Glimpse<'n> {
     fn adds_to(&self, talker: &mut Talker) {
         talker.process = talker.process.take().or_else(|| self.process.clone());
         talker.binds |= self.binds;
-        let shows = match self.client {
-            Party::Here => talker.ends == Ends::ClientCloses,
-            _ => talker.ends == Ends::ServerCloses,
+        let shows = match self.group.role {
+            Role::Client => talker.ends == Ends::ClientCloses,
+            Role::Server => talker.ends == Ends::ServerCloses,
         };
         if shows && self.lasts() {
             let rate = self.rate();
@@ -148,7 +148,8 @@ impl<'n> Glimpse<'n> {
             talker.binds = self.binds;
             talker
         };
-        let here_connects = self.client == Party::Here;
+        // Of a connection within this host, each end is in a group of its own.
+        let here_connects = self.group.role == Role::Client;
         let closed = self.closed();
         let lasts = self.lasts();
         let rate = self.rate();
@@ -271,7 +272,11 @@ fn unexplained(
         let Some(opened) = namespace.counters.rate(counter) else { continue };
         let lost =
             if here_connects { namespace.counters.rate("TcpAttemptFails").unwrap_or(0.0) } else { 0.0 };
-        let side = |talker: &&Talker| (talker.client == Party::Here) == here_connects && talker.lasts();
+        // A connection within this host counts on both sides.
+        let is_here = |client: Party, server: Party| {
+            if here_connects { client == Party::Here } else { server == Party::Here }
+        };
+        let side = |talker: &&Talker| is_here(talker.client, talker.server) && talker.lasts();
         let explained: f64 = talkers.iter().filter(side).map(|talker| talker.per_second.high).sum();
         let rest = opened - lost - explained;
         let seconds = namespace.counters.interval_ms as f64 / 1e3;
@@ -281,14 +286,14 @@ fn unexplained(
         // Over a short look, what was closed within the last second explains as much.
         let recent: u64 = glimpsed
             .iter()
-            .filter(|glimpse| (glimpse.client == Party::Here) == here_connects && !glimpse.lasts())
+            .filter(|glimpse| is_here(glimpse.client, glimpse.server) && !glimpse.lasts())
             .map(Glimpse::closed)
             .sum();
         if rest * seconds <= recent as f64 * UNEXPLAINED {
             continue;
         }
         let open = |glimpse: &&Glimpse<'_>| {
-            (glimpse.client == Party::Here) == here_connects && glimpse.in_state(State::Established) > 0
+            is_here(glimpse.client, glimpse.server) && glimpse.in_state(State::Established) > 0
         };
         let who = glimpsed.iter().filter(open).max_by_key(|glimpse| glimpse.in_state(State::Established));
         let (client, server, port) = match (who, here_connects) {

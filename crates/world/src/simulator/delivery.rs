@@ -6,7 +6,7 @@ use super::agenda::What;
 use super::counters::Counter;
 use super::host::{Entry, Listener, Tuple};
 use super::nat::Verdict;
-use super::network::{LOOPBACK, Packet};
+use super::network::{Packet, is_loopback};
 use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
 use super::tap::Content;
 use super::transport::{Drive, Surroundings};
@@ -32,10 +32,10 @@ impl Simulation<'_> {
         if self.network.loses(self.now, from, false, &packet) {
             return;
         }
-        if packet.destination.address != LOOPBACK {
+        if !is_loopback(packet.destination.address) {
             self.see(from, &packet);
         }
-        if packet.destination.address == LOOPBACK {
+        if is_loopback(packet.destination.address) {
             self.agenda.send(self.now + self.network.link, from, packet);
             return;
         }

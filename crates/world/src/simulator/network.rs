@@ -13,6 +13,11 @@ use tcp::machine::Nanos;
 /// 127.0.0.1
 pub(super) const LOOPBACK: Address = 0x7f00_0001;
 
+/// True for all of 127.0.0.0/8: a host that talks to itself from several addresses has them there.
+pub(super) const fn is_loopback(address: Address) -> bool {
+    address >> 24 == LOOPBACK >> 24
+}
+
 /// A segment on its way, with what a reader would find in its data.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet {
@@ -215,7 +220,7 @@ fn address(network: usize, host: usize) -> Address {
 pub(crate) fn written(family: Family, address: Address) -> IpAddr {
     match family {
         Family::Ipv4 => IpAddr::V4(Ipv4Addr::from(address)),
-        Family::Ipv6 if address == LOOPBACK => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        Family::Ipv6 if is_loopback(address) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         Family::Ipv6 => {
             let network = u16::try_from(network_of(address)).unwrap_or(u16::MAX);
             let [_, _, host, last] = address.to_be_bytes();

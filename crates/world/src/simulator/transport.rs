@@ -6,7 +6,7 @@ use super::acks::is_pure;
 use super::agenda::What;
 use super::counters::Counter;
 use super::host::{Host, Listener, Mini, Place, Tuple};
-use super::network::{LOOPBACK, Packet};
+use super::network::{Packet, is_loopback};
 use super::random::mix;
 use super::settings::{Reuse, Timestamps};
 use super::socket::SocketRef;
@@ -305,7 +305,7 @@ impl Simulation<'_> {
         let reuses = match host.tuned.reuse {
             Reuse::Off => false,
             Reuse::On => true,
-            Reuse::Loopback => tuple.local.address == LOOPBACK || tuple.remote.address == LOOPBACK,
+            Reuse::Loopback => is_loopback(tuple.local.address) || is_loopback(tuple.remote.address),
         };
         if reuses && residue.state == State::TimeWait && residue.heard.is_some() {
             let at = residue.entered.saturating_add(host.tuned.reuse_delay_ns);

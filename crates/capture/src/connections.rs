@@ -523,6 +523,15 @@ fn note_opening(record: &mut Record, side: Side, packet: &Packet<'_>) {
         return;
     }
     record.ends[side].scale = packet.window_scale.unwrap_or(record::NO_SCALE);
+    let seen = &mut record.ends[side].seen;
+    // A SYN that nobody answers may be sent again without.
+    seen.remove(Seen::TIMESTAMPS);
+    seen.remove(Seen::NO_TIMESTAMPS);
+    if segment.timestamps.is_some() {
+        seen.add(Seen::TIMESTAMPS);
+    } else if !packet.cut {
+        seen.add(Seen::NO_TIMESTAMPS);
+    }
     let high = side == 1;
     if !segment.flags.has(Flags::ACK) {
         if !record.marks.has(Marks::ROLES_BY_SYN) {

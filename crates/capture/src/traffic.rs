@@ -201,6 +201,9 @@ fn add_opening(exchange: &mut Exchange, connection: &Connection, example: Exampl
     if connection.challenged {
         exchange.challenged.add(example);
     }
+    if connection.without_timestamps {
+        exchange.without_timestamps.add(example);
+    }
     if connection.ending == Ending::Unanswered {
         let unanswered =
             if connection.challenged { &mut exchange.shut_out } else { &mut exchange.unanswered };

@@ -11,11 +11,12 @@ mod forecast;
 
 use crate::Evidence;
 use crate::wording::{count, counted, length};
-use evidence::{Group, Halves, KnownBy, Namespace, PortUse, Role};
+use evidence::{Endpoint, Group, Halves, KnownBy, Namespace, PortUse, Role, Traffic};
 use forecast::Forecast;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use tcp::profile::linux;
@@ -39,6 +40,10 @@ const NEARLY_FULL_PERCENT: u64 = 95;
 /// Past the knee: less than one in so many ports of the first half is free, so that nearly every `connect()`
 /// walks the half in vain.
 const KNEE_ONE_IN: u64 = 50;
+
+/// A server that answers so many of a capture's SYNs without timestamps has none. Behind one address there may be
+/// several, and what some of them do is no help to the rest.
+const NEARLY_ALL_PERCENT: u64 = 90;
 
 /// Fewer ports in the other half prove nothing: they are left over from a moment when the first was full.
 const BOUND_NOISE: u32 = 10;
@@ -74,6 +79,9 @@ pub struct Budget {
     pub reusable: u32,
     /// What `tcp_tw_reuse` does for this destination.
     pub reuse: Reuse,
+    /// Captured connections that offered the destination timestamps and got none: `tcp_tw_reuse` can do nothing,
+    /// whatever it is. 0 if there is no capture, or if others of them got some.
+    pub without_timestamps: u64,
     /// Ports of the range that are reserved, and so not in `ports`.
     pub reserved: u32,
     /// True if the half of the range that `connect()` looks at first is used up, so that every `connect()`
@@ -126,6 +134,8 @@ pub enum Reuse {
     /// Nothing, as the ports tell: `connect()` went on to the other half although the first held nothing but
     /// old TIME-WAIT sockets. The peer has no timestamps.
     WithoutEffect,
+    /// Nothing, as a capture tells: the peer answers SYNs that offer timestamps without.
+    PeerWithoutTimestamps,
     /// It lets `connect()` take ports whose TIME-WAIT is older than the delay.
     Works,
 }
@@ -182,9 +192,9 @@ pub(crate) fn opened_by(owners: &[BudgetOwner]) -> Option<String> {
     }
 }
 
-/// The budgets of a namespace, the fullest first.
-pub fn budgets(namespace: &Namespace) -> Vec<Budget> {
-    let pool = Pool::new(namespace);
+/// The budgets of a namespace, the fullest first; `traffic` is what captures show of its peers.
+pub fn budgets(namespace: &Namespace, traffic: Option<&Traffic>) -> Vec<Budget> {
+    let pool = Pool::new(namespace, traffic);
     let destinations = || namespace.sockets.groups.iter().filter_map(|group| Some((group, ends(group)?)));
     let inferred =
         destinations().map(|(group, _)| pool.inferred(group)).fold(Inferred::default(), |sum, one| {
@@ -229,10 +239,25 @@ struct Pool {
     halved: bool,
     /// True if a TIME-WAIT was reused during the look, by whomever.
     recycles: bool,
+    /// What [`without_timestamps`] says.
+    without_timestamps: BTreeMap<(IpAddr, Endpoint), u64>,
+}
+
+/// Connections that offered timestamps and got none, by source and destination; not those to destinations that use
+/// them otherwise.
+fn without_timestamps(traffic: &Traffic) -> BTreeMap<(IpAddr, Endpoint), u64> {
+    let declined = traffic.exchanges.iter().filter_map(|exchange| {
+        let opened = |far: &str| exchange.handshakes.get(far).copied().unwrap_or(0);
+        let answered = opened("complete").saturating_add(opened("half"));
+        let declined = exchange.without_timestamps.count;
+        let nearly_all = declined.saturating_mul(100) >= answered.saturating_mul(NEARLY_ALL_PERCENT);
+        (declined > 0 && nearly_all).then_some(((exchange.client.address?, exchange.server), declined))
+    });
+    declined.collect()
 }
 
 impl Pool {
-    fn new(namespace: &Namespace) -> Self {
+    fn new(namespace: &Namespace, traffic: Option<&Traffic>) -> Self {
         let settings = &namespace.settings;
         let range = settings.local_port_range();
         let allowed = range.halves_without(&settings.reserved_ports());
@@ -254,16 +279,24 @@ impl Pool {
             timestamps: settings.timestamps(),
             halved: settings.system.is_linux(),
             recycles: namespace.counters.rise("TcpExtTWRecycled").is_some_and(|rise| rise > 0),
+            without_timestamps: traffic.map(without_timestamps).unwrap_or_default(),
         }
     }
 
-    fn reuse(&self, ends: (IpAddr, IpAddr), seen: &Seen, ports: &PortUse) -> Reuse {
+    fn reuse(
+        &self,
+        ends: (IpAddr, IpAddr),
+        peer_without_timestamps: bool,
+        seen: &Seen,
+        ports: &PortUse,
+    ) -> Reuse {
         // net/ipv4/tcp_ipv4.c tcp_twsk_unique(): either end of the old connection.
         let loopback = ends.0.is_loopback() || ends.1.is_loopback();
         match self.reuse_setting {
             0 => Reuse::Off,
             setting if setting == linux::TW_REUSE_LOOPBACK.value && !loopback => Reuse::LoopbackOnly,
             _ if !self.timestamps => Reuse::NoTimestamps,
+            _ if peer_without_timestamps => Reuse::PeerWithoutTimestamps,
             _ if self.reuse_fails(seen, ports) => Reuse::WithoutEffect,
             _ => Reuse::Works,
         }
@@ -316,7 +349,8 @@ impl Pool {
         let mut seen = Seen::new(group, self.time_wait);
         let ports = self.allowed.total();
         let own = &group.ports;
-        let reuse = self.reuse(ends, &seen, own);
+        let without_timestamps = self.without_timestamps.get(&(ends.0, group.remote)).copied().unwrap_or(0);
+        let reuse = self.reuse(ends, without_timestamps > 0, &seen, own);
         if reuse == Reuse::Works {
             // A port that is taken again is one TIME-WAIT less: only the seconds in which none can be are complete.
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range")]
@@ -384,6 +418,7 @@ impl Pool {
             bound_before_connect: own_bound.min(ports),
             reusable,
             reuse,
+            without_timestamps,
             reserved: self.reserved,
             past_knee: self.halved && ports > 0 && free_first * KNEE_ONE_IN < u64::from(first).max(1),
             closes_per_second: seen.pace.per_second,

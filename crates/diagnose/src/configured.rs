@@ -52,7 +52,9 @@ impl<'a> ConfigurationLook<'a> {
         if case.configurations.is_empty() {
             return None;
         }
-        let budgets = case.namespaces.iter().flat_map(crate::budgets).collect();
+        let budgets = (case.namespaces.iter())
+            .flat_map(|namespace| crate::budgets(namespace, case.traffic.as_ref()))
+            .collect();
         Some(Self { case, alone: false, routes: told::routes(case), budgets })
     }
 

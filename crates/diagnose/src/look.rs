@@ -21,7 +21,7 @@ pub struct Look<'a> {
 impl<'a> Look<'a> {
     /// Prepares a namespace.
     pub fn new(case: &'a Case, namespace: &'a Namespace) -> Self {
-        Self { case, namespace, budgets: crate::budgets(namespace) }
+        Self { case, namespace, budgets: crate::budgets(namespace, case.traffic.as_ref()) }
     }
 
     /// The gap of this kind that concerns this namespace, if there is one.

@@ -312,6 +312,8 @@ pub struct Connection {
     pub reuses: Option<Reuse>,
     /// A SYN of it was answered by an old ACK.
     pub challenged: bool,
+    /// The client's SYN offered timestamps, and the server's SYN-ACK has none: they were not used.
+    pub without_timestamps: bool,
     /// Quiet time between the last data and the first FIN or reset, in milliseconds.
     pub idle_ms: Option<u32>,
     /// What to know before believing the rest.
@@ -370,6 +372,9 @@ impl Connection {
                 }),
             }),
             challenged: record.marks.has(Marks::CHALLENGED),
+            without_timestamps: c.seen.has(Seen::TIMESTAMPS)
+                && s.seen.has(Seen::SYN_ACK)
+                && s.seen.has(Seen::NO_TIMESTAMPS),
             idle_ms: (record.idle_ms != NONE).then_some(record.idle_ms),
             notes: Vec::new(),
         };

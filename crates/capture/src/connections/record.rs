@@ -56,6 +56,10 @@ impl Seen {
     pub(crate) const ACK: Self = Self(256);
     /// Data that answers the other side's data.
     pub(crate) const ANSWERED: Self = Self(512);
+    /// Its latest SYN has timestamps.
+    pub(crate) const TIMESTAMPS: Self = Self(1024);
+    /// Its latest SYN was captured whole and has no timestamps.
+    pub(crate) const NO_TIMESTAMPS: Self = Self(2048);
 
     pub(crate) const fn has(self, what: Self) -> bool {
         self.0 & what.0 == what.0

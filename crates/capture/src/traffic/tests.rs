@@ -30,6 +30,7 @@ fn connection(client: &str, server: &str, start_s: i64, end_s: i64) -> Connectio
         http: None,
         reuses: None,
         challenged: false,
+        without_timestamps: false,
         idle_ms: None,
         notes: Vec::new(),
     }
@@ -81,6 +82,15 @@ fn a_syn_that_met_an_old_connection_was_answered() {
         [&exchange.unanswered, &exchange.shut_out, &exchange.challenged].map(|some| some.count),
         [1, 1, 2]
     );
+}
+
+#[test]
+fn timestamps_that_a_server_does_not_take_up_are_counted() {
+    let with = connection("10.0.0.1:1000", "10.0.0.2:80", 0, 1);
+    let without = Connection { without_timestamps: true, ..with.clone() };
+    let exchange = &tally(&[without.clone(), with, without]).exchanges[0];
+    assert_eq!((exchange.connections, exchange.without_timestamps.count), (3, 2));
+    assert_eq!(exchange.without_timestamps.examples.len(), 2);
 }
 
 #[test]

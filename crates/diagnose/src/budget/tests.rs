@@ -1,5 +1,5 @@
 use super::*;
-use evidence::{Process, Settings, SocketSeen, Tally, TallyOptions};
+use evidence::{Counted, Exchange, Process, Settings, SocketSeen, Tally, TallyOptions};
 use proptest::prelude::*;
 use tcp::State;
 
@@ -78,7 +78,7 @@ impl Host {
     }
 
     fn budget(self) -> Budget {
-        let mut budgets = budgets(&self.seen());
+        let mut budgets = budgets(&self.seen(), None);
         assert_eq!(budgets.len(), 1);
         budgets.remove(0)
     }
@@ -207,7 +207,7 @@ fn named_ports_are_not_counted_twice_for_their_own_destination() {
         host.socket(State::Established, ("10.0.0.1", port), ("10.0.0.2", 80), 0);
     }
     host.socket(State::Established, ("10.0.0.1", FIRST + 200), ("10.0.0.3", 80), 0);
-    let budgets = budgets(&host.seen());
+    let budgets = budgets(&host.seen(), None);
     let of = |destination: &str| budgets.iter().find(|budget| budget.destination == destination).unwrap();
     assert_eq!((of("10.0.0.2:80").taken, of("10.0.0.2:80").bound), (100, 0));
     // Its one live connection could be one of the named.
@@ -224,7 +224,7 @@ fn ports_where_only_bind_looks_first_poison_the_other_destinations() {
     for index in 0..20_u16 {
         host.socket(State::Established, ("10.0.0.1", FIRST + 2 * index), ("10.0.0.3", 80), 0);
     }
-    let budgets = budgets(&host.seen());
+    let budgets = budgets(&host.seen(), None);
     let of = |destination: &str| budgets.iter().find(|budget| budget.destination == destination).unwrap();
     assert_eq!((of("10.0.0.2:80").taken, of("10.0.0.2:80").bound_likely), (300, 0));
     assert_eq!((of("10.0.0.3:80").taken, of("10.0.0.3:80").bound_likely), (320, 300));
@@ -242,7 +242,7 @@ fn what_is_left_of_a_burst_is_not_taken_for_bound() {
         host.socket(State::TimeWait, ("10.0.0.1", FIRST + 2 * index), ("10.0.0.2", 80), 59_500);
     }
     host.socket(State::Established, ("10.0.0.1", FIRST + 2), ("10.0.0.3", 80), 0);
-    assert!(budgets(&host.seen()).iter().all(|budget| budget.bound_likely == 0));
+    assert!(budgets(&host.seen(), None).iter().all(|budget| budget.bound_likely == 0));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_full_first_half_explains_ports_in_the_other() {
     let mut host = Host::new(&[]);
     host.time_waits(steady(60, 10));
     host.socket(State::Established, ("10.0.0.1", FIRST), ("10.0.0.3", 80), 0);
-    let budgets = budgets(&host.seen());
+    let budgets = budgets(&host.seen(), None);
     assert!(budgets.iter().all(|budget| budget.bound_likely == 0));
     assert_eq!(budgets[0].destination, "10.0.0.2:80");
     assert!(budgets[0].past_knee && !budgets[1].past_knee);
@@ -300,6 +300,40 @@ fn reuse_needs_timestamps() {
     assert_eq!((budget.reuse, budget.reusable), (Reuse::Works, 500));
 }
 
+/// What a capture shows of 10.0.0.1 and 10.0.0.2:80: so many connections, of which so many got no timestamps.
+fn captured(connections: u64, without: u64) -> Traffic {
+    let exchange = Exchange {
+        client: "10.0.0.1".parse().unwrap(),
+        server: "10.0.0.2:80".parse().unwrap(),
+        connections,
+        handshakes: [("complete".to_owned(), connections)].into(),
+        without_timestamps: Counted { count: without, examples: Vec::new() },
+        ..Exchange::default()
+    };
+    Traffic { exchanges: vec![exchange], ..Traffic::default() }
+}
+
+#[test]
+fn reuse_needs_the_timestamps_of_the_peer() {
+    for (setting, captured, reuse, known) in [
+        ("1", Some(captured(200, 200)), Reuse::PeerWithoutTimestamps, 200),
+        ("1", Some(captured(200, 180)), Reuse::PeerWithoutTimestamps, 180),
+        ("1", Some(captured(200, 179)), Reuse::Works, 0),
+        ("1", Some(captured(200, 0)), Reuse::Works, 0),
+        ("1", None, Reuse::Works, 0),
+        ("0", Some(captured(200, 200)), Reuse::Off, 200),
+        ("2", Some(captured(200, 200)), Reuse::LoopbackOnly, 200),
+    ] {
+        let mut host = Host::new(&[("net.ipv4.tcp_tw_reuse", setting)]);
+        host.time_waits(steady(40, 10));
+        host.socket(State::TimeWait, ("10.0.0.1", FIRST), ("10.0.0.2", 81), 30_000);
+        let budgets = budgets(&host.seen(), captured.as_ref());
+        assert_eq!((budgets[0].reuse, budgets[0].without_timestamps), (reuse, known), "{setting} {known}");
+        assert_eq!(budgets[0].reusable, if reuse == Reuse::Works { 360 } else { 0 });
+        assert_eq!(budgets[1].without_timestamps, 0, "another port is another server");
+    }
+}
+
 #[test]
 fn a_full_budget_of_reusable_ports_is_not_spent() {
     let mut host = Host::new(&[("net.ipv4.tcp_tw_reuse", "1")]);
@@ -309,18 +343,18 @@ fn a_full_budget_of_reusable_ports_is_not_spent() {
     }
     // That the other half is full at 50 a second shows that reuse fails here; a recycled socket shows it works.
     let mut namespace = host.seen();
-    let budget = budgets(&namespace).remove(0);
+    let budget = budgets(&namespace, None).remove(0);
     assert_eq!((budget.reuse, budget.left(), budget.seconds_left), (Reuse::WithoutEffect, 0, Some(0.0)));
     let counters = &mut namespace.counters;
     counters.interval_ms = 1_000;
     counters.start.insert("TcpExtTWRecycled".into(), 5);
     counters.end.insert("TcpExtTWRecycled".into(), 60);
-    let budget = budgets(&namespace).remove(0);
+    let budget = budgets(&namespace, None).remove(0);
     assert_eq!((budget.reuse, budget.taken, budget.reusable, budget.left()), (Reuse::Works, 1_000, 950, 950));
     assert_eq!(budget.seconds_left, None, "50 a second that block for 1 s hold 50 ports");
     // A delay of 30 s holds 50 * 20 ports now.
     namespace.settings.values.insert("net.ipv4.tcp_tw_reuse_delay".into(), "30000".into());
-    assert_eq!(budgets(&namespace)[0].seconds_left, Some(0.0));
+    assert_eq!(budgets(&namespace, None)[0].seconds_left, Some(0.0));
 }
 
 #[test]
@@ -367,7 +401,7 @@ fn the_first_to_run_out_comes_first() {
         host.socket(State::Established, ("10.0.0.1", FIRST + index), ("10.0.0.3", 80), 0);
     }
     host.socket(State::Established, ("10.0.0.1", FIRST), ("10.0.0.4", 80), 0);
-    let order: Vec<_> = budgets(&host.seen()).into_iter().map(|budget| budget.destination).collect();
+    let order: Vec<_> = budgets(&host.seen(), None).into_iter().map(|budget| budget.destination).collect();
     assert_eq!(order, ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"]);
 }
 
@@ -430,7 +464,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn no_evidence_breaks_a_budget(namespace in case()) {
-        for budget in budgets(&namespace) {
+        for budget in budgets(&namespace, None) {
             prop_assert!(budget.taken <= budget.ports);
             prop_assert!(budget.reusable <= budget.taken);
             prop_assert!(budget.seconds_left.is_none_or(|seconds| seconds.is_finite() && seconds >= 0.0));

@@ -11,8 +11,9 @@
 //! 80 %, in less than 60 s, or past the knee: `connect()` first walks the ports of one parity and, when
 //! that half is used up, walks it in vain each time: about 0.9 ms instead of 7 us with the default range.
 //! Where no connection has a port, it looks at the range itself: all reserved, or held by `bind()` to as much.
-//! Ports that `tcp_tw_reuse` gives back do not count as taken. A rate is believed after five seconds, so that a
-//! burst is no forecast.
+//! Ports that `tcp_tw_reuse` gives back do not count as taken. It gives none back to a destination without
+//! timestamps, which the ports of both halves tell, or the SYN-ACKs of a capture (`--capture`). A rate is
+//! believed after five seconds, so that a burst is no forecast.
 //!
 //! ## Why it hurts
 //!
@@ -335,6 +336,14 @@ fn evidence(look: &Look<'_>, budget: &Budget) -> Vec<Evidence> {
         let says = format!("lets connect() take {} of the ports in TIME-WAIT", count(budget.reusable));
         all.push(Evidence::new("net.ipv4.tcp_tw_reuse", says));
     }
+    if budget.reuse == Reuse::PeerWithoutTimestamps {
+        let says = format!(
+            "{} to {} offered timestamps and got none: tcp_tw_reuse gives no port back",
+            counted(budget.without_timestamps, "connection", "connections"),
+            budget.destination
+        );
+        all.push(Evidence::new("capture", says));
+    }
     if budget.past_knee {
         // The cost is that of walking the half, so it goes with the number of ports.
         let default = PortRange::default().ports();
@@ -512,7 +521,10 @@ fn wider_range(look: &Look<'_>, budget: &Budget) -> Option<Remedy> {
 }
 
 fn reuse(look: &Look<'_>, budget: &Budget) -> Option<Remedy> {
-    if !matches!(budget.reuse, Reuse::Off | Reuse::LoopbackOnly) || !look.namespace.settings.timestamps() {
+    if !matches!(budget.reuse, Reuse::Off | Reuse::LoopbackOnly)
+        || !look.namespace.settings.timestamps()
+        || budget.without_timestamps > 0
+    {
         return None;
     }
     // It gives back TIME-WAIT only.

@@ -5,7 +5,8 @@
 //! Four situations: it is 1 and `tcp_timestamps` is 0 (warning); it is 1 and TIME-WAIT is on ports that serve
 //! (note); a budget of ports runs out, it is 2, the default, and neither end is a loopback address (note); it
 //! applies, and yet ports of the second half are taken while old TIME-WAIT sockets fill the first, which
-//! `connect()` would have reused: the old connections had no timestamps (warning, likely).
+//! `connect()` would have reused: the old connections had no timestamps (warning, likely). With a capture
+//! (`--capture`), where the SYN-ACKs of a destination have no timestamps, and its ports run out, that is certain.
 //!
 //! The lines of sysctl files that set it are named. `lastack lint` warns of files that set `tcp_tw_reuse` and turn
 //! `tcp_timestamps` off.
@@ -237,19 +238,21 @@ fn loopback_only(look: &Look<'_>) -> Option<Finding> {
         "a kept connection may be closed by the peer while idle: keep it shorter than the peer does",
         "no TIME-WAIT to reuse",
     ));
-    finding.remedies.push(
-        Remedy::advice(
-            "tw-reuse",
-            "Or set tcp_tw_reuse = 1",
-            "none as long as the timestamps of both ends only grow; does nothing if the peer has none",
-            format!("ports come back after {}", length(look.namespace.settings.tw_reuse_delay())),
-        )
-        .carried_out(
-            Applicability::Unsafe,
-            look.change(REUSE, 1).filter(|_| look.namespace.settings.timestamps()),
-            &["TcpExtTWRecycled rises: it is used", "TcpExtTCPSynRetrans does not rise faster than before"],
-        ),
-    );
+    if budget.without_timestamps == 0 {
+        finding.remedies.push(
+            Remedy::advice(
+                "tw-reuse",
+                "Or set tcp_tw_reuse = 1",
+                "none as long as the timestamps of both ends only grow; does nothing if the peer has none",
+                format!("ports come back after {}", length(look.namespace.settings.tw_reuse_delay())),
+            )
+            .carried_out(
+                Applicability::Unsafe,
+                look.change(REUSE, 1).filter(|_| look.namespace.settings.timestamps()),
+                &["TcpExtTWRecycled rises: it is used", "TcpExtTCPSynRetrans does not rise faster than before"],
+            ),
+        );
+    }
     Some(finding)
 }
 
@@ -267,23 +270,46 @@ fn own_address(look: &Look<'_>, budget: &Budget) -> bool {
 
 /// It is on and should work, and does not.
 fn fails(look: &Look<'_>) -> Option<Finding> {
-    let mut without = look.budgets.iter().filter(|budget| budget.reuse == Reuse::WithoutEffect);
+    let mut without = look.budgets.iter().filter(|budget| match budget.reuse {
+        Reuse::WithoutEffect => true,
+        Reuse::PeerWithoutTimestamps => {
+            severity(budget).is_some() && budget.time_wait * 2 > budget.blocked()
+        }
+        _ => false,
+    });
     let budget = without.next()?;
+    let captured = budget.reuse == Reuse::PeerWithoutTimestamps;
     let delay = length(look.namespace.settings.tw_reuse_delay());
     let claim = format!(
-        "tcp_tw_reuse is set, but ports from {} to {} are not reused after {delay}: {} seems to have no timestamps",
-        budget.source, budget.destination, budget.destination
+        "tcp_tw_reuse is set, but ports from {} to {} are not reused after {delay}: {} {}",
+        budget.source,
+        budget.destination,
+        budget.destination,
+        if captured { "has no timestamps" } else { "seems to have no timestamps" }
     );
-    let mut finding = finding(look, Severity::Warning, Confidence::Likely, claim);
+    let confidence = if captured { Confidence::Certain } else { Confidence::Likely };
+    let mut finding = finding(look, Severity::Warning, confidence, claim);
     finding.subject = about(look, budget);
-    let says = format!(
-        "{} in TIME-WAIT on {} ports: connect() went on to the second half, though at {} closes in the worst second \
-         the first held enough older than {delay}",
-        count(budget.time_wait),
-        count(budget.ports),
-        count(budget.peak_per_second)
-    );
-    finding.evidence.push(Evidence::new("sock_diag", says));
+    if captured {
+        let says = format!(
+            "{} from {} offered timestamps, and the SYN-ACKs of {} have none",
+            counted(budget.without_timestamps, "connection", "connections"),
+            budget.source,
+            budget.destination
+        );
+        finding.evidence.push(Evidence::new("capture", says));
+        let says = format!("{} in TIME-WAIT on {} ports", count(budget.time_wait), count(budget.ports));
+        finding.evidence.push(Evidence::new("sock_diag", says));
+    } else {
+        let says = format!(
+            "{} in TIME-WAIT on {} ports: connect() went on to the second half, though at {} closes in the worst \
+             second the first held enough older than {delay}",
+            count(budget.time_wait),
+            count(budget.ports),
+            count(budget.peak_per_second)
+        );
+        finding.evidence.push(Evidence::new("sock_diag", says));
+    }
     if look.namespace.counters.watched() && look.namespace.counters.has("TcpExtTWRecycled") {
         finding.evidence.push(look.risen("TcpExtTWRecycled"));
     }

@@ -24,7 +24,9 @@ fn case(namespaces: &str, gaps: &str) -> Case {
 }
 
 fn with_budgets(case: Case, findings: Vec<Finding>, unknown: Vec<Unknown>) -> Found {
-    let mut budgets: Vec<diagnose::Budget> = case.namespaces.iter().flat_map(diagnose::budgets).collect();
+    let mut budgets: Vec<diagnose::Budget> = (case.namespaces.iter())
+        .flat_map(|namespace| diagnose::budgets(namespace, case.traffic.as_ref()))
+        .collect();
     for budget in &mut budgets {
         // Forecasts are not what is tested here: a better one changes no page.
         let used = budget.ports - budget.left();

@@ -54,6 +54,26 @@ fn the_first_fin_or_the_reset_that_ends_it_closes_it() {
 }
 
 #[test]
+fn a_server_that_takes_up_no_timestamps_is_told() {
+    for (said, without) in [
+        ("> S ts=7\n< SA\n> A", true),
+        ("> S ts=7\n< SA ts=9\n> A ts=8", false),
+        ("> S\n< SA\n> A", false),
+        // Sent again without, as some do to a server that does not answer.
+        ("> S ts=7\n> S seq=0\n< SA\n> A", false),
+        ("> S ts=7", false),
+        ("> S ts=7\n< RA", false),
+        ("< SA\n> A", false),
+    ] {
+        assert_eq!(Script::new().say(said).only().without_timestamps, without, "{said}");
+    }
+    let mut cut = Script::new().say("> S ts=7\n< SA len=9\n> A");
+    assert!(!cut.only().without_timestamps, "an option may be in what was cut off");
+    cut.packets[1].segment.length = 0;
+    assert!(cut.only().without_timestamps);
+}
+
+#[test]
 fn a_last_ack_that_is_missing_is_said() {
     let found = opened().say("> FA\n< FA\n< FA seq=1").only();
     assert_eq!((found.ending, found.time_wait_at), (Ending::Graceful, Some(Who::Client)));

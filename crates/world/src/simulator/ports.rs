@@ -37,6 +37,9 @@ struct Flow {
     aged: Option<Bits>,
     /// `table_perturb` of `__inet_hash_connect()`: where the next search begins.
     perturb: u32,
+    /// What the last search looked at in vain, and when in the life of the host's sets. Until something comes free, the
+    /// next one would look at the same.
+    vain: Option<(u64, Walk)>,
 }
 
 /// Ports looked at in vain.
@@ -87,6 +90,8 @@ pub(super) struct Ports {
     /// Ports whose bind bucket bind() made: connect() does not choose them.
     bound: Bits,
     bound_counts: HashMap<u16, u32, FixedState>,
+    /// Counts the changes of what all flows share: the range, bound ports, ages.
+    changes: u64,
     /// For each address, how many sockets have a port there: kept only where somebody asks.
     held: Option<HashMap<Address, Vec<u32>, FixedState>>,
 }
@@ -115,6 +120,7 @@ impl Ports {
             index: HashMap::with_hasher(FixedState::default()),
             bound: none(),
             bound_counts: HashMap::with_hasher(FixedState::default()),
+            changes: 0,
             held: (exclusive || choice == Choice::Exclusive)
                 .then(|| HashMap::with_hasher(FixedState::default())),
         };
@@ -124,6 +130,7 @@ impl Ports {
 
     /// Changes `ip_local_port_range` and `ip_local_reserved_ports`.
     pub(super) fn set_range(&mut self, range: PortRange, reserved: &PortSet) {
+        self.changes += 1;
         self.range = range;
         self.usable = none();
         for port in (range.first..=range.last).filter(|port| !reserved.contains(*port)) {
@@ -133,7 +140,7 @@ impl Ports {
 
     pub(super) fn flow(&mut self, key: FlowKey, random: &mut Random) -> FlowId {
         *self.index.entry(key).or_insert_with(|| {
-            self.flows.push(Flow { taken: none(), aged: None, perturb: random.below(1 << 30) });
+            self.flows.push(Flow { taken: none(), aged: None, perturb: random.below(1 << 30), vain: None });
             #[expect(clippy::cast_possible_truncation, reason = "bounded by addresses and servers")]
             {
                 self.flows.len() as FlowId - 1
@@ -148,6 +155,11 @@ impl Ports {
         source: Address,
         random: &mut Random,
     ) -> Result<Found, Walk> {
+        if let Some((changes, walk)) = self.flows[flow as usize].vain
+            && changes == self.changes
+        {
+            return Err(walk);
+        }
         let length = self.length();
         let start = self.flows[flow as usize].perturb % length;
         let found = match self.choice {
@@ -173,6 +185,10 @@ impl Ports {
             flow.perturb = flow.perturb.wrapping_add(step);
             let again = has(&flow.taken, found.port);
             return Ok(Found { again, ..found });
+        }
+        // Which ports others hold at an address is not among the changes that are counted.
+        if self.choice != Choice::Exclusive {
+            self.flows[flow as usize].vain = found.as_ref().err().map(|walk| (self.changes, *walk));
         }
         found
     }
@@ -285,6 +301,7 @@ impl Ports {
     /// It has it no more.
     pub(super) fn release(&mut self, flow: FlowId, source: Address, port: u16, bound: bool) {
         let at = &mut self.flows[flow as usize];
+        at.vain = None;
         set(&mut at.taken, port, false);
         if let Some(aged) = &mut at.aged {
             set(aged, port, false);
@@ -294,11 +311,14 @@ impl Ports {
 
     /// The port's TIME-WAIT may be taken over.
     pub(super) fn age(&mut self, flow: FlowId, port: u16) {
-        set(self.flows[flow as usize].aged.get_or_insert_with(none), port, true);
+        let at = &mut self.flows[flow as usize];
+        at.vain = None;
+        set(at.aged.get_or_insert_with(none), port, true);
     }
 
     /// No TIME-WAIT may be taken over any more.
     pub(super) fn forget_age(&mut self) {
+        self.changes += 1;
         for flow in &mut self.flows {
             flow.aged = None;
         }
@@ -312,6 +332,7 @@ impl Ports {
         if bound {
             *self.bound_counts.entry(port).or_insert(0) += 1;
             set(&mut self.bound, port, true);
+            self.changes += 1;
         }
     }
 
@@ -325,6 +346,7 @@ impl Ports {
             if *count == 0 {
                 self.bound_counts.remove(&port);
                 set(&mut self.bound, port, false);
+                self.changes += 1;
             }
         }
     }
@@ -397,8 +419,9 @@ mod tests {
         assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 1_000, bound: 0 }));
         ports.release(flow, 1, 40_321, false);
         assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_321);
-        ports.age(flow, 40_777);
         ports.take(flow, 1, 40_321, false);
+        assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 1_000, bound: 0 }));
+        ports.age(flow, 40_777);
         assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_777);
     }
 

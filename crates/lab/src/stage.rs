@@ -164,7 +164,7 @@ impl StageError {
 }
 
 /// Runs a variant on a stage of its own. `executable STAGE...` must call [`serve`], `executable HOST... NAME`
-/// [`host::serve`](crate::host::serve).
+/// [`host::serve`].
 pub fn play(
     executable: &Path,
     stage: &[&str],

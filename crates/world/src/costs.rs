@@ -44,7 +44,7 @@ pub struct Costs {
     /// A thousand ports that connect() looks at in vain, each of which a connection to the same destination has: it is
     /// looked up among all connections.
     pub thousand_ports: Nanos,
-    /// The same for those of one walk behind the first [`CACHED_PORTS`]: their connections are not in the caches.
+    /// The same for those of one walk behind the first 8,000: their connections are not in the caches.
     pub thousand_far_ports: Nanos,
     /// The same where bind() took them: their bucket alone says so.
     pub thousand_bound_ports: Nanos,

@@ -100,6 +100,31 @@ pub mod linux {
         source: "include/net/tcp.h TCP_RTO_MIN (HZ/5)",
     };
 
+    /// The first retransmission timeout where the network is near: the shortest, and the round trip, in whole ticks.
+    pub const RETRANSMIT: Constant<Duration> = Constant {
+        value: Duration::from_millis(204),
+        kernel: "measured on 6.18 with 250 ticks a second; 201 with 1,000",
+        source: "net/ipv4/tcp_input.c tcp_set_rto(), include/net/tcp.h __tcp_set_rto()",
+    };
+
+    /// The longest retransmission timeout.
+    pub const RETRANSMIT_MAX: Constant<Duration> = Constant {
+        value: Duration::from_secs(120),
+        kernel: "2.6.32 to 7.3 (since 6.15 the default of net.ipv4.tcp_rto_max_ms)",
+        source: "include/net/tcp.h TCP_RTO_MAX",
+    };
+
+    /// Timers of at least the first come on average the second late: they wait in slots of 8, 64 and 512 ticks.
+    pub const TIMER_LATE: Constant<[(Duration, Duration); 3]> = Constant {
+        value: [
+            (Duration::from_millis(252), Duration::from_millis(16)),
+            (Duration::from_millis(2_016), Duration::from_millis(128)),
+            (Duration::from_millis(16_128), Duration::from_millis(1_024)),
+        ],
+        kernel: "4.8 to 7.3, with 250 ticks a second; measured on 6.18",
+        source: "kernel/time/timer.c LVL_START(), LVL_GRAN()",
+    };
+
     /// A call that waits for seconds (connect() with `SO_SNDTIMEO`) gives up late by about this part of its time:
     /// the slack of the timer wheel is between an eighth and a sixty-fourth, and half of it is usual.
     pub const WAIT_SLACK_PART: Constant<u64> = Constant {

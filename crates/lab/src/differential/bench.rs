@@ -37,6 +37,13 @@ const CLOCK_PORT: u16 = 1_000;
 const FIRST_PORT: u16 = 1_024;
 const PORT_COUNT: u32 = 60_000;
 
+/// What says when something is given up: with timers, and without.
+const GIVEN_UP: [(&str, &str, &str); 3] = [
+    ("net.ipv4.tcp_orphan_retries", "1", "0"),
+    ("net.ipv4.tcp_retries2", "1", "15"),
+    ("net.ipv4.tcp_syn_retries", "1", "6"),
+];
+
 /// The kernel's side: a TUN device with [`LOCAL`], to which [`PEERS`] are routed, and the namespace's sockets.
 pub struct Bench {
     tun: Tun,
@@ -162,6 +169,9 @@ impl Bench {
             set("net.ipv4.tcp_abort_on_overflow", flag(settings.abort_on_overflow))?;
             set("net.ipv4.tcp_max_tw_buckets", if settings.table_full { "0" } else { "100000" })?;
             set("net.ipv4.tcp_fin_timeout", if settings.timers { "1" } else { "60" })?;
+            for (name, short, usual) in GIVEN_UP {
+                set(name, if settings.timers { short } else { usual })?;
+            }
             self.settings = Some(settings);
         }
         Ok(())

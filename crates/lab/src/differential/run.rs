@@ -17,12 +17,21 @@ use tcp::{Flags, Segment, Seq, State, Timestamps};
 /// With the retransmission timeout of the route.
 static LIMITED: Stack = Stack {
     retransmit: RETRANSMIT_MIN,
+    loss_probe: false,
     // A port that bind() chose may be taken over at once (net/ipv4/tcp_ipv4.c tcp_twsk_unique(), twp == NULL).
     reuse_delay: Some(Duration::ZERO),
     ..Stack::LINUX
 };
-static TIMED: Stack =
-    Stack { fin_timeout: Some(Duration::from_secs(1)), invalid_ratelimit: None, ..Stack::LINUX };
+/// As the bench sets it where timers matter.
+static TIMED: Stack = Stack {
+    fin_timeout: Some(Duration::from_secs(1)),
+    invalid_ratelimit: None,
+    loss_probe: false,
+    orphan_retries: 1,
+    retries: 1,
+    syn_retries: 1,
+    ..Stack::LINUX
+};
 static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
 
 /// `rto_min` that the route to the peers must have: nothing is sent again while a sequence runs.

@@ -90,7 +90,8 @@ pub struct Settings {
     pub abort_on_overflow: bool,
     /// `tcp_max_tw_buckets` is 0: no mini-socket is made.
     pub table_full: bool,
-    /// Timers are as they are everywhere, but `tcp_fin_timeout` is 1; else `rto_min` is 5 s and it is 60.
+    /// Timers are as they are everywhere, but `tcp_fin_timeout`, `tcp_orphan_retries`, `tcp_retries2` and
+    /// `tcp_syn_retries` are 1; else `rto_min` is 5 s and it is 60.
     pub timers: bool,
     /// Over IPv6.
     pub ipv6: bool,

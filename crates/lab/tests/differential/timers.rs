@@ -27,6 +27,26 @@ const CASES: &[Case] = &[
     ),
     ("CLOSING", &[OPEN[0], OPEN[1], OPEN[2], "close", "FIN,ACK seq=next+0 ack=next-1"], [300, 450]),
     ("LAST-ACK", &[OPEN[0], OPEN[1], OPEN[2], "FIN,ACK seq=next+0 ack=next+0", "close"], [300, 450]),
+    ("SYN: given up after 3 s", &["connect"], [2_600, 1_000]),
+    ("crossed SYNs: the same", &["connect", "SYN seq=next+0"], [2_600, 1_000]),
+    ("data: given up after 1.5 s, sent again twice", &[OPEN[0], OPEN[1], OPEN[2], "send 10"], [1_000, 1_000]),
+    ("an orphan's FIN: the same", &[OPEN[0], OPEN[1], OPEN[2], "close"], [1_000, 1_000]),
+    ("a FIN with an owner: the same", &[OPEN[0], OPEN[1], OPEN[2], "shutdown"], [1_000, 1_000]),
+    (
+        "in CLOSING: the same",
+        &[OPEN[0], OPEN[1], OPEN[2], "close", "FIN,ACK seq=next+0 ack=next-1"],
+        [1_000, 1_000],
+    ),
+    (
+        "in LAST-ACK: the same",
+        &[OPEN[0], OPEN[1], OPEN[2], "FIN,ACK seq=next+0 ack=next+0", "close"],
+        [1_000, 1_000],
+    ),
+    (
+        "what was acknowledged begins anew",
+        &[OPEN[0], OPEN[1], OPEN[2], "send 10", "ACK seq=next+0 ack=next+0", "close"],
+        [1_000, 1_000],
+    ),
     ("a SYN that met a bad ACK: 2 ticks", &["connect", "ACK seq=next+0 ack=una+0"], [60, 300]),
 ];
 

@@ -9,6 +9,7 @@ mod facts;
 mod held;
 mod receive;
 mod residue;
+mod retransmission;
 mod transmit;
 
 pub use residue::Residue;
@@ -97,6 +98,10 @@ pub struct Endpoint {
     last_invalid: Option<Nanos>,
     retransmit_at: Option<Nanos>,
     retransmits: u32,
+    /// When the SYN went out, or what is in flight was sent again first.
+    since: Nanos,
+    /// SND.UNA when a probe of the tail's loss went out.
+    probed: Option<Seq>,
     /// When TIME-WAIT or FIN-WAIT-2 ends, or an orphan's FIN-WAIT-2 becomes a mini-socket.
     linger_at: Option<Nanos>,
     out: [Option<Segment>; OUT],
@@ -165,6 +170,8 @@ impl Endpoint {
             last_invalid: None,
             retransmit_at: None,
             retransmits: 0,
+            since: 0,
+            probed: None,
             linger_at: None,
             out: [None; OUT],
         }
@@ -367,20 +374,7 @@ impl Endpoint {
     /// Time has come this far.
     pub fn handle_timeout(&mut self, now: Nanos) {
         if self.retransmit_at.is_some_and(|at| at <= now) {
-            let limit = match self.state {
-                State::SynReceived if self.request => self.stack.syn_ack_retries,
-                State::SynReceived => self.stack.syn_retries,
-                State::SynSent => self.stack.syn_retries.saturating_add(self.stack.syn_linear_timeouts),
-                _ if self.orphan => self.stack.orphan_retries,
-                _ => self.stack.retries,
-            };
-            if self.retransmits >= limit {
-                self.fire(now, Timer::RetransmissionGivenUp);
-            } else {
-                self.retransmits += 1;
-                self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
-                self.fire(now, Timer::RetransmissionDue);
-            }
+            self.retransmission_due(now);
         }
         if self.linger_at.is_some_and(|at| at <= now) {
             if self.state == State::FinWait2 && !self.mini && self.stack.mini_fin_wait_2 {
@@ -427,6 +421,7 @@ impl Endpoint {
         self.had_timestamps = false;
         self.last_invalid = None;
         self.retransmits = 0;
+        self.probed = None;
         self.retransmit_at = None;
     }
 

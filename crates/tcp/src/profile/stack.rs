@@ -26,6 +26,10 @@ pub struct Stack {
     pub quiet_about_unsent: bool,
     /// After its first SYN was answered by a bad ACK, the SYN is sent again after this time; none: at the usual time.
     pub bad_ack_resends_syn: Option<Duration>,
+    /// It gives up by the time since the first retransmission, not by how many there were.
+    pub gives_up_by_time: bool,
+    /// Before the first retransmission it sends a probe of the tail's loss (RFC 8985 section 7).
+    pub loss_probe: bool,
     /// First retransmission timeout, doubled each time.
     pub retransmit: Duration,
     /// The same for a SYN.
@@ -38,7 +42,7 @@ pub struct Stack {
     pub syn_ack_retries: u32,
     /// Retransmissions of a SYN, on top of those, between which the time does not double.
     pub syn_linear_timeouts: u32,
-    /// The same once the socket is an orphan.
+    /// The same once the socket is an orphan; 0: [`linux::ORPHAN_RETRIES`], while its timeout is not the longest.
     pub orphan_retries: u32,
     /// A timestamp heard longer ago than this rejects nothing any more (RFC 7323 section 5.5).
     pub paws_forgets: Duration,
@@ -62,13 +66,15 @@ impl Stack {
         ignored_reset_restarts: false,
         quiet_about_unsent: false,
         bad_ack_resends_syn: Some(linux::BAD_ACK_RESENDS_SYN.value),
-        retransmit: linux::RETRANSMIT_MIN.value,
+        gives_up_by_time: true,
+        loss_probe: true,
+        retransmit: linux::RETRANSMIT.value,
         retransmit_syn: linux::RETRANSMIT_SYN.value,
         retries: linux::RETRIES2.value,
         syn_retries: linux::SYN_RETRIES.value,
         syn_ack_retries: linux::SYN_ACK_RETRIES.value,
         syn_linear_timeouts: linux::SYN_LINEAR_TIMEOUTS.value,
-        orphan_retries: linux::ORPHAN_RETRIES.value,
+        orphan_retries: 0,
         paws_forgets: linux::PAWS_FORGETS.value,
         paws_spares_resets: linux::PAWS_SPARES_RESETS.value,
         has_recycle: false,
@@ -97,6 +103,7 @@ impl Stack {
     /// Linux 2.6.32: the first SYN is sent again after 3 s.
     pub const LINUX_2_6_32: Self = Self {
         name: "Linux 2.6.32",
+        loss_probe: false,
         retransmit_syn: linux::RETRANSMIT_SYN_BEFORE_3_1.value,
         syn_retries: linux::SYN_RETRIES_BEFORE_3_7.value,
         ..Self::LINUX_3_10
@@ -130,6 +137,10 @@ impl Stack {
         mini_fin_wait_2: false,
         invalid_ratelimit: None,
         quiet_about_unsent: false,
+        gives_up_by_time: false,
+        loss_probe: false,
+        retransmit: linux::RETRANSMIT_MIN.value,
+        orphan_retries: linux::ORPHAN_RETRIES.value,
         syn_linear_timeouts: 0,
         bad_ack_resends_syn: None,
         has_recycle: false,

@@ -53,9 +53,12 @@ pub(super) fn account(
     match row.on {
         Event::Call(Call::Abort) if row.reply == Reply::Abort => host.count(Counter::AbortOnData),
         Event::Call(Call::CloseUnread) if row.reply == Reply::Abort => host.count(Counter::AbortOnClose),
-        Event::Timer(Timer::RetransmissionGivenUp | Timer::KeepaliveGivenUp) => {
+        // net/ipv4/tcp_timer.c tcp_retransmit_timer() counts the timeout before it asks whether that was the last.
+        Event::Timer(Timer::RetransmissionGivenUp) => {
+            host.count(Counter::Timeouts);
             host.count(Counter::AbortOnTimeout);
         }
+        Event::Timer(Timer::KeepaliveGivenUp) => host.count(Counter::AbortOnTimeout),
         Event::Timer(Timer::KeepaliveDue) if answered => host.count(Counter::KeepAlive),
         _ => {}
     }

@@ -63,9 +63,10 @@ pub(super) struct Conntrack {
 }
 
 /// Settings that must be one whole number.
-const NUMBERS: [&str; 25] = [
+const NUMBERS: [&str; 27] = [
     "net.core.somaxconn",
     "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_early_retrans",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_invalid_ratelimit",
     "net.ipv4.tcp_max_orphans",
@@ -73,6 +74,7 @@ const NUMBERS: [&str; 25] = [
     "net.ipv4.tcp_orphan_retries",
     "net.ipv4.tcp_retries2",
     "net.ipv4.tcp_rfc1337",
+    "net.ipv4.tcp_syn_linear_timeouts",
     "net.ipv4.tcp_syn_retries",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_tw_recycle",
@@ -223,10 +225,13 @@ fn stack(host: &Host, settings: &Settings) -> Stack {
             stack.invalid_ratelimit = Some(Duration::from_millis(limit));
         }
         stack.syn_retries = small("net.ipv4.tcp_syn_retries").unwrap_or(stack.syn_retries);
+        if base.syn_linear_timeouts > 0 {
+            stack.syn_linear_timeouts =
+                small("net.ipv4.tcp_syn_linear_timeouts").unwrap_or(stack.syn_linear_timeouts);
+        }
         stack.retries = small("net.ipv4.tcp_retries2").unwrap_or(stack.retries);
-        stack.orphan_retries = small("net.ipv4.tcp_orphan_retries")
-            .filter(|retries| *retries > 0)
-            .unwrap_or(stack.orphan_retries);
+        stack.orphan_retries = small("net.ipv4.tcp_orphan_retries").unwrap_or(stack.orphan_retries);
+        stack.loss_probe &= settings.number("net.ipv4.tcp_early_retrans") != Some(0);
     } else if let Some(seconds) = settings.number("TcpTimedWaitDelay") {
         stack.time_wait = Duration::from_secs(seconds);
     }

@@ -120,8 +120,6 @@ pub(super) struct Socket {
     /// Messages of the other side that came in full.
     pub(super) received: u32,
     pub(super) acks: Acks,
-    /// Up to where it was acknowledged when a loss probe went out.
-    pub(super) probed: Option<Seq>,
 }
 
 impl Talk {
@@ -169,7 +167,6 @@ impl Socket {
             notes: Notes::default(),
             received: 0,
             acks: Acks::NONE,
-            probed: None,
         }
     }
 

@@ -143,12 +143,7 @@ impl Simulation<'_> {
         } else {
             false
         };
-        // net/ipv4/tcp_output.c tcp_schedule_loss_probe(): the first time is not a timeout.
-        let una = socket.endpoint.snd_una();
-        let probes = is_again && socket.probed != Some(una);
-        if probes {
-            socket.probed = Some(una);
-        }
+        let probes = is_again && socket.endpoint.is_probing();
         let row = socket.endpoint.take_row();
         let orphan = socket.endpoint.is_orphan() && after != State::TimeWait && after != State::Closed;
         let owner_holds = !socket.talk.closed;

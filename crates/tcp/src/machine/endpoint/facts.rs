@@ -139,7 +139,7 @@ impl Endpoint {
 
     fn is_disordered_ack(&self, segment: &Segment) -> bool {
         // 1.2 of the retransmission timeout, in ticks of a millisecond.
-        let replay = i64::try_from(self.retransmit_after() / 1_000_000 * 6 / 5).unwrap_or(i64::MAX);
+        let replay = i64::try_from(self.timeout() / 1_000_000 * 6 / 5).unwrap_or(i64::MAX);
         Kind::of(segment) == Kind::Ack
             && segment.seq == self.rcv_nxt
             && segment.ack == self.una

@@ -196,7 +196,7 @@ impl Endpoint {
             self.retransmits = 0;
             self.retransmit_at = None;
             if self.una.before(self.nxt) {
-                self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
+                self.start_timer(now);
             }
         }
     }

@@ -65,25 +65,6 @@ impl Endpoint {
         self.mss - if self.had_timestamps { TIMESTAMPS_LENGTH } else { 0 }
     }
 
-    pub(super) fn retransmit_after(&self) -> Nanos {
-        let (first, doublings) = match self.state {
-            State::SynSent => {
-                let linear = self.stack.syn_linear_timeouts;
-                (self.stack.retransmit_syn, self.retransmits.saturating_sub(linear))
-            }
-            State::SynReceived => (self.stack.retransmit_syn, self.retransmits),
-            _ => (self.stack.retransmit, self.retransmits),
-        };
-        // include/net/tcp.h TCP_RTO_MAX
-        nanos(first).saturating_mul(1 << doublings.min(16)).min(120_000_000_000)
-    }
-
-    fn arm(&mut self, now: Nanos) {
-        if self.retransmit_at.is_none() {
-            self.retransmit_at = Some(now.saturating_add(self.retransmit_after()));
-        }
-    }
-
     /// Puts the answer of a row on its way. `from` is the state in which the event met it.
     pub(super) fn answer(
         &mut self,
@@ -101,6 +82,9 @@ impl Endpoint {
             }
             Reply::Nothing | Reply::Data | Reply::Fin => return,
             Reply::Syn => {
+                if self.retransmits == 0 {
+                    self.since = now;
+                }
                 self.arm(now);
                 self.plain(now, Flags::SYN, self.iss, Seq::new(0))
             }

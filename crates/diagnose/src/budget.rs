@@ -48,6 +48,12 @@ const NEARLY_ALL_PERCENT: u64 = 90;
 /// Fewer ports in the other half prove nothing: they are left over from a moment when the first was full.
 const BOUND_NOISE: u32 = 10;
 
+/// With so many ports of each half held, destinations whose ports `connect()` chose share some.
+const UNSHARED_PERCENT: u64 = 80;
+
+/// Of the ports that could be shared, one in so many may be: not all have to be of the program that calls `bind()`.
+const SHARED_ONE_IN: u64 = 100;
+
 /// The ports from one source address to one destination address and port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
@@ -71,8 +77,10 @@ pub struct Budget {
     /// Taken for every destination by ports that `bind()` is seen to hold, without those in the numbers above.
     pub bound: u32,
     /// The same, but inferred: ports of connections to *other* destinations that lie where only `bind()` looks
-    /// first.
+    /// first, or that no two destinations share although nearly all ports are held.
     pub bound_likely: u32,
+    /// Of `bound_likely`: inferred because no two destinations share them.
+    pub unshared: u32,
     /// Of its own ports: likely chosen by `bind()` before `connect()`, and so lost to every other destination.
     pub bound_before_connect: u32,
     /// Of `time_wait`: ports that `connect()` takes all the same, by `tcp_tw_reuse`. They do not block.
@@ -196,13 +204,16 @@ pub(crate) fn opened_by(owners: &[BudgetOwner]) -> Option<String> {
 pub fn budgets(namespace: &Namespace, traffic: Option<&Traffic>) -> Vec<Budget> {
     let pool = Pool::new(namespace, traffic);
     let destinations = || namespace.sockets.groups.iter().filter_map(|group| Some((group, ends(group)?)));
-    let inferred =
-        destinations().map(|(group, _)| pool.inferred(group)).fold(Inferred::default(), |sum, one| {
+    let inferred = destinations().filter(|(_, ends)| !pool.unshared.contains_key(&ends.0)).fold(
+        Inferred::default(),
+        |sum, (group, _)| {
+            let one = pool.inferred(group);
             Inferred {
                 live: sum.live.saturating_add(one.live),
                 time_wait: sum.time_wait.saturating_add(one.time_wait),
             }
-        });
+        },
+    );
     // Live connections on named ports were counted for certain.
     let inferred_live = inferred.live.saturating_sub(pool.named.other);
     let inferred = inferred_live.saturating_add(inferred.time_wait);
@@ -239,6 +250,8 @@ struct Pool {
     halved: bool,
     /// True if a TIME-WAIT was reused during the look, by whomever.
     recycles: bool,
+    /// What [`Pool::unshared`] says.
+    unshared: BTreeMap<IpAddr, u32>,
     /// What [`without_timestamps`] says.
     without_timestamps: BTreeMap<(IpAddr, Endpoint), u64>,
 }
@@ -267,7 +280,8 @@ impl Pool {
         };
         let bound = within(namespace.sockets.bound.all);
         let time_wait = settings.time_wait();
-        Self {
+        let mut pool = Self {
+            unshared: BTreeMap::new(),
             allowed,
             reserved: range.ports().saturating_sub(allowed.total()),
             bound,
@@ -280,7 +294,50 @@ impl Pool {
             halved: settings.system.is_linux(),
             recycles: namespace.counters.rise("TcpExtTWRecycled").is_some_and(|rise| rise > 0),
             without_timestamps: traffic.map(without_timestamps).unwrap_or_default(),
-        }
+        };
+        pool.unshared = pool.unshared(namespace);
+        pool
+    }
+
+    /// Ports of each local address that `bind()` seems to have chosen, as no two destinations share them.
+    ///
+    /// `connect()` fills the first half for a destination before it goes on to the other. Two destinations with ports
+    /// in both halves both had the first to themselves, so that they would share ports: they do not, though hardly a
+    /// port of either half is free. `bind()` gives a port to one connection, whatever its destination.
+    fn unshared(&self, namespace: &Namespace) -> BTreeMap<IpAddr, u32> {
+        let in_other = |group: &Group| group.ports.taken().other >= BOUND_NOISE;
+        let full = |half: fn(&Halves) -> u32, held: &Halves| {
+            u64::from(half(held)) * 100 >= u64::from(half(&self.allowed)).max(1) * UNSHARED_PERCENT
+        };
+        let bound = namespace.sockets.held.iter().filter_map(|held| {
+            let local = held.local.address.filter(|_| self.halved)?;
+            let groups = || {
+                let all = namespace.sockets.groups.iter();
+                all.filter(move |group| ends(group).is_some_and(|ends| ends.0 == local))
+            };
+            let in_both = || {
+                let taken = groups().map(|group| group.ports.taken());
+                taken.filter(|taken| taken.preferred.min(taken.other) >= BOUND_NOISE).map(Halves::total)
+            };
+            let most = in_both().max()?;
+            let rest = in_both().map(u64::from).sum::<u64>() - u64::from(most);
+            let is_unshared = rest > 0
+                && full(|halves| halves.preferred, &held.distinct)
+                && full(|halves| halves.other, &held.distinct)
+                && u64::from(held.shared.total()) * SHARED_ONE_IN <= rest
+                && !groups().any(|group| self.first_nearly_full(&group.ports));
+            let ports = || groups().filter(|group| in_other(group)).map(|group| group.ports.taken().total());
+            let ports = ports().fold(0, u32::saturating_add).min(held.distinct.total());
+            is_unshared.then_some((local, ports))
+        });
+        bound.collect()
+    }
+
+    /// Of a group's ports, those that are in [`Pool::unshared`].
+    fn own_unshared(&self, group: &Group, source: IpAddr) -> u32 {
+        let taken = group.ports.taken();
+        let counts = self.unshared.contains_key(&source) && taken.other >= BOUND_NOISE;
+        if counts { taken.total() } else { 0 }
     }
 
     fn reuse(
@@ -370,9 +427,18 @@ impl Pool {
         let bound_first = self.bound.preferred.saturating_sub(own_named.preferred);
         let bound_other = self.bound.other.saturating_sub(own_named.other);
         let bound = bound_first + bound_other;
-        let own_bound = self.inferred(group).total();
-        let bound_likely =
-            inferred.saturating_sub(own_bound).min(self.allowed.other.saturating_sub(bound_other));
+        let by_half = if self.unshared.contains_key(&ends.0) { 0 } else { self.inferred(group).total() };
+        let own_unshared = self.own_unshared(group, ends.0);
+        let own_bound = by_half.max(own_unshared);
+        let likely = inferred.saturating_sub(by_half).min(self.allowed.other.saturating_sub(bound_other));
+        let unshared = {
+            let counted = [time_wait, established, other, bound, likely];
+            let rest = counted.iter().fold(ports, |rest, some| rest.saturating_sub(*some));
+            // One port may be bound at several addresses.
+            let most = self.unshared.values().copied().max().unwrap_or(0);
+            most.saturating_sub(own_unshared).min(rest)
+        };
+        let bound_likely = likely + unshared;
         let sum = [time_wait, established, other, bound, bound_likely].map(u64::from).iter().sum::<u64>();
         let taken = u32::try_from(sum).unwrap_or(u32::MAX).min(ports);
 
@@ -415,6 +481,7 @@ impl Pool {
             other,
             bound,
             bound_likely,
+            unshared,
             bound_before_connect: own_bound.min(ports),
             reusable,
             reuse,

@@ -46,7 +46,7 @@ pub use settings::{
     DYNAMIC_PORT_COUNT, DYNAMIC_PORT_START, MSL, PORT_RANGE_FIRST, PORT_RANGE_LAST, SETTINGS, Settings,
     TIMED_WAIT_DELAY,
 };
-pub use sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
+pub use sockets::{BoundPorts, Group, HeldPorts, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
 pub use system::System;
 pub use tally::{MAX_GROUPS, MAX_LIVE, SocketSeen, Tally, TallyOptions};
 pub use traffic::{

@@ -18,6 +18,10 @@ pub struct Sockets {
     pub groups: Vec<Group>,
     /// Ports that connect() skips for every destination because bind() took them.
     pub bound: BoundPorts,
+    /// Ports that connections hold, by local address: where they are half of the range or more, and of the first
+    /// local addresses only. Older cases do not have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldPorts>,
     /// Sockets whose group no longer fitted: they are in groups with `*` as an address.
     #[serde(skip_serializing_if = "is_zero")]
     pub folded: u64,
@@ -215,6 +219,19 @@ pub struct BoundPorts {
     pub named: Option<Halves>,
     /// All of the above, each port once.
     pub all: Halves,
+}
+
+/// Ports of the local range that connections from one local address hold, whatever their destination. connect()
+/// gives one port to several destinations; a port that bind() took goes to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldPorts {
+    /// The local address.
+    pub local: Endpoint,
+    /// Ports that are held, each once.
+    pub distinct: Halves,
+    /// Of them, those that are held to two destinations or more.
+    pub shared: Halves,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

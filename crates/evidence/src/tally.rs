@@ -1,9 +1,12 @@
 //! From a stream of sockets to groups, without keeping the sockets.
 
+mod held;
+
 use crate::sockets::{BoundPorts, Group, KnownBy, Listener, Ownership, Role, Sockets, StateCounts};
 use crate::{Endpoint, PortRange, PortSet, Waiting};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
+use held::Held;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 use tcp::State;
@@ -118,6 +121,7 @@ pub struct Tally {
     listening: PortSet,
     idle_bound: Option<PortSet>,
     named: Option<PortSet>,
+    held: Held,
     live: Vec<Live>,
     live_not_kept: u64,
     folded: u64,
@@ -139,6 +143,7 @@ impl Tally {
             listening: PortSet::default(),
             idle_bound: None,
             named: None,
+            held: Held::default(),
             live: Vec::new(),
             live_not_kept: 0,
             folded: 0,
@@ -193,6 +198,7 @@ impl Tally {
         let group = &mut self.groups[place as usize];
         group.states.add(socket.state, 1);
         if chosen {
+            self.held.add(socket.local, socket.local_port);
             let halves = match socket.state {
                 State::TimeWait => &mut group.ports.time_wait,
                 State::Established => &mut group.ports.established,
@@ -318,6 +324,7 @@ impl Tally {
                 named: self.named.as_ref().map(within),
                 all: within(&all),
             },
+            held: self.held.finish(*range, reserved),
             by_state: self.by_state,
             listeners: self.listeners,
             groups: self.groups,

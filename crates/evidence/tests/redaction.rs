@@ -3,8 +3,8 @@
 
 use evidence::configuration::{haproxy, nginx};
 use evidence::{
-    Case, Clocks, Configuration, ConfigurationProblem, Countdown, Endpoint, Exchange, Gap, Group, Host,
-    Listener, Namespace, PortUse, Process, Redaction, Role, Running, Said, Traffic, Unseen,
+    Case, Clocks, Configuration, ConfigurationProblem, Countdown, Endpoint, Exchange, Gap, Group, HeldPorts,
+    Host, Listener, Namespace, PortUse, Process, Redaction, Role, Running, Said, Traffic, Unseen,
 };
 use foldhash::fast::FixedState;
 use proptest::prelude::*;
@@ -124,6 +124,7 @@ fn case(texts: &[(IpAddr, String)]) -> Case {
     };
     namespace.settings.values.insert("net.ipv4.tcp_tw_reuse".to_owned(), text());
     namespace.sockets.listeners.push(Listener { address: end(), process: Some(0), ..Listener::default() });
+    namespace.sockets.held.push(HeldPorts { local: end(), ..HeldPorts::default() });
     namespace.sockets.groups.extend((0..4).map(|_| Group {
         role: Role::Client,
         local: end(),

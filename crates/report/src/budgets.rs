@@ -40,7 +40,8 @@ pub struct BudgetRow {
     pub other: u32,
     /// Taken for every destination, by ports that bind() is seen to hold, without those in the numbers above.
     pub bound: u32,
-    /// The same, inferred from where the ports of other connections lie.
+    /// The same, inferred from where the ports of other connections lie, or from that hardly one of them is held to
+    /// two destinations although nearly all are held.
     pub bound_likely: u32,
     /// Of this budget's own ports: likely chosen by bind() before connect(), and so lost to every other
     /// destination.

@@ -1,5 +1,5 @@
 use super::*;
-use evidence::{Counted, Exchange, Process, Settings, SocketSeen, Tally, TallyOptions};
+use evidence::{Counted, Exchange, HeldPorts, Process, Settings, SocketSeen, Tally, TallyOptions};
 use proptest::prelude::*;
 use tcp::State;
 
@@ -230,6 +230,75 @@ fn ports_where_only_bind_looks_first_poison_the_other_destinations() {
     assert_eq!((of("10.0.0.3:80").taken, of("10.0.0.3:80").bound_likely), (320, 300));
 }
 
+/// Ports in TIME-WAIT for 5 s of one source: which ones, and to which destination.
+fn held(host: &mut Host, source: &str, to: impl Fn(u16) -> Vec<u8>) {
+    for index in 0..1_000_u16 {
+        for destination in to(index) {
+            let destination = format!("10.0.1.{destination}");
+            host.socket(State::TimeWait, (source, FIRST + index), (&destination, 80), 55_500);
+        }
+    }
+}
+
+#[test]
+fn ports_of_both_halves_that_no_two_destinations_share_are_bound() {
+    let mut host = Host::new(&[]);
+    held(&mut host, "10.0.0.1", |index| vec![u8::try_from(index / 2 % 4).unwrap()]);
+    host.socket(State::Established, ("10.0.0.9", FIRST), ("10.0.0.3", 80), 0);
+    for budget in budgets(&host.seen(), None) {
+        let own = budget.time_wait + budget.established;
+        assert_eq!(own, if budget.source == "10.0.0.1" { 250 } else { 1 });
+        assert_eq!((budget.bound_likely, budget.unshared), (1_000 - own, 1_000 - own));
+        assert_eq!((budget.taken, budget.left(), budget.past_knee), (1_000, 0, false));
+        assert_eq!(budget.bound_before_connect, if budget.source == "10.0.0.1" { 250 } else { 0 });
+    }
+}
+
+#[test]
+fn ports_bound_at_two_addresses_are_not_added_up() {
+    let mut host = Host::new(&[]);
+    for source in ["10.0.0.1", "10.0.0.2"] {
+        // 100 ports of each half are free.
+        held(&mut host, source, |index| if index < 800 { vec![u8::from(index % 4 < 2)] } else { vec![] });
+    }
+    for budget in budgets(&host.seen(), None) {
+        assert_eq!((budget.time_wait, budget.unshared, budget.taken), (400, 400, 800));
+    }
+}
+
+#[test]
+fn ports_that_connect_may_have_chosen_are_not_taken_for_bound() {
+    type To = fn(u16) -> Vec<u8>;
+    let cases: [(&str, To); 6] = [
+        ("each to one of two, but three in a hundred to both", |index| match index {
+            0..30 => vec![0, 1],
+            _ => vec![u8::from(index % 4 < 2)],
+        }),
+        ("a fifth and more of one half is free", |index| match index {
+            0..202 if index % 2 == 0 => vec![],
+            _ => vec![u8::from(index % 4 < 2)],
+        }),
+        (
+            "one destination in the first half, another in what is left of a burst in the other half",
+            |index| {
+                if index < 940 { vec![u8::from(index % 2 == 1)] } else { vec![] }
+            },
+        ),
+        ("one destination has both halves", |index| if index < 900 { vec![0] } else { vec![] }),
+        ("one has nearly all, the next few of the first half", |index| match index {
+            0..18 if index % 2 == 0 => vec![1],
+            _ => vec![0],
+        }),
+        ("all ports to all", |_| vec![0, 1, 2]),
+    ];
+    for (what, to) in cases {
+        let mut host = Host::new(&[]);
+        held(&mut host, "10.0.0.1", to);
+        let unshared: u32 = budgets(&host.seen(), None).iter().map(|budget| budget.unshared).sum();
+        assert_eq!(unshared, 0, "{what}");
+    }
+}
+
 #[test]
 fn what_is_left_of_a_burst_is_not_taken_for_bound() {
     // The first half came free a moment ago; the other, filled after it, is still in TIME-WAIT.
@@ -439,6 +508,7 @@ prop_compose! {
             prop_oneof!["[0-9]{1,5}", "[0-9]{1,5} [0-9]{1,5}", "[0-9]{1,5}-[0-9]{1,5}", ".{0,8}"], 0..7),
         ports in (halves(), halves(), halves()),
         bound in (halves(), halves()),
+        held in (halves(), halves()),
         ages in proptest::collection::vec((0..70_000_u32, 1..200_u32), 0..80),
         loopback in any::<bool>(),
     ) -> Namespace {
@@ -456,6 +526,8 @@ prop_compose! {
         namespace.sockets.bound.named = Some(bound.1);
         let mut second = group.clone();
         second.remote = "10.0.0.3:80".parse().unwrap();
+        namespace.sockets.held =
+            vec![HeldPorts { local: group.local, distinct: held.0, shared: held.1 }];
         namespace.sockets.groups = vec![group, second];
         namespace
     }
@@ -466,6 +538,7 @@ proptest! {
     fn no_evidence_breaks_a_budget(namespace in case()) {
         for budget in budgets(&namespace, None) {
             prop_assert!(budget.taken <= budget.ports);
+            prop_assert!(budget.unshared <= budget.bound_likely);
             prop_assert!(budget.reusable <= budget.taken);
             prop_assert!(budget.seconds_left.is_none_or(|seconds| seconds.is_finite() && seconds >= 0.0));
             prop_assert!(budget.left() > 0 || budget.seconds_left == Some(0.0));

@@ -7,6 +7,11 @@
 //! lost to *every* destination. The time that TIME-WAIT sockets have left is the record of closes per second
 //! over the last minute; from it follow the rate and the second in which no port is left.
 //!
+//! That `bind()` took the port of a connection is inferred, and said to be likely, where ports lie in the half
+//! that `bind()` tries first while the other has room; or where several destinations have ports in both halves,
+//! four of five ports of each half are held, and hardly one to two destinations: `connect()` would give the
+//! same port to several (of the first 8 local addresses).
+//!
 //! It is an error when no port is left, from 98 % on, or when the last goes in less than 10 s; a warning from
 //! 80 %, in less than 60 s, or past the knee: `connect()` first walks the ports of one parity and, when
 //! that half is used up, walks it in vain each time: about 0.9 ms instead of 7 us with the default range.
@@ -300,6 +305,9 @@ fn claim(budget: &Budget) -> String {
 fn outlook(budget: &Budget) -> String {
     let speed = format!("{} closes a second", rate(budget.closes_per_second));
     match budget.seconds_left {
+        Some(0.0) if budget.bound_before_connect > 0 => {
+            "; connect() fails with EADDRNOTAVAIL, bind() before it with EADDRINUSE".to_owned()
+        }
         Some(0.0) => "; connect() fails with EADDRNOTAVAIL".to_owned(),
         Some(left) if !budget.rate_lasts => format!(
             "; if it goes on as in the last {} s, at {speed}, the last is taken in {}",
@@ -356,10 +364,19 @@ fn evidence(look: &Look<'_>, budget: &Budget) -> Vec<Evidence> {
         );
         all.push(Evidence::new("sock_diag", says));
     }
-    if budget.bound_likely > 0 {
+    let by_half = budget.bound_likely.saturating_sub(budget.unshared);
+    if by_half > 0 {
         let says = format!(
             "{} of other destinations lie in the half that bind() tries first, while the other half has room",
-            counted(budget.bound_likely, "port", "ports")
+            counted(by_half, "port", "ports")
+        );
+        all.push(Evidence::new("sock_diag", says));
+    }
+    if budget.unshared > 0 {
+        let says = format!(
+            "{} of other destinations: hardly a port of the range is free, and hardly one is held to two destinations, \
+             as ports that connect() chose would be",
+            counted(budget.unshared, "port", "ports")
         );
         all.push(Evidence::new("sock_diag", says));
     }

@@ -48,6 +48,43 @@ fn a_thousand_sockets_to_one_destination_are_one_group() {
 }
 
 #[test]
+fn a_port_that_goes_to_two_destinations_is_held_once_and_shared() {
+    let to = |port, remote_port| socket(State::TimeWait, port, remote_port);
+    let mut tally = Tally::new(TallyOptions {
+        reserved: PortSet::parse("1009").unwrap(),
+        ..TallyOptions { range: RANGE, ..TallyOptions::default() }
+    });
+    tally.add_listener(&socket(State::Listen, 1_008, 0), None);
+    for seen in [to(1_000, 80), to(1_000, 81), to(1_000, 82), to(1_001, 80), to(1_003, 81), to(1_002, 80)] {
+        tally.add(&seen);
+    }
+    // Neither was chosen for a connect(), or not from the range.
+    for seen in [to(1_008, 40_000), to(1_009, 80), to(1_010, 80)] {
+        tally.add(&seen);
+    }
+    let other = SocketSeen { local: ip(9), ..to(1_001, 80) };
+    tally.add(&other);
+    let held = tally.finish().held;
+    assert_eq!(held.len(), 1, "one port of nine tells nothing: {held:?}");
+    assert_eq!(held[0].local.to_string(), "10.0.0.1");
+    assert_eq!(held[0].distinct, Halves { preferred: 2, other: 2 });
+    assert_eq!(held[0].shared, Halves { preferred: 1, other: 0 });
+}
+
+#[test]
+fn of_many_local_addresses_the_first_have_their_ports_told_apart() {
+    let mut tally = tally();
+    for address in 1..=20 {
+        for port in 1_000..1_010 {
+            tally.add(&SocketSeen { local: ip(address), ..socket(State::Established, port, 80) });
+        }
+    }
+    let held = tally.finish().held;
+    assert_eq!(held.len(), held::MAX_ADDRESSES);
+    assert!(held.iter().all(|held| held.distinct.total() == 10 && held.shared.total() == 0));
+}
+
+#[test]
 fn a_listener_decides_which_end_this_host_is() {
     let mut tally = tally();
     tally.add_listener(&socket(State::Listen, 1_004, 0), Some(false));

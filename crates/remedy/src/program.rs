@@ -39,6 +39,14 @@ pub enum Program {
 }
 
 impl Program {
+    /// What tells its master to take its files.
+    const fn signal(self) -> Signal {
+        match self {
+            Self::Nginx => Signal::HUP,
+            Self::Haproxy => Signal::USR2,
+        }
+    }
+
     /// Its name, as the kernel has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -212,12 +220,8 @@ impl Running {
             return run(Command::new("systemctl").args(["reload", unit])).map_err(failed);
         }
         self.check_runs(proc)?;
-        let signal = match self.program {
-            Program::Nginx => Signal::HUP,
-            Program::Haproxy => Signal::USR2,
-        };
         let pid = Pid::from_raw(self.pid).ok_or_else(|| failed("no such process".to_owned()))?;
-        kill_process(pid, signal).map_err(|error| failed(error.to_string()))
+        kill_process(pid, self.program.signal()).map_err(|error| failed(error.to_string()))
     }
 
     /// What it is told by, for people.

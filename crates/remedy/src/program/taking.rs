@@ -71,10 +71,13 @@ impl Running {
     }
 
     fn rests(&self, proc: &Path, workers: &[Worker]) -> bool {
+        // The master of either holds signals back but when it waits for one. Until it gets to run at all, one is on its way.
+        let status = bounded(&proc.join(format!("{}/status", self.pid)));
+        if status.is_some_and(|status| !waits_for(&status, self.program.signal())) {
+            return false;
+        }
         match self.program {
-            // Its master holds signals back but when it waits for one.
-            Program::Nginx => bounded(&proc.join(format!("{}/status", self.pid)))
-                .is_none_or(|status| waits_for(&status, Signal::HUP)),
+            Program::Nginx => true,
             // Its master starts itself anew, with the workers that are to go as arguments; a worker that is not among them
             // has read the files.
             Program::Haproxy => {
@@ -139,6 +142,39 @@ mod tests {
         assert!(!waits_for(&status("R (running)", none, none), Signal::HUP));
         // A kernel that does not tell.
         assert!(waits_for("Name:\tnginx\n", Signal::HUP));
+    }
+
+    #[test]
+    fn haproxy_does_not_rest_before_it_hears_the_signal_nor_before_a_worker_has_read_the_files() {
+        let proc = tempfile::tempdir().unwrap();
+        let haproxy = Running {
+            program: Program::Haproxy,
+            pid: 5,
+            started: 0,
+            netns: crate::step::Place { name: "host".into(), inode: 1 },
+            test: Vec::new(),
+            unit: None,
+        };
+        let rests = |state: &str, pending: &str, blocked: &str, line: &str, workers: &[i32]| {
+            let folder = proc.path().join("5");
+            std::fs::create_dir_all(&folder).unwrap();
+            let status = format!("State:\t{state}\nShdPnd:\t{pending}\nSigBlk:\t{blocked}\n");
+            std::fs::write(folder.join("status"), status).unwrap();
+            std::fs::write(folder.join("cmdline"), line).unwrap();
+            let workers: Vec<Worker> = workers.iter().map(|pid| Worker { pid: *pid, started: 1 }).collect();
+            haproxy.rests(proc.path(), &workers)
+        };
+        // As 2.6 shows it after SIGUSR2.
+        let (none, usr2, held) = ("0000000000000000", "0000000000000800", "0000000000310a01");
+        let (plain, anew) =
+            ("haproxy\0-W\0-f\0h.cfg\0", "haproxy\0-sf\x006\0-x\0sockpair@3\0-W\0-f\0h.cfg\0");
+        assert!(rests("S (sleeping)", none, none, plain, &[6]));
+        assert!(!rests("S (sleeping)", usr2, none, plain, &[6]), "the signal is on its way");
+        assert!(!rests("R (running)", none, none, plain, &[6]), "the signal is at work");
+        assert!(!rests("S (sleeping)", none, none, anew, &[6]));
+        assert!(!rests("S (sleeping)", none, held, anew, &[6, 24]));
+        assert!(rests("S (sleeping)", none, none, anew, &[6, 24]));
+        assert!(rests("S (sleeping)", none, none, plain, &[24]));
     }
 
     #[test]

@@ -90,8 +90,24 @@ enum Change {
 /// What became of an apply.
 #[derive(Deserialize)]
 struct Outcome {
-    outcome: String,
+    #[serde(rename = "outcome")]
+    ended: String,
     because: String,
+    /// What it could not do.
+    failed: Vec<String>,
+}
+
+impl Outcome {
+    fn in_words(&self) -> String {
+        let mut words = format!("ended with {}: {}", self.ended, self.because);
+        self.failed.iter().for_each(|what| words.extend(["; ", what]));
+        words
+    }
+
+    /// How it ended, unless all is as it was asked for.
+    fn wrong(&self) -> Option<String> {
+        (self.ended != "kept" || !self.failed.is_empty()).then(|| self.in_words())
+    }
 }
 
 /// Why it went no further: a failure of the stage, or something that did not go as it must.
@@ -188,8 +204,8 @@ impl Repair<'_> {
         let mut applying = self.start(host, &apply)?;
         // Its guards are to see the load that it is made for.
         if !applying.says(WATCHES) {
-            let Outcome { outcome, because } = applying.ended(&[0, 1])?;
-            return Err(wrong(format!("`fix --apply` ended with {outcome} before it watched: {because}")));
+            let how = applying.ended::<Outcome>(&[0, 1, 2])?.in_words();
+            return Err(wrong(format!("`fix --apply`, before it watched, {how}")));
         }
         for name in &fix.restart {
             self.stage.end(name)?;
@@ -200,17 +216,14 @@ impl Repair<'_> {
         let played = self.stage.play()?;
         keep("repaired", &played)?;
         repaired.after = Some(self.stage.judge(&played));
-        let outcome: Outcome = applying.ended(&[0, 1])?;
-        if outcome.outcome != "kept" {
-            let Outcome { outcome, because } = outcome;
-            return Err(wrong(format!("`fix --apply` ended with {outcome}: {because}")));
+        if let Some(how) = applying.ended::<Outcome>(&[0, 1, 2])?.wrong() {
+            return Err(wrong(format!("`fix --apply` {how}")));
         }
         self.age(&played)?;
         let rollback = ["fix", "--rollback", "last"].into_iter().chain(watched[1..].iter().copied());
         let rollback: Vec<&str> = rollback.collect();
-        let taken_back: Outcome = self.start(host, &rollback)?.ended(&[0, 1])?;
-        if taken_back.outcome != "kept" {
-            return Err(wrong(format!("`fix --rollback` ended with {}", taken_back.because)));
+        if let Some(how) = self.start(host, &rollback)?.ended::<Outcome>(&[0, 1, 2])?.wrong() {
+            return Err(wrong(format!("`fix --rollback` {how}")));
         }
         let now = self.snapshot()?;
         let differ = before.differences(&now);

@@ -1,6 +1,7 @@
 //! What the kernel sends is read without trust: a recorded dump may come from anyone.
 
 use evidence::{Tally, TallyOptions};
+use kernel::addresses::{self, MAX_ADDRESSES};
 use kernel::conntrack;
 use kernel::netlink;
 use kernel::sock_diag::{self, Dumped};
@@ -36,6 +37,11 @@ pub(crate) fn netlink(datagram: &[u8]) {
     let mut sums = BTreeMap::new();
     let _ = conntrack::add_stats(datagram, &mut sums);
     assert!(sums.values().all(|sum| *sum <= u64::from(u32::MAX) * datagram.len() as u64), "{sums:?}");
+
+    let mut found = addresses::Found::default();
+    let _ = found.add(datagram);
+    assert!(found.addresses.len() <= MAX_ADDRESSES);
+    assert!(found.addresses.len() as u64 + found.malformed + found.left_out <= most, "{found:?}");
 
     for message in netlink::messages(datagram) {
         if let netlink::Message::Record { body, .. } = message {

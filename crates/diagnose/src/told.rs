@@ -4,7 +4,7 @@ use crate::Evidence;
 use crate::wording::counted;
 use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
 use evidence::configuration::nginx::{HttpPass, Nginx, Pass, Protocol, Target, Upstream, Workers};
-use evidence::{Case, Configuration, Endpoint, FilePlace, Said};
+use evidence::{Case, Configuration, Endpoint, FilePlace, Namespace, Said};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// So many routes of one case are judged.
@@ -156,13 +156,17 @@ impl Route<'_> {
         said
     }
 
-    /// True if this route is about the connections of a host with this address.
+    /// True if this route is about the connections of a host with this address: a socket of the program's namespace has
+    /// it, or it is an address of that namespace alone. 127.0.0.1 is one of each.
     pub(crate) fn connects_from(&self, case: &Case, client: IpAddr) -> bool {
         let Some(running) = &self.configuration.running else { return true };
-        case.namespaces
-            .iter()
-            .filter(|namespace| namespace.name == running.netns)
-            .any(|namespace| namespace.sockets.groups.iter().any(|group| group.local.address == Some(client)))
+        let (its, others): (Vec<_>, Vec<_>) =
+            case.namespaces.iter().partition(|namespace| namespace.name == running.netns);
+        let shows = |namespace: &&Namespace| {
+            namespace.sockets.groups.iter().any(|group| group.local.address == Some(client))
+        };
+        let has = |namespace: &&Namespace| namespace.addresses.contains(&client);
+        its.iter().any(shows) || its.iter().any(has) && !others.iter().any(has)
     }
 }
 
@@ -423,4 +427,78 @@ pub(crate) fn endpoints_or(address: &str, port: u16) -> Vec<Endpoint> {
         return loopback.into_iter().map(|ip| Endpoint::new(ip, port)).collect();
     }
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evidence::configuration::haproxy;
+    use evidence::{Countdown, Group, PortUse, Role, Running, StateCounts};
+
+    /// HAProxy in a namespace, which passes on to 10.0.2.1:8080.
+    fn case() -> Case {
+        let written = |value: &str| Said::Written { value: value.to_owned(), place: FilePlace::default() };
+        let backend = Proxy {
+            kind: ProxyKind::Backend,
+            name: "app".into(),
+            mode: written("http"),
+            connection: written("server-close"),
+            servers: vec![haproxy::Server { address: "10.0.2.1:8080".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        Case {
+            namespaces: ["web", "other"]
+                .map(|name| Namespace {
+                    name: name.into(),
+                    addresses: [Ipv4Addr::LOCALHOST.into()].into(),
+                    ..Namespace::default()
+                })
+                .into(),
+            configurations: vec![Configuration {
+                running: Some(Running { netns: "web".into(), ..Running::default() }),
+                haproxy: Some(Haproxy { proxies: vec![backend], ..Default::default() }),
+                ..Default::default()
+            }],
+            ..Case::default()
+        }
+    }
+
+    fn joins(case: &Case, client: [u8; 4]) -> bool {
+        let routes = routes(case);
+        assert_eq!(routes.len(), 1, "{routes:?}");
+        routes[0].connects_from(case, Ipv4Addr::from(client).into())
+    }
+
+    #[test]
+    fn a_route_is_found_by_its_namespaces_address_when_no_socket_is_left() {
+        let mut case = case();
+        assert!(!joins(&case, [10, 0, 2, 254]));
+        case.namespaces[1].addresses.insert(Ipv4Addr::new(10, 0, 2, 254).into());
+        assert!(!joins(&case, [10, 0, 2, 254]), "it is another namespace's");
+        case.namespaces[1].addresses.clear();
+        case.namespaces[0].addresses.insert(Ipv4Addr::new(10, 0, 2, 254).into());
+        assert!(joins(&case, [10, 0, 2, 254]));
+        assert!(!joins(&case, [10, 0, 2, 253]));
+    }
+
+    #[test]
+    fn an_address_that_each_namespace_has_tells_nothing_without_a_socket() {
+        let mut case = case();
+        assert!(!joins(&case, [127, 0, 0, 1]));
+        case.namespaces[0].sockets.groups.push(Group {
+            role: Role::Client,
+            local: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 0),
+            remote: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 8_080),
+            states: StateCounts::default(),
+            time_wait: Countdown::default(),
+            fin_wait_2: Countdown::default(),
+            ports: PortUse::default(),
+            waiting: Vec::new(),
+            owners: Vec::new(),
+        });
+        assert!(joins(&case, [127, 0, 0, 1]));
+        case.namespaces[0].sockets.groups.clear();
+        case.namespaces.truncate(1);
+        assert!(joins(&case, [127, 0, 0, 1]), "there is no other");
+    }
 }

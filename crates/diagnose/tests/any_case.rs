@@ -294,7 +294,7 @@ fn case() -> impl Strategy<Value = Value> {
                 json!({
                     "schema": "lastack.case/1",
                     "namespaces": [{
-                        "name": "host", "settings": settings, "processes": processes, "conntrack": conntrack,
+                        "name": "host", "addresses": ["10.0.0.1", "127.0.0.1", "::1"], "settings": settings, "processes": processes, "conntrack": conntrack,
                         "counters": { "interval_ms": interval, "start": start, "end": end },
                         "sockets": { "by_state": by_state, "groups": groups, "listeners": listeners },
                     }],

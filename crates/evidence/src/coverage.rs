@@ -22,7 +22,7 @@ pub enum Unseen {
     BoundPorts,
     /// Kernel memory by slab.
     Slabs,
-    /// A network namespace.
+    /// A network namespace, or which addresses it has.
     Namespace,
     /// Packets of a capture: it began late, was cut short, or lost some.
     Packets,

@@ -119,6 +119,7 @@ fn case(texts: &[(IpAddr, String)]) -> Case {
     let mut namespace = Namespace {
         name: text(),
         holders: vec![text()],
+        addresses: texts.iter().map(|(address, _)| *address).collect(),
         processes: vec![Process { name: text(), container: Some(text()), ..Process::default() }],
         ..Namespace::default()
     };
@@ -214,7 +215,12 @@ proptest! {
                 prop_assert_eq!(one == other, stand_in == other_stand_in);
             }
         }
-        // Sockets and configuration meet at the same stand-in.
+        // Sockets, the namespace's own addresses and configuration meet at the same stand-in.
+        let listed = &redacted.namespaces[0].addresses;
+        prop_assert_eq!(listed.len(), case.namespaces[0].addresses.len());
+        let stand_ins: std::collections::BTreeSet<IpAddr> =
+            case.namespaces[0].addresses.iter().map(|own| redaction.text(&own.to_string()).parse().unwrap()).collect();
+        prop_assert_eq!(listed, &stand_ins);
         prop_assert_eq!(
             redaction.text(&case.configurations[0].nginx.as_ref().unwrap().upstreams[0].servers[0].address).into_owned(),
             redacted.configurations[0].nginx.as_ref().unwrap().upstreams[0].servers[0].address.clone()

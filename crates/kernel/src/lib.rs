@@ -9,6 +9,7 @@
 //! who keep a journal of what they change.
 //! Of nginx and HAProxy it reads what they are told, too, and asks them for their version ([`programs`]).
 
+pub mod addresses;
 pub mod change;
 pub mod conntrack;
 pub mod counters;

@@ -4,7 +4,7 @@ use crate::netns::{self, Found, NetnsError, Selection};
 use crate::owners::Owners;
 use crate::snapshot::BoundWalk;
 use crate::sock_diag::{Query, SockDiag, States};
-use crate::{Root, conntrack, counters, host, programs, settings, slabs, snapshot, sockstat};
+use crate::{Root, addresses, conntrack, counters, host, programs, settings, slabs, snapshot, sockstat};
 use evidence::{Case, Counters, Gap, Namespace, Process, Tally, TallyOptions, Unseen};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -267,6 +267,7 @@ impl Watch {
             }
             conntrack
         });
+        let addresses = addresses::read(gaps);
         for gap in &mut gaps[first_gap..] {
             gap.netns = Some(name.clone());
         }
@@ -275,6 +276,7 @@ impl Watch {
             inode: self.found.inode,
             here: self.found.is_here(),
             holders: std::mem::take(&mut self.found.holders),
+            addresses,
             settings,
             counters,
             sockstat,

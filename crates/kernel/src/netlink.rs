@@ -32,11 +32,11 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a socket in the network namespace of the calling thread.
-    pub fn open(protocol: Protocol) -> io::Result<Self> {
+    /// Opens a socket in the network namespace of the calling thread; without a protocol it is `NETLINK_ROUTE`, number 0.
+    pub fn open(protocol: impl Into<Option<Protocol>>) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(protocol))?;
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol.into())?;
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
         rustix::net::sockopt::set_socket_timeout(
             &socket,

@@ -114,6 +114,7 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
     let namespace = Namespace {
         name: name.clone(),
         here: true,
+        addresses: seen.addresses,
         settings,
         counters: Counters { interval_ms: seen.length_ms, start, end: seen.counters.into_iter().collect() },
         sockstat,

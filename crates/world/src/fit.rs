@@ -247,7 +247,9 @@ impl Place {
             listeners.clone().filter_map(|listener| listener.address.port).collect();
         let serving = groups.clone().filter(|group| group.role == Role::Server);
         listens.extend(serving.filter_map(|group| group.local.port));
-        let mut addresses: BTreeSet<IpAddr> = groups.filter_map(|group| group.local.address).collect();
+        // Of what has left no socket the list alone tells; and a case without it has the sockets.
+        let mut addresses = namespace.addresses.clone();
+        addresses.extend(groups.filter_map(|group| group.local.address));
         addresses.extend(
             listeners.filter_map(|listener| listener.address.address).filter(|at| !at.is_unspecified()),
         );

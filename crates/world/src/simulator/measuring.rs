@@ -2,7 +2,6 @@
 
 use super::counters::Counter;
 use super::host::counts;
-use super::network::written;
 use super::socket::Hold;
 use super::tap::Tap;
 use super::{HostSample, Run, Sample, Simulation, probes};
@@ -111,11 +110,9 @@ impl Simulation<'_> {
             }
             captures.insert(config.name.clone(), file);
         }
-        let addresses = self.world.hosts.iter().zip(&self.hosts).map(|(config, host)| {
-            let all =
-                host.addresses.iter().flat_map(|(_, first)| *first..*first + u32::from(config.addresses));
-            (config.name.clone(), all.map(|address| written(self.world.family, address)).collect())
-        });
+        let addresses = self.world.hosts.iter().enumerate();
+        let addresses =
+            addresses.map(|(number, host)| (host.name.clone(), self.own_addresses(number).collect()));
         Run {
             addresses: addresses.collect(),
             cases,

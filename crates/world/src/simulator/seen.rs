@@ -6,14 +6,16 @@ use super::host::{Place, Tuple, counts};
 use super::network::written;
 use super::socket::{Hold, Owner};
 use crate::scenario::{Family, Host};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tcp::State;
 
 /// A host as a look would find it.
 pub(crate) struct HostSeen<'a> {
     pub(crate) config: &'a Host,
     pub(crate) length_ms: u64,
+    /// Those of its networks, and the loopback's.
+    pub(crate) addresses: BTreeSet<IpAddr>,
     /// Settings that somebody set.
     pub(crate) set: BTreeMap<String, String>,
     pub(crate) max_time_wait: u64,
@@ -103,9 +105,11 @@ impl Simulation<'_> {
         let has = |counter: usize| counter != Counter::PawsPassive as usize || host.tuned.stack.has_recycle;
         let counters = Counter::NAMES.iter().zip(host.counters).enumerate().filter(|(at, _)| has(*at));
         let tracker = &self.trackers[number];
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         HostSeen {
             config,
             length_ms: (self.now / 1_000_000).max(1),
+            addresses: self.own_addresses(number).chain(loopback).collect(),
             set,
             max_time_wait: host.tuned.max_time_wait,
             max_orphans: host.tuned.max_orphans,
@@ -126,6 +130,13 @@ impl Simulation<'_> {
                 dropped: tracker.dropped,
             }),
         }
+    }
+
+    /// The addresses of a host on all its networks.
+    pub(super) fn own_addresses(&self, number: usize) -> impl Iterator<Item = IpAddr> {
+        let (host, more) = (&self.hosts[number], u32::from(self.world.hosts[number].addresses));
+        let all = host.addresses.iter().flat_map(move |(_, first)| *first..first.saturating_add(more));
+        all.map(|address| written(self.world.family, address))
     }
 
     /// Whose a TIME-WAIT was: of a port that was connected, the first who connects there.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod guarded;
+mod haproxy;
 mod killed;
 mod nginx;
 mod programs;

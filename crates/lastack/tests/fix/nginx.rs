@@ -47,7 +47,7 @@ pub(crate) fn answer() -> Option<String> {
 }
 
 /// The processes that have this one as parent, and are not ended.
-fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_child = |pid: &u32| {
@@ -73,13 +73,18 @@ pub(crate) fn last_answer() -> Option<String> {
     answer()
 }
 
-/// A plan that replaces the file.
+/// A plan that replaces a file of nginx.
 pub(crate) fn plan(file: &str, from: &str, to: &str) -> String {
+    plan_for("nginx", file, from, to)
+}
+
+/// A plan that replaces a file of a program.
+pub(crate) fn plan_for(program: &str, file: &str, from: &str, to: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let text = format!(
         "schema = \"lastack.plan/1\"\nhost = \"{}\"\n[[remedy]]\napply = true\nname = \"a-test\"\n\
          rule = \"upstream-keepalive-off\"\nnetns = \"pid:1\"\napplicability = \"safe\"\nsummary = \"Test it\"\n\
-         [[remedy.change]]\nfile = \"{file}\"\nprogram = \"nginx\"\nfrom = '''\n{from}'''\nto = '''\n{to}'''\n",
+         [[remedy.change]]\nfile = \"{file}\"\nprogram = \"{program}\"\nfrom = '''\n{from}'''\nto = '''\n{to}'''\n",
         host.trim()
     );
     let place = format!("{WORK}/plan.toml");

@@ -1,9 +1,13 @@
 //! Files of programs: replaced, tested by the program, and taken by it; and all of that back.
 
-use crate::nginx::{FILE, answer, has_nginx, last_answer, master, plan, server, start, stop, workers};
+use crate::haproxy;
+use crate::nginx::{
+    FILE, answer, has_nginx, last_answer, master, plan, plan_for, server, start, stop, workers,
+};
 use crate::sandbox::{WORK, applies, ends, fix, in_debug_build, in_sandbox, run, said, until};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn apply(order: &str) -> Command {
@@ -224,65 +228,87 @@ fn killed_anywhere_the_program_reads_what_is_there() {
     }
     in_debug_build(NAME, || {
         start();
-        let inode = || std::fs::metadata(FILE).unwrap().ino();
-        let order = plan(FILE, &server("one"), &server("two"));
-        ends(apply(&order).env("LASTACK_FAILPOINT_LOG", "/mnt/points"), 0);
-        until("nginx has taken it", || answer().as_deref() == Some("two"));
-        ends(&mut fix(&["--rollback", "last"]), 0);
-        until("nginx has taken it back", || answer().as_deref() == Some("one"));
-        let text = std::fs::read_to_string("/mnt/points").unwrap();
-        let points: std::collections::BTreeSet<&str> = text.lines().collect();
-        assert!(points.contains("reloaded") && points.contains("file-swapped"), "{points:?}");
-        for point in points {
-            for whom in ["", "!"] {
-                let at = format!("{point}{whom}");
-                std::fs::remove_dir_all(format!("{WORK}/state")).unwrap();
-                let before = inode();
-                apply(&order).env("LASTACK_FAILPOINT", &at).output().unwrap();
-                ends(&mut fix(&["--log"]), 0);
-                let kept = applies()
-                    .last()
-                    .is_some_and(|apply| apply["outcome"] == "kept" && apply["takes_back"].is_null());
-                let expected = if kept { "two" } else { "one" };
-                assert_eq!(std::fs::read_to_string(FILE).unwrap(), server(expected), "killed at {at}");
-                assert_eq!(std::fs::read_dir("/etc/nginx/conf.d").unwrap().count(), 1, "killed at {at}");
-                assert_eq!(inode() == before, !kept, "killed at {at}: not the very file that was there");
-                assert_eq!(last_answer().as_deref(), Some(expected), "killed at {at}: not what is there");
-                if kept {
-                    ends(&mut fix(&["--rollback", "last"]), 0);
-                    assert_eq!(last_answer().as_deref(), Some("one"), "taken back after {at}");
-                }
+        killed_anywhere(&Subject { program: "nginx", file: FILE, text: server, last_answer });
+    });
+}
+
+#[test]
+fn killed_anywhere_haproxys_workers_read_what_is_there() {
+    const NAME: &str = "programs::killed_anywhere_haproxys_workers_read_what_is_there";
+    if !haproxy::has_haproxy(NAME) {
+        return;
+    }
+    in_debug_build(NAME, || {
+        haproxy::write();
+        haproxy::start();
+        killed_anywhere(&Subject {
+            program: "haproxy",
+            file: haproxy::FILE,
+            text: haproxy::config,
+            last_answer: haproxy::last_answer,
+        });
+    });
+}
+
+/// A program that runs and answers `one`, and its file.
+struct Subject {
+    program: &'static str,
+    file: &'static str,
+    /// The file with which it answers so.
+    text: fn(&str) -> String,
+    last_answer: fn() -> Option<String>,
+}
+
+/// Kills the worker, and the worker and who started it, at each point that an apply passes.
+fn killed_anywhere(subject: &Subject) {
+    let Subject { program, file, text, last_answer } = *subject;
+    let inode = || std::fs::metadata(file).unwrap().ino();
+    let beside = || std::fs::read_dir(Path::new(file).parent().unwrap()).unwrap().count();
+    let order = plan_for(program, file, &text("one"), &text("two"));
+    ends(apply(&order).env("LASTACK_FAILPOINT_LOG", "/mnt/points"), 0);
+    until("it has been taken", || answer().as_deref() == Some("two"));
+    ends(&mut fix(&["--rollback", "last"]), 0);
+    until("it has been taken back", || answer().as_deref() == Some("one"));
+    let points = std::fs::read_to_string("/mnt/points").unwrap();
+    let points: std::collections::BTreeSet<&str> = points.lines().collect();
+    assert!(points.contains("reloaded") && points.contains("file-swapped"), "{points:?}");
+    for point in points {
+        for whom in ["", "!"] {
+            let at = format!("{point}{whom}");
+            std::fs::remove_dir_all(format!("{WORK}/state")).unwrap();
+            let before = inode();
+            apply(&order).env("LASTACK_FAILPOINT", &at).output().unwrap();
+            ends(&mut fix(&["--log"]), 0);
+            let kept = applies()
+                .last()
+                .is_some_and(|apply| apply["outcome"] == "kept" && apply["takes_back"].is_null());
+            let expected = if kept { "two" } else { "one" };
+            assert_eq!(std::fs::read_to_string(file).unwrap(), text(expected), "killed at {at}");
+            assert_eq!(beside(), 1, "killed at {at}: something is left beside it");
+            assert_eq!(inode() == before, !kept, "killed at {at}: not the very file that was there");
+            assert_eq!(last_answer().as_deref(), Some(expected), "killed at {at}: not what is there");
+            if kept {
+                ends(&mut fix(&["--rollback", "last"]), 0);
+                assert_eq!(last_answer().as_deref(), Some("one"), "taken back after {at}");
             }
         }
-    });
+    }
 }
 
 #[test]
 fn haproxy_takes_its_file_by_its_master() {
     const NAME: &str = "programs::haproxy_takes_its_file_by_its_master";
-    const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
-    if Command::new("haproxy").arg("-v").output().is_err() {
-        namespaced::skip(NAME, "haproxy is not installed");
+    const CONFIG: &str = haproxy::FILE;
+    if !haproxy::has_haproxy(NAME) {
         return;
     }
     in_sandbox(NAME, || {
-        std::fs::create_dir_all("/etc/haproxy").unwrap();
-        let config = |answer: &str| {
-            format!(
-                "defaults\n\tmode http\n\ttimeout client 5s\n\ttimeout server 5s\n\ttimeout connect 5s\n\
-                 frontend app\n\tbind 127.0.0.1:8080\n\thttp-request return status 200 content-type text/plain string {answer}\n"
-            )
-        };
-        std::fs::write(CONFIG, config("one")).unwrap();
-        let file = plan(CONFIG, &config("one"), &config("two"));
-        let of_haproxy = |file: &str| {
-            let text = std::fs::read_to_string(file).unwrap().replace("\"nginx\"", "\"haproxy\"");
-            std::fs::write(file, text).unwrap();
-        };
-        of_haproxy(&file);
+        let config = haproxy::config;
+        let plan = |to: &str| plan_for("haproxy", CONFIG, &config("one"), to);
+        haproxy::write();
+        let file = plan(&config("two"));
         refused(&apply(&file).output().unwrap(), "haproxy does not run here");
-        run("haproxy", &["-W", "-D", "-f", CONFIG]);
-        until("haproxy answers", || answer().as_deref() == Some("one"));
+        haproxy::start();
         ends(&mut apply(&file), 0);
         until("haproxy has taken it", || answer().as_deref() == Some("two"));
         ends(&mut fix(&["--rollback", "last"]), 0);
@@ -291,15 +317,13 @@ fn haproxy_takes_its_file_by_its_master() {
         // What it cannot bind its test does not find.
         let taken = std::net::TcpListener::bind("127.0.0.1:8081").unwrap();
         let both = config("two").replace("8080\n", "8080\n\tbind 127.0.0.1:8081\n");
-        let file = plan(CONFIG, &config("one"), &both);
-        of_haproxy(&file);
+        let file = plan(&both);
         let output = apply(&file).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains("goes on with what it had"), "{}", said(&output));
         assert_eq!(std::fs::read_to_string(CONFIG).unwrap(), config("one"));
         drop(taken);
-        let file = plan(CONFIG, &config("one"), "nonsense\n");
-        of_haproxy(&file);
+        let file = plan("nonsense\n");
         let output = apply(&file).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
         assert!(said(&output).contains("unknown keyword 'nonsense'"), "{}", said(&output));

@@ -98,13 +98,15 @@ pub(crate) fn read(
         match sources {
             Ok(sources) => {
                 let configuration = sources.evaluate(build.version.as_deref());
+                // Boot and start are both cut to whole seconds: it began up to two seconds later than their sum says.
+                let older = |since: i64| reader.written_s > since.saturating_add(1);
                 let running = Running {
                     netns: netns.to_owned(),
                     pid: started.pid,
                     name: process::name(root, started.pid),
                     container: process::container(root, started.pid),
                     workers: (started.workers > 0).then_some(started.workers),
-                    older_than_files: started.since_s.is_some_and(|since| reader.written_s > since),
+                    older_than_files: started.since_s.is_some_and(older),
                 };
                 configurations.push(Configuration { running: Some(running), ..configuration });
             }

@@ -4,6 +4,7 @@ use lab::differential::{Bench, DEVICE, LOCAL, LOCAL_V6, PEERS, PEERS_V6, RETRANS
 use lab::tun::Tun;
 use std::fs::File;
 use std::process::Command;
+use std::time::Duration;
 
 /// Runs `body` in a fresh network namespace. `name` must be the test's own name.
 pub(crate) fn with_bench(name: &str, body: impl FnOnce(Bench)) {
@@ -17,6 +18,25 @@ pub(crate) fn with_bench(name: &str, body: impl FnOnce(Bench)) {
 fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip of iproute2 runs");
     assert!(status.success(), "ip {arguments}");
+}
+
+/// What is sent to an IPv6 address is dropped until its local route is there, and that is made behind the caller's back, also
+/// without duplicate address detection (net/ipv6/addrconf.c addrconf_dad_work()).
+fn wait_for_local_v6() {
+    const LOCAL: u32 = 0x8000_0000;
+    let address = format!("{:032x} 80 ", LOCAL_V6.to_bits());
+    for _ in 0..2_000 {
+        let routes = std::fs::read_to_string("/proc/net/ipv6_route").expect("the namespace has IPv6");
+        let is_local = |line: &str| {
+            let flags = line.split_whitespace().nth(8).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+            line.starts_with(&address) && flags.is_some_and(|flags| flags & LOCAL != 0)
+        };
+        if routes.lines().any(is_local) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("no local route for {LOCAL_V6}");
 }
 
 /// The kernel answers at once and repeats nothing by itself: what is compared is what a segment does, not when.
@@ -42,5 +62,6 @@ fn prepare() -> Bench {
     ] {
         set(setting, value).expect("a setting of the namespace");
     }
+    wait_for_local_v6();
     Bench::open(tun).expect("sock_diag answers")
 }

@@ -75,8 +75,6 @@ pub enum Exception {
     SmallWindow,
     /// The window ends within data of more than one segment: the kernel fills it up, as there is no Nagle.
     CutBurst,
-    /// SO_LINGER 0 in CLOSING or LAST-ACK while something was never sent: the kernel resets.
-    AbortUnsent,
 }
 
 /// How a sequence went.
@@ -289,10 +287,6 @@ impl<'a> Run<'a> {
 
     /// The next step is one of those in which the two are known to differ.
     fn exception(&self, step: &Step) -> Option<Exception> {
-        let closed_both = matches!(self.machine.state(), State::Closing | State::LastAck);
-        if *step == Step::Abort && closed_both && self.machine.has_unsent() {
-            return Some(Exception::AbortUnsent);
-        }
         let Step::Segment(probe) = step else { return None };
         let (machine, segment) = (&self.machine, self.segment(probe));
         let kind = Kind::of(&segment);

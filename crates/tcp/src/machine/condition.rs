@@ -82,13 +82,15 @@ pub enum Condition {
     TooManyOrphans,
     /// TCP_LINGER2 is negative.
     Linger2Negative,
+    /// Data or the FIN was never sent: the peer's window has no room for it.
+    Unsent,
     /// This system says nothing to an acknowledgement of what was never sent (older Linux, in ESTABLISHED).
     QuietAboutUnsent,
 }
 
 impl Condition {
     /// Every condition.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Listener,
         Self::NoListener,
         Self::QueueFull,
@@ -127,6 +129,7 @@ impl Condition {
         Self::TableFull,
         Self::TooManyOrphans,
         Self::Linger2Negative,
+        Self::Unsent,
         Self::QuietAboutUnsent,
     ];
 
@@ -171,6 +174,7 @@ impl Condition {
             Self::TableFull => "TIME-WAIT table full",
             Self::TooManyOrphans => "too many orphans",
             Self::Linger2Negative => "TCP_LINGER2 < 0",
+            Self::Unsent => "unsent",
             Self::QuietAboutUnsent => "quiet about unsent",
         }
     }

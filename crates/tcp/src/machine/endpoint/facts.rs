@@ -18,6 +18,7 @@ impl Endpoint {
             | Condition::Linger2Negative => self.is_set(condition),
             Condition::HadTimestamps => self.compares_timestamps(),
             Condition::NoTimestamps => !self.compares_timestamps(),
+            Condition::Unsent => self.has_unsent(),
             Condition::Orphan => self.orphan,
             Condition::Request => self.request,
             Condition::ShutdownPending => self.shutdown_pending,

@@ -21,8 +21,9 @@ const ORPHANS: &str = "net/ipv4/tcp.c tcp_close(), tcp_check_oom(): TCPAbortOnMe
 const ON_CLOSE: &str = "RFC 2525 section 2.17; net/ipv4/tcp.c tcp_close(): TCPAbortOnClose";
 const KILLED: &str = "net/ipv4/tcp.c tcp_abort(): ss -K, Linux 6.1 and later";
 const ON_DATA: &str = "RFC 9293 section 3.10.5; net/ipv4/tcp.c tcp_disconnect(): TCPAbortOnData";
+const ON_UNSENT: &str = "RFC 9293 section 3.10.5; net/ipv4/tcp.c tcp_disconnect(): snd_nxt != write_seq";
 
-pub(super) const ROWS: [Row; 32] = [
+pub(super) const ROWS: [Row; 34] = [
     on(&[Closed], CONNECT, &[])
         .to(SynSent)
         .reply(Reply::Syn)
@@ -65,7 +66,7 @@ pub(super) const ROWS: [Row; 32] = [
     on(SYNCHRONIZED, UNREAD, &[]).to(Closed).reply(Reply::Abort).source(ON_CLOSE),
     on(&[SynReceived], UNREAD, &[]).to(Closed).reply(Reply::Abort).source(ON_CLOSE),
     on(&[TimeWait], UNREAD, &[]).source("net/ipv4/tcp.c tcp_close(): the socket of TIME-WAIT is another one"),
-    // SO_LINGER 0. In CLOSING and LAST-ACK everything was sent: nothing is left to abort on the wire.
+    // SO_LINGER 0. In CLOSING and LAST-ACK nothing is left to abort on the wire once everything was sent.
     on(&[Listen], ABORT, &[]).to(Closed).source(ON_DATA),
     on(&[SynSent], ABORT, &[]).to(Closed).source(ON_DATA),
     on(&[FinWait2], ABORT, &[If::Mini]).to(Closed).source(KILLED),
@@ -74,6 +75,8 @@ pub(super) const ROWS: [Row; 32] = [
         .reply(Reply::Abort)
         .source(ON_DATA),
     on(&[SynReceived], ABORT, &[]).to(Closed).reply(Reply::Abort).source(ON_DATA),
+    on(&[Closing, LastAck], ABORT, &[If::Orphan]).to(Closed).source(KILLED),
+    on(&[Closing, LastAck], ABORT, &[If::Unsent]).to(Closed).reply(Reply::Abort).source(ON_UNSENT),
     on(&[Closing], ABORT, &[]).to(Closed).source(ON_DATA),
     on(&[LastAck], ABORT, &[]).to(Closed).source(ON_DATA),
     on(&[TimeWait], ABORT, &[]).to(Closed).source(KILLED),

@@ -6,6 +6,7 @@
 //! windows) and nothing else.
 
 mod bench;
+mod keepalive;
 mod packet;
 mod random;
 mod run;

@@ -2,6 +2,7 @@
 
 use super::Tuple;
 use super::bench::Bench;
+use super::keepalive::Keepalive;
 use super::socket;
 use super::sockets::Found;
 use super::step::{AckFrom, Probe, SeqFrom, Sequence, Settings, Step};
@@ -116,6 +117,8 @@ pub(super) struct Run<'a> {
     window: u16,
     /// By how much the kernel may have started its timer later than the machine.
     late_start: Nanos,
+    /// SO_KEEPALIVE was set.
+    keepalive: Option<Keepalive>,
     /// The kernel sent something again.
     resent: bool,
     /// The window was a small one when the connection was complete.
@@ -150,6 +153,7 @@ impl<'a> Run<'a> {
             began: None,
             window: 0,
             late_start: 0,
+            keepalive: None,
             resent: false,
             small_window: false,
             trace: String::new(),
@@ -254,8 +258,20 @@ impl<'a> Run<'a> {
         self.exists = found.is_some();
         self.outcome.rows.push(None);
         let mut said = Vec::new();
-        while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= now) {
-            self.machine.handle_timeout(due);
+        loop {
+            let probe = self.keepalive.as_mut().filter(|keepalive| keepalive.due <= now);
+            let due = match (self.machine.poll_timeout().filter(|due| *due <= now), probe) {
+                (Some(due), probe) if probe.as_ref().is_none_or(|probe| due <= probe.due) => {
+                    self.machine.handle_timeout(due);
+                    due
+                }
+                (_, Some(probe)) => {
+                    let due = probe.due;
+                    probe.fire(&mut self.machine);
+                    due
+                }
+                _ => break,
+            };
             while let Some(segment) = self.machine.poll_transmit(due) {
                 said.push(segment);
             }
@@ -381,6 +397,10 @@ impl<'a> Run<'a> {
                 let Some(socket) = &self.socket else { return Ok(false) };
                 socket::no_linger2(socket)?;
             }
+            Step::Keepalive => {
+                let Some(socket) = &self.socket else { return Ok(false) };
+                self.keepalive = Some(Keepalive::start(socket, now)?);
+            }
             Step::Send(_) | Step::Shutdown | Step::Close | Step::CloseUnread | Step::Abort => {
                 self.call(now, step)?;
             }
@@ -458,6 +478,7 @@ impl<'a> Run<'a> {
             Step::Segment(probe) => {
                 let segment = self.segment(probe);
                 self.note(now, Event::Segment(Kind::of(&segment)), Some(&segment));
+                self.keepalive = self.keepalive.map(|_| Keepalive::heard(now));
                 self.machine.handle_segment(now, &segment);
             }
             Step::Listen if self.machine.life() == 0 => self.call_machine(now, Call::Listen),

@@ -72,6 +72,8 @@ pub enum Step {
     Abort,
     /// TCP_LINGER2 is set to -1: no FIN-WAIT-2 without an owner.
     NoLinger2,
+    /// SO_KEEPALIVE: a probe after a second without a segment, another one after one more, then a reset.
+    Keepalive,
     /// The mini-socket is removed by hand, as `ss -K` does.
     Kill,
     /// So many milliseconds pass.
@@ -138,7 +140,7 @@ const SEQS: [(SeqFrom, &str); 3] =
 const ACKS: [(AckFrom, &str); 3] =
     [(AckFrom::Next, "next"), (AckFrom::Unacknowledged, "una"), (AckFrom::Initial, "isn")];
 
-const PLAIN: [(Step, &str); 10] = [
+const PLAIN: [(Step, &str); 11] = [
     (Step::Listen, "listen"),
     (Step::Unlisten, "unlisten"),
     (Step::Fill, "fill"),
@@ -148,6 +150,7 @@ const PLAIN: [(Step, &str); 10] = [
     (Step::CloseUnread, "close-unread"),
     (Step::Abort, "abort"),
     (Step::NoLinger2, "no-linger2"),
+    (Step::Keepalive, "keepalive"),
     (Step::Kill, "kill"),
 ];
 

@@ -47,6 +47,23 @@ const CASES: &[Case] = &[
         &[OPEN[0], OPEN[1], OPEN[2], "send 10", "ACK seq=next+0 ack=next+0", "close"],
         [1_000, 1_000],
     ),
+    ("ESTABLISHED: probed twice, then reset", &[OPEN[0], OPEN[1], OPEN[2], "keepalive"], [1_500, 2_000]),
+    (
+        "CLOSE-WAIT: the same",
+        &[OPEN[0], OPEN[1], OPEN[2], "FIN,ACK seq=next+0 ack=next+0", "keepalive"],
+        [1_500, 2_000],
+    ),
+    (
+        "FIN-WAIT-2 with an owner: the same",
+        &[OPEN[0], OPEN[1], OPEN[2], "shutdown", "ACK seq=next+0 ack=next+0", "keepalive"],
+        [1_500, 2_000],
+    ),
+    (
+        "FIN-WAIT-1: what is in flight puts it off",
+        &[OPEN[0], OPEN[1], OPEN[2], "keepalive", "shutdown"],
+        [1_200, 1_000],
+    ),
+    ("data in flight: the same", &[OPEN[0], OPEN[1], OPEN[2], "keepalive", "send 10"], [1_200, 1_000]),
     ("a SYN that met a bad ACK: 2 ticks", &["connect", "ACK seq=next+0 ack=una+0"], [60, 300]),
 ];
 

@@ -367,3 +367,12 @@ fn over_ipv6_the_same_happens_at_other_addresses() {
     assert!(six.iter().all(|exchange| exchange.server.address.is_some_and(|address| address.is_ipv6())));
     assert_eq!(four[0].handshakes, six[0].handshakes);
 }
+
+#[test]
+fn keepalive_probes_that_are_answered_come_as_often_as_the_first() {
+    // On Linux 6.18.44, with 3 s, 1 s and 3 probes: at 3.0, 6.0 and 9.0 s while they are answered.
+    let server = format!("{SECOND}\nkeepalive_s = [3, 1, 3]");
+    let client = "connections = 1\nclose = { when = \"requests\", after_ms = 10500 }";
+    let measures = simulate(&world("", "", &server, client)).measures;
+    check(&measures, &[("server.counters.TCPKeepAlive", 3.0)]);
+}

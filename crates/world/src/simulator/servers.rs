@@ -216,10 +216,13 @@ impl Simulation<'_> {
         }
     }
 
+    /// After a probe that was answered the whole time passes again (net/ipv4/tcp_timer.c tcp_keepalive_timer(),
+    /// include/net/tcp.h keepalive_time_elapsed()).
     pub(super) fn keepalive(&mut self, at: SocketRef, (idle, between, probes): (u32, u32, u32)) {
         let now = self.now;
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
-        let until = socket.talk.heard.saturating_add(ms(u64::from(idle) * 1_000));
+        let last = socket.talk.heard.max(socket.talk.alive);
+        let until = last.saturating_add(ms(u64::from(idle) * 1_000));
         if socket.talk.probes == 0 && until > now {
             self.later(at, until - now, Waking::Keepalive);
         } else if socket.talk.probes >= probes {

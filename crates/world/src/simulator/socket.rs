@@ -76,6 +76,8 @@ pub(super) struct Talk {
     pub(super) queued: bool,
     /// When something came last.
     pub(super) heard: Nanos,
+    /// When a segment came last, if only an acknowledgement.
+    pub(super) alive: Nanos,
     /// When connect() was called.
     pub(super) begun: Nanos,
     /// When the last request went out, and how long its turn waited for a processor before.

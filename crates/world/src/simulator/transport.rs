@@ -139,6 +139,7 @@ impl Simulation<'_> {
                 socket.talk.heard = now;
             }
             socket.talk.probes = 0;
+            socket.talk.alive = now;
             came
         } else {
             false

@@ -31,6 +31,36 @@ fn every_scenario_is_the_same_played_and_in_full() {
     }
 }
 
+/// Ten ports for seventeen connections, and the first one waits longer for its processor than the second.
+#[test]
+fn lives_end_in_the_order_of_their_syns() {
+    let text = r#"
+        name = "overtaken"
+        title = "t"
+        seed = 1084494165
+        limit_ms = 90000
+        [[host]]
+        name = "client"
+        settings = { "net.ipv4.ip_local_port_range" = "40000 40010" }
+        [[host]]
+        name = "server"
+        [[server]]
+        name = "app"
+        host = "server"
+        port = 80
+        answer = { length = false }
+        close = { when = "requests" }
+        [[client]]
+        name = "load"
+        host = "client"
+        to = ["app"]
+        connections = 17
+        concurrency = 2
+        close = { when = "peer", how = "unread" }
+        "#;
+    agree("overtaken", &Scenario::parse(text).unwrap().variants[0].world);
+}
+
 /// How a side closes.
 fn close() -> impl Strategy<Value = String> {
     let when = prop_oneof![

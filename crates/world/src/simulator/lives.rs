@@ -216,7 +216,10 @@ impl Simulation<'_> {
             },
         }
         self.trace_life(syn, tuple, number);
-        self.classes[class].active.push_back(life);
+        // One that waited less for a processor may overtake another: lives end in the order of their SYNs.
+        let active = &mut self.classes[class].active;
+        let place = active.iter().rposition(|other| other.syn <= syn).map_or(0, |before| before + 1);
+        active.insert(place, life);
         self.agenda.add(syn + finished, What::Done { client });
         true
     }

@@ -1,7 +1,7 @@
 //! The addresses of a network namespace, through rtnetlink (net/ipv4/devinet.c, net/ipv6/addrconf.c): those that it has
 //! when no socket shows them.
 
-use crate::netlink::{self, DUMP, Message, Netlink, attributes, messages};
+use crate::netlink::{self, DUMP, Netlink, Progress, attributes, records};
 use crate::root::why;
 use evidence::{Gap, Unseen};
 use std::collections::BTreeSet;
@@ -63,15 +63,6 @@ fn ask(found: &mut Found) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a dump goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// More datagrams follow.
-    More,
-    /// That was the last.
-    End,
-}
-
 /// What a dump held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -88,26 +79,13 @@ pub struct Found {
 impl Found {
     /// Reads one datagram of the dump.
     pub fn add(&mut self, datagram: &[u8]) -> io::Result<Progress> {
-        for message in messages(datagram) {
-            match message {
-                Message::Record { kind: RTM_NEWADDR, body, interrupted } => {
-                    self.interrupted |= interrupted;
-                    match address(body) {
-                        Some(address) => self.keep(address),
-                        None => self.malformed += 1,
-                    }
-                }
-                Message::Record { .. } | Message::Error(0) => {}
-                Message::Done(Ok(())) => return Ok(Progress::End),
-                Message::Done(Err(error)) | Message::Error(error) => {
-                    return Err(io::Error::from_raw_os_error(error));
-                }
-                Message::Malformed => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that makes no sense"));
-                }
+        records(datagram, RTM_NEWADDR, |body, interrupted| {
+            self.interrupted |= interrupted;
+            match address(body) {
+                Some(address) => self.keep(address),
+                None => self.malformed += 1,
             }
-        }
-        Ok(Progress::More)
+        })
     }
 
     fn keep(&mut self, address: IpAddr) {

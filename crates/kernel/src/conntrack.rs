@@ -1,6 +1,6 @@
 //! Connection tracking: how full its table is, what is in it by state, and what it dropped.
 
-use crate::netlink::{self, DUMP, Message, Netlink, attributes, messages};
+use crate::netlink::{self, DUMP, Netlink, Progress, attributes, records};
 use crate::root::{self, Root, why};
 use evidence::{CONNTRACK_STATES, Conntrack, Gap, Settings, Unseen, proc};
 use std::collections::BTreeMap;
@@ -130,15 +130,6 @@ fn request(kind: u16) -> Vec<u8> {
     netlink::request(kind, DUMP, &[0; NFGENMSG])
 }
 
-/// Whether a dump goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// More datagrams follow.
-    More,
-    /// That was the last.
-    End,
-}
-
 /// Entries by protocol and state, counted while they stream by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -198,22 +189,7 @@ pub fn add_stats(datagram: &[u8], sums: &mut BTreeMap<String, u64>) -> io::Resul
 
 /// Gives the attributes of each record of one kind to `take`.
 fn walk(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8])) -> io::Result<Progress> {
-    for message in messages(datagram) {
-        match message {
-            Message::Record { kind, body, .. } if kind == wanted => {
-                take(body.get(NFGENMSG..).unwrap_or_default());
-            }
-            Message::Record { .. } | Message::Error(0) => {}
-            Message::Done(Ok(())) => return Ok(Progress::End),
-            Message::Done(Err(error)) | Message::Error(error) => {
-                return Err(io::Error::from_raw_os_error(error));
-            }
-            Message::Malformed => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that makes no sense"));
-            }
-        }
-    }
-    Ok(Progress::More)
+    records(datagram, wanted, |body, _| take(body.get(NFGENMSG..).unwrap_or_default()))
 }
 
 fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {

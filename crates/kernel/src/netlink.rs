@@ -141,6 +141,33 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
+/// Whether a dump goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More datagrams follow.
+    More,
+    /// That was the last.
+    End,
+}
+
+/// Gives each record of one kind to `take`, and whether its dump was interrupted.
+pub fn records(datagram: &[u8], wanted: u16, mut take: impl FnMut(&[u8], bool)) -> io::Result<Progress> {
+    for message in messages(datagram) {
+        match message {
+            Message::Record { kind, body, interrupted } if kind == wanted => take(body, interrupted),
+            Message::Record { .. } | Message::Error(0) => {}
+            Message::Done(Ok(())) => return Ok(Progress::End),
+            Message::Done(Err(error)) | Message::Error(error) => {
+                return Err(io::Error::from_raw_os_error(error));
+            }
+            Message::Malformed => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that makes no sense"));
+            }
+        }
+    }
+    Ok(Progress::More)
+}
+
 fn error_number(body: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(body.get(..4)?.try_into().ok()?).saturating_neg())
 }

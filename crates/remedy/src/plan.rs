@@ -180,25 +180,22 @@ impl Plan {
                     }
                     Err(why) => {
                         by_hand.push((planned.name.clone(), why));
-                        planned.is_advice();
+                        planned.leave_to_a_person();
                     }
                 }
             }
             remedies.push(planned);
         }
         for name in &wishes.remedies {
-            // The same may be advice elsewhere, as for the program of another host: then it is done where it can be.
-            let of_name = |remedy: &&mut Planned| remedy.name == *name;
-            if remedies.iter().any(|remedy| remedy.name == *name && !remedy.changes.is_empty()) {
-                let advice = remedies.iter_mut().filter(of_name).filter(|remedy| remedy.changes.is_empty());
-                advice.for_each(|remedy| remedy.apply = false);
-            }
-            let mut named = remedies.iter().filter(|remedy| remedy.name == *name).peekable();
-            if named.peek().is_none() {
+            let named = || remedies.iter().filter(|remedy| remedy.name == *name);
+            if named().next().is_none() {
                 return Err(Refusal::NotOffered(name.clone(), offered(&remedies)));
             }
-            let why = by_hand.iter().find(|(other, _)| other == name);
-            if let Some((_, why)) = why.filter(|_| named.all(|remedy| remedy.changes.is_empty())) {
+            if named().any(|remedy| !remedy.changes.is_empty()) {
+                // It may be advice elsewhere, as for the program of another host: it is done where it can be.
+                let advice = |remedy: &&mut Planned| remedy.name == *name && remedy.changes.is_empty();
+                remedies.iter_mut().filter(advice).for_each(|remedy| remedy.apply = false);
+            } else if let Some((_, why)) = by_hand.iter().find(|(other, _)| other == name) {
                 return Err(Refusal::ByHand(name.clone(), why.clone()));
             }
         }

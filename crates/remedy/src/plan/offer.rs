@@ -76,8 +76,8 @@ impl Offer {
 }
 
 impl Planned {
-    /// Leaves it to a person.
-    pub(super) fn is_advice(&mut self) {
+    /// Makes it advice.
+    pub(super) fn leave_to_a_person(&mut self) {
         self.apply = false;
         self.applicability = Applicability::DisplayOnly;
         self.changes.clear();

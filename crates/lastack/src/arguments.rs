@@ -41,15 +41,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct Doctor {
-    /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
-    #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
-    pub(crate) netns: Vec<String>,
-    /// Look at every network namespace of the host
-    #[arg(long)]
-    pub(crate) all_netns: bool,
-    /// Look for so long: 500ms, 10s, 2m; 0 is one glance, which sees no counter move
-    #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = look_length::parse)]
-    pub(crate) length: Duration,
+    #[command(flatten)]
+    pub(crate) look: Look,
     /// Save what was seen, to be opened with --case on any machine
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) save: Option<PathBuf>,
@@ -67,6 +60,31 @@ pub(crate) struct Doctor {
     pub(crate) besides: Besides,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Where to look at this host, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Look {
+    /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
+    #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
+    pub(crate) netns: Vec<String>,
+    /// Look at every network namespace of the host
+    #[arg(long)]
+    pub(crate) all_netns: bool,
+    /// Look for so long: 500ms, 10s, 2m; 0 is one glance, which sees no counter move
+    #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = look_length::parse)]
+    pub(crate) length: Duration,
+}
+
+impl Look {
+    pub(crate) fn options(&self) -> kernel::Options {
+        let selection = match (self.all_netns, self.netns.as_slice()) {
+            (true, _) => kernel::Selection::All,
+            (false, []) => kernel::Selection::Here,
+            (false, names) => kernel::Selection::These(names.to_vec()),
+        };
+        kernel::Options { selection, duration: self.length, ..kernel::Options::default() }
+    }
 }
 
 /// What is joined with a case.
@@ -197,28 +215,14 @@ pub(crate) struct Fix {
     /// List what was done; settle first what was not finished
     #[arg(long, conflicts_with_all = ["apply", "rollback", "watch", "finding", "remedy", "plan", "form", "case", "netns", "all_netns", "nginx", "haproxy", "capture"])]
     pub(crate) log: bool,
-    /// Look at this network namespace: a name (`ip netns list`), a path, or pid:N; may be repeated
-    #[arg(long, value_name = "NAME|PATH|pid:N", conflicts_with = "all_netns")]
-    pub(crate) netns: Vec<String>,
-    /// Look at every network namespace of the host
-    #[arg(long)]
-    pub(crate) all_netns: bool,
-    /// Look for so long: 500ms, 10s, 2m; 0 is one glance, which sees no counter move
-    #[arg(long = "for", value_name = "DURATION", default_value = "1s", value_parser = look_length::parse)]
-    pub(crate) length: Duration,
+    #[command(flatten)]
+    pub(crate) look: Look,
     /// Plan for a saved case instead of looking; - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["netns", "all_netns", "length"])]
     pub(crate) case: Option<PathBuf>,
-    /// Read this configuration of nginx besides those of the nginx that run; may be repeated
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) nginx: Vec<PathBuf>,
-    /// The same of HAProxy
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) haproxy: Vec<PathBuf>,
-    /// Read this capture besides, and plan for what it shows, too; may be repeated
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) capture: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) besides: Besides,
     /// Keep the journal in this folder; else /var/lib/lastack for root, $XDG_STATE_HOME/lastack for others
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `lastack doctor`.
 
-use crate::arguments::{Besides, Doctor};
+use crate::arguments::{Besides, Doctor, Look};
 use crate::case_file::{self, Place};
 use crate::{Outcome, lint, pasted_files, progress, read, screen};
 use evidence::Case;
@@ -12,7 +12,7 @@ pub(crate) fn run(options: &Doctor) -> Outcome {
     let case = joined(&options.besides, || match &options.case {
         Some(file) => case_file::open(file),
         None if !options.from.is_empty() => pasted_files::read(&options.from),
-        None => progress::shown_during(options.length, || look(options)),
+        None => look(&options.look),
     })?;
     // The report comes first: it is there even if the case cannot be saved.
     let report = Report::new(&case, &diagnose::diagnose(&case));
@@ -40,11 +40,7 @@ pub(crate) fn joined(besides: &Besides, case: impl FnOnce() -> anyhow::Result<Ca
     Ok(case)
 }
 
-fn look(options: &Doctor) -> anyhow::Result<Case> {
-    let selection = match (options.all_netns, options.netns.as_slice()) {
-        (true, _) => kernel::Selection::All,
-        (false, []) => kernel::Selection::Here,
-        (false, names) => kernel::Selection::These(names.to_vec()),
-    };
-    Ok(kernel::look(&kernel::Options { selection, duration: options.length, ..kernel::Options::default() })?)
+/// This host, with a sign of life while it is looked at.
+pub(crate) fn look(at: &Look) -> anyhow::Result<Case> {
+    Ok(progress::shown_during(at.length, || kernel::look(&at.options()))?)
 }

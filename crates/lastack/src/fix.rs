@@ -5,12 +5,12 @@ mod log;
 mod pages;
 
 use crate::arguments::{Fix, Form};
-use crate::{Outcome, case_file, lint, progress, read, screen};
+use crate::{Outcome, case_file, doctor, screen};
 use anyhow::{Context as _, bail};
 use diagnose::Severity;
 use remedy::{Event, Files, Order, Plan, Store, Task, Wishes};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     if options.output.json {
         report::write_json(&pages::PlanJson::new(&plan, &notes), &mut text)?;
     } else {
-        let netns: &[String] = if options.plan.is_some() { &[] } else { &options.netns };
-        let page = pages::plan(&plan, notes, options.plan.as_deref(), netns);
+        let asked = if options.plan.is_some() { Vec::new() } else { asked(options) };
+        let page = pages::plan(&plan, notes, options.plan.as_deref(), asked);
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
     }
     screen::print(&text)?;
@@ -63,30 +63,31 @@ pub(crate) fn work() -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What was looked at, in the words of the command line: with them the same is found again.
+fn asked(options: &Fix) -> Vec<String> {
+    let (look, besides) = (&options.look, &options.besides);
+    let names = |flag: &'static str, names: &mut dyn Iterator<Item = String>| -> Vec<String> {
+        names.flat_map(|name| [flag.to_owned(), report::shell_quoted(&name).into_owned()]).collect()
+    };
+    let files =
+        |flag, files: &[PathBuf]| names(flag, &mut files.iter().map(|file| file.display().to_string()));
+    let all = look.all_netns.then(|| "--all-netns".to_owned());
+    [
+        names("--netns", &mut look.netns.iter().cloned()),
+        all.into_iter().collect(),
+        files("--nginx", &besides.nginx),
+        files("--haproxy", &besides.haproxy),
+        files("--capture", &besides.capture),
+    ]
+    .concat()
+}
+
 /// A plan for what is found, what somebody should know of it, and whether what is found is a warning or worse.
 fn look(options: &Fix) -> anyhow::Result<(Plan, Vec<String>, bool)> {
-    // Before the look: a file that is no capture costs no time.
-    let captured = (!options.capture.is_empty()).then(|| read::traffic(&options.capture)).transpose()?;
-    let mut case = match &options.case {
-        Some(file) => case_file::open(file)?,
-        None => progress::shown_during(options.length, || {
-            let selection = match (options.all_netns, options.netns.as_slice()) {
-                (true, _) => kernel::Selection::All,
-                (false, []) => kernel::Selection::Here,
-                (false, names) => kernel::Selection::These(names.to_vec()),
-            };
-            kernel::look(&kernel::Options {
-                selection,
-                duration: options.length,
-                ..kernel::Options::default()
-            })
-        })?,
-    };
-    if let Some(captured) = captured {
-        case.traffic = Some(captured.traffic);
-        case.gaps.extend(captured.gaps);
-    }
-    lint::add_named(&mut case, &options.nginx, &options.haproxy)?;
+    let case = doctor::joined(&options.besides, || match &options.case {
+        Some(file) => case_file::open(file),
+        None => doctor::look(&options.look),
+    })?;
     let diagnosis = diagnose::diagnose(&case);
     let wishes = Wishes { rules: options.finding.clone(), remedies: options.remedy.clone() };
     let root = kernel::Root::default();
@@ -124,10 +125,10 @@ fn kept(file: &Path, options: &Fix) -> anyhow::Result<Plan> {
     if !options.finding.is_empty()
         || !options.remedy.is_empty()
         || options.case.is_some()
-        || !options.netns.is_empty()
-        || !options.nginx.is_empty()
-        || !options.haproxy.is_empty()
-        || !options.capture.is_empty()
+        || !options.look.netns.is_empty()
+        || !options.besides.nginx.is_empty()
+        || !options.besides.haproxy.is_empty()
+        || !options.besides.capture.is_empty()
     {
         bail!(
             "{shown}: is there already, and says what is to be done: edit `apply` in it, or name another file"
@@ -188,7 +189,7 @@ fn apply(options: &Fix, plan: &Plan) -> Outcome {
             bail!("nobody is here to confirm: standard input is no terminal; --yes confirms beforehand");
         }
         let mut text = Vec::new();
-        let page = pages::plan(plan, notes, None, &[]);
+        let page = pages::plan(plan, notes, None, Vec::new());
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
         io::stderr().write_all(&text)?;
         if !confirmed("\nApply it? [y/N] ")? {

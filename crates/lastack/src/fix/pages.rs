@@ -68,8 +68,8 @@ impl<'a> WatchJson<'a> {
     }
 }
 
-/// A plan for people. `file` is where it is kept, `netns` where it was asked for.
-pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, netns: &[String]) -> PlanPage {
+/// A plan for people. `file` is where it is kept, `asked` what was looked at.
+pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, asked: Vec<String>) -> PlanPage {
     let (all, chosen) = (plan.remedies.len(), plan.chosen().count());
     let on = if plan.host.is_empty() { String::new() } else { format!(" on {}", plan.host) };
     let headline = match (all, chosen) {
@@ -88,8 +88,8 @@ pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, netns: 
             }
             None => plan.chosen().flat_map(|remedy| ["--remedy".to_owned(), remedy.name.clone()]).collect(),
         };
-        let words = ["lastack", "fix"].into_iter().chain(netns.iter().flat_map(|name| ["--netns", name]));
-        let words = words.map(str::to_owned).chain(what).chain(["--apply".to_owned()]);
+        let words = ["lastack", "fix"].map(str::to_owned).into_iter().chain(asked);
+        let words = words.chain(what).chain(["--apply".to_owned()]);
         words.collect::<Vec<_>>().join(" ")
     });
     let next = next.into_iter().collect();
@@ -195,10 +195,7 @@ pub(super) fn progress(event: &Event) -> Option<String> {
         }
         Event::Began { id, .. } => format!("Apply {id}: the journal is on disk"),
         Event::Measuring { for_ms } => format!("Counters before the change: {}", seconds(for_ms)),
-        Event::Taken { what } if what.starts_with("test of ") || what.starts_with("reload of ") => {
-            format!("Done: {what}")
-        }
-        Event::Taken { what } => format!("Changed: {what}"),
+        Event::Taken { what } => format!("Done: {what}"),
         Event::Watching { for_ms } => format!("Guards: watched for {}", seconds(for_ms)),
         Event::Asking { for_ms } => {
             format!("The guards hold. Keep it? [y/N] (taken back in {} without an answer) ", seconds(for_ms))

@@ -117,6 +117,11 @@ fn nginx_is_given_pools_and_loses_them_again() {
         for line in ["+     keepalive 32;", "proxy_http_version 1.1;", SITE] {
             assert!(page.contains(line), "{line} is not in the plan\n{page}");
         }
+        // What was asked for comes again in what to do next: without it another thing would be found.
+        let page = ends(&mut fix(&["--for", "0", "--nginx", MAIN, "--remedy", "pool-in-the-proxy"]), 0);
+        let next = format!("lastack fix --nginx {MAIN} --remedy pool-in-the-proxy --apply");
+        assert!(page.contains(&next), "{page}");
+
         let wished = ["--for", "0", "--remedy", "pool-in-the-proxy", "--apply", "--yes", "--guard", "0"];
         ends(&mut fix(&wished), 0);
         assert!(

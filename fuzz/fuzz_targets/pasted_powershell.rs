@@ -1,7 +1,6 @@
 #![no_main]
 
-#[allow(dead_code, reason = "each target takes one of its checks")]
 #[path = "../checks/pasted_outputs.rs"]
 mod check;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::powershell(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::check(env!("CARGO_BIN_NAME"), bytes));

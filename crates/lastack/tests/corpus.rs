@@ -1,7 +1,9 @@
 //! What fuzzing found or started from, replayed: each file of `fuzz/corpus` goes through the check that the
 //! fuzzer of its folder's name makes. `fuzz/README.md` says how to fuzz.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::panic::RefUnwindSafe;
+use std::path::{Path, PathBuf};
 
 #[path = "../../../fuzz/checks/case.rs"]
 mod case;
@@ -22,20 +24,45 @@ mod redaction;
 #[path = "../../../fuzz/checks/sos.rs"]
 mod sos;
 
-fn replay(target: &str, check: fn(&[u8])) -> std::io::Result<()> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let files = std::fs::read_dir(&corpus)?.map(|entry| entry.map(|entry| entry.path()));
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
+fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let files = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
     let mut files: Vec<_> = files.collect::<Result<_, _>>()?;
     files.sort();
-    assert!(!files.is_empty(), "{} is empty", corpus.display());
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    Ok(files)
+}
+
+fn replay(target: &str, check: impl Fn(&[u8]) + RefUnwindSafe) -> std::io::Result<()> {
     let mut failed = Vec::new();
-    for file in files {
+    for file in files_in(&fuzz().join("corpus").join(target))? {
         let bytes = std::fs::read(&file)?;
         if std::panic::catch_unwind(|| check(&bytes)).is_err() {
             failed.push(file);
         }
     }
     assert!(failed.is_empty(), "what must hold does not for {failed:#?}");
+    Ok(())
+}
+
+/// The names of the files, or folders, in a folder of `fuzz/`, without what comes after a point.
+fn names_in(folder: &str) -> std::io::Result<BTreeSet<String>> {
+    let files = files_in(&fuzz().join(folder))?;
+    Ok(files.iter().filter_map(|file| file.file_stem()?.to_str().map(str::to_owned)).collect())
+}
+
+#[test]
+fn each_target_has_a_corpus_and_each_of_a_tool_its_outputs() -> std::io::Result<()> {
+    let targets = names_in("fuzz_targets")?;
+    assert_eq!(names_in("corpus")?, targets);
+    let of_tools: BTreeSet<_> = targets.into_iter().filter(|target| target.starts_with("pasted_")).collect();
+    assert_eq!(
+        pasted_outputs::TARGETS.iter().map(|(target, _)| (*target).to_owned()).collect::<BTreeSet<_>>(),
+        of_tools
+    );
     Ok(())
 }
 
@@ -71,17 +98,10 @@ fn the_corpus_of_journals_is_read() -> std::io::Result<()> {
 
 #[test]
 fn the_corpus_of_each_tools_output_is_read() -> std::io::Result<()> {
-    replay("pasted_around", pasted_outputs::around)?;
-    replay("pasted_bsd", pasted_outputs::bsd)?;
-    replay("pasted_conntrack", pasted_outputs::conntrack)?;
-    replay("pasted_netstat", pasted_outputs::netstat)?;
-    replay("pasted_nstat", pasted_outputs::nstat)?;
-    replay("pasted_powershell", pasted_outputs::powershell)?;
-    replay("pasted_proc_tcp", pasted_outputs::proc_tcp)?;
-    replay("pasted_settings", pasted_outputs::settings)?;
-    replay("pasted_ss", pasted_outputs::ss)?;
-    replay("pasted_statistics", pasted_outputs::statistics)?;
-    replay("pasted_windows", pasted_outputs::windows)
+    for (target, _) in pasted_outputs::TARGETS {
+        replay(target, |bytes| pasted_outputs::check(target, bytes))?;
+    }
+    Ok(())
 }
 
 #[test]

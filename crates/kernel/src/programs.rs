@@ -43,7 +43,8 @@ impl Kind {
         }
     }
 
-    fn of(comm: &str) -> Option<Self> {
+    /// The program whose processes have this name.
+    pub fn of(comm: &str) -> Option<Self> {
         [Self::Nginx, Self::Haproxy].into_iter().find(|kind| kind.names().contains(&comm))
     }
 

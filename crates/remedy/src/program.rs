@@ -62,6 +62,11 @@ impl Program {
         }
     }
 
+    /// Whether a process of this name is one of it.
+    fn is(self, comm: &str) -> bool {
+        Kind::of(comm) == Some(self.kind())
+    }
+
     /// The program of this name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Nginx, Self::Haproxy].into_iter().find(|program| program.name() == name)
@@ -102,7 +107,7 @@ pub enum ProgramError {
     Elsewhere(&'static str, u32),
     /// It has no master.
     #[error(
-        "this haproxy runs without a master (-W): it cannot take new files without being started anew; do that by hand"
+        "this haproxy runs without a master (-W, or master-worker in its file): it cannot take new files without being started anew; do that by hand"
     )]
     NoMaster,
     /// Its test found something.
@@ -165,7 +170,7 @@ impl Running {
     }
 
     fn of(root: &Root, program: Program, netns: &Place, started: &Started) -> Result<Self, ProgramError> {
-        if program == Program::Haproxy && !started.arguments.iter().any(|word| word.starts_with("-W")) {
+        if !started.has_master() {
             return Err(ProgramError::NoMaster);
         }
         let pid = started.pid.cast_signed();
@@ -175,8 +180,13 @@ impl Running {
             .map_err(|error| failed(error.to_string()))?;
         // An update replaces the file under a running program; its name is what the new one is started by.
         let executable = executable.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
-        let mut test = vec![executable];
-        test.extend(tested(program, &started.arguments));
+        let question: &[&str] = match program {
+            Program::Nginx => &["-t", "-q"],
+            // Not -q: it would keep the reason to itself.
+            Program::Haproxy => &["-c"],
+        };
+        let question = question.iter().map(|word| (*word).to_owned());
+        let test = [executable].into_iter().chain(question).chain(started.what_is_read()).collect();
         let (netns, unit) = (netns.clone(), unit(&root.proc, pid));
         Ok(Self { program, pid, started: stat.started, netns, test, unit })
     }
@@ -193,7 +203,7 @@ impl Running {
 
     /// Checks that it is still the process that was found.
     pub(crate) fn check_runs(&self, proc: &Path) -> Result<(), ProgramError> {
-        let is_it = |stat: Stat| stat.started == self.started && stat.name == self.program.name();
+        let is_it = |stat: Stat| stat.started == self.started && self.program.is(&stat.name);
         if Stat::read(proc, self.pid).is_some_and(is_it) {
             return Ok(());
         }
@@ -267,27 +277,6 @@ fn bounded(file: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The arguments that test the same files.
-fn tested(program: Program, arguments: &[String]) -> Vec<String> {
-    let takes_files: &[&str] = match program {
-        Program::Nginx => &["-c", "-p"],
-        Program::Haproxy => &["-f", "-C"],
-    };
-    let mut test = match program {
-        Program::Nginx => vec!["-t".to_owned(), "-q".to_owned()],
-        // Not -q: it would keep the reason to itself.
-        Program::Haproxy => vec!["-c".to_owned()],
-    };
-    for (place, word) in arguments.iter().enumerate() {
-        if takes_files.contains(&word.as_str())
-            && let Some(value) = place.checked_add(1).and_then(|next| arguments.get(next))
-        {
-            test.extend([word.clone(), value.clone()]);
-        }
-    }
-    test
-}
-
 /// The unit that a process runs in, where systemd is what runs here.
 fn unit(proc: &Path, pid: i32) -> Option<String> {
     if !Path::new("/run/systemd/system").is_dir() {
@@ -353,16 +342,6 @@ mod tests {
         for text in [ended, "", "12", "12 (x", "12 (x) S", "12 x S 1"] {
             assert!(Stat::parse(text).is_none(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_test_reads_the_files_that_the_program_reads() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let nginx = tested(Program::Nginx, &words("-c /x.conf -g daemon off; -p /srv"));
-        assert_eq!(nginx, ["-t", "-q", "-c", "/x.conf", "-p", "/srv"]);
-        let haproxy = tested(Program::Haproxy, &words("-W -f /a.cfg -db -f /b.cfg"));
-        assert_eq!(haproxy, ["-c", "-f", "/a.cfg", "-f", "/b.cfg"]);
-        assert_eq!(tested(Program::Haproxy, &words("-W -f")), ["-c"]);
     }
 
     #[test]

@@ -137,6 +137,51 @@ impl Started {
         files
     }
 
+    /// Whether a master runs it, which takes its files anew: nginx's as ever, HAProxy's by `-W` or `master-worker` in its file,
+    /// which shows by a child.
+    pub fn has_master(&self) -> bool {
+        self.kind == Kind::Nginx
+            || self.workers > 0
+            || self.arguments.iter().any(|word| word.starts_with("-W"))
+    }
+
+    /// The arguments that say what is read, as they were given: where the files are, and for nginx what stands before them
+    /// (`-g`). With them another process of the program reads the same.
+    pub fn what_is_read(&self) -> Vec<String> {
+        let flags: &[&str] = match self.kind {
+            Kind::Nginx => &["-c", "-p", "-g"],
+            Kind::Haproxy => &["-f", "-C", "-L"],
+        };
+        let mut read = Vec::new();
+        let mut words = self.arguments.iter().peekable();
+        while let Some(word) = words.next() {
+            if self.kind == Kind::Haproxy && word == "--" {
+                read.push(word.clone());
+                read.extend(words.by_ref().cloned());
+                break;
+            }
+            let Some(flag) = flags.iter().find(|flag| word.starts_with(**flag)) else { continue };
+            if word != flag && *flag != "-g" {
+                read.push(word.clone());
+                continue;
+            }
+            let mut value = match word.strip_prefix(flag) {
+                None | Some("") => words.next().cloned().unwrap_or_default(),
+                Some(attached) => attached.to_owned(),
+            };
+            // The title that nginx writes over its arguments parts directives at their blanks.
+            while *flag == "-g"
+                && let Some(more) = words.next_if(|word| !word.starts_with('-'))
+            {
+                value = format!("{value} {more}");
+            }
+            if !value.is_empty() {
+                read.extend([(*flag).to_owned(), value]);
+            }
+        }
+        read
+    }
+
     /// What follows a flag, in the same word or in the next; of several, the last.
     fn value_of(&self, flag: &str) -> Option<&str> {
         let mut words = self.arguments.iter().map(String::as_str);
@@ -278,6 +323,28 @@ mod tests {
         assert_eq!(files("haproxy -Ws -f /etc/haproxy/haproxy.cfg -p /run/p"), ["/etc/haproxy/haproxy.cfg"]);
         assert_eq!(files("haproxy -C conf -f a -db -- b c"), ["/srv/conf/a", "/srv/conf/b", "/srv/conf/c"]);
         assert_eq!(files("haproxy -f"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn another_process_can_read_the_same() {
+        let read = |kind: Kind, command: &str| started(kind, command).what_is_read();
+        assert_eq!(
+            read(Kind::Nginx, "nginx -c /x.conf -g daemon off; pid /p; -p /srv -q"),
+            ["-c", "/x.conf", "-g", "daemon off; pid /p;", "-p", "/srv"]
+        );
+        assert_eq!(read(Kind::Nginx, "nginx -c/x.conf -p"), ["-c/x.conf"]);
+        assert_eq!(
+            read(Kind::Haproxy, "haproxy -W -sf 12 -f /a.cfg -db -L one -- b c"),
+            ["-f", "/a.cfg", "-L", "one", "--", "b", "c"]
+        );
+        assert_eq!(read(Kind::Haproxy, "haproxy -W -f"), [""; 0]);
+    }
+
+    #[test]
+    fn a_haproxy_has_a_master_by_its_arguments_or_by_its_file() {
+        let one = |command: &str| started(Kind::Haproxy, command);
+        assert!(one("haproxy -Ws -f a").has_master() && !one("haproxy -D -f a").has_master());
+        assert!(Started { workers: 1, ..one("haproxy -D -f a") }.has_master());
     }
 
     #[test]

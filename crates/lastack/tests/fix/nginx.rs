@@ -8,17 +8,25 @@ use std::process::Command;
 
 pub(crate) const FILE: &str = "/etc/nginx/conf.d/app.conf";
 
+/// What stands before its file. Without it a test of that file fails: here is nobody but root.
+const BEFORE: &str = "user root root; worker_rlimit_core 0;";
+
 pub(crate) fn server(answer: &str) -> String {
     format!("server {{\n\tlisten 127.0.0.1:8080;\n\tlocation / {{ return 200 \"{answer}\"; }}\n}}\n")
 }
 
 /// An nginx that answers `one`.
 pub(crate) fn start() {
+    start_as("nginx");
+}
+
+/// The same by another name of the program.
+pub(crate) fn start_as(program: &str) {
     std::fs::create_dir_all("/etc/nginx/conf.d").unwrap();
     std::fs::write("/etc/passwd", "root:x:0:0::/:/bin/sh\n").unwrap();
     std::fs::write("/etc/group", "root:x:0:\n").unwrap();
     let main = format!(
-        "user root root;\npid {WORK}/nginx.pid;\nerror_log {WORK}/error.log;\nworker_processes 1;\nevents {{}}\n\
+        "pid {WORK}/nginx.pid;\nerror_log {WORK}/error.log;\nworker_processes 1;\nevents {{}}\n\
          http {{ access_log off; include conf.d/*.conf;\n{} }}\n",
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {WORK}/{kind};"))
@@ -27,12 +35,12 @@ pub(crate) fn start() {
     std::fs::write("/etc/nginx/nginx.conf", main).unwrap();
     std::fs::write(FILE, server("one")).unwrap();
     std::fs::set_permissions(FILE, std::fs::Permissions::from_mode(0o604)).unwrap();
-    run("nginx", &["-c", "/etc/nginx/nginx.conf"]);
+    run(program, &["-c/etc/nginx/nginx.conf", "-g", BEFORE]);
     until("nginx answers", || answer().as_deref() == Some("one"));
 }
 
 pub(crate) fn stop() {
-    run("nginx", &["-s", "stop"]);
+    run("nginx", &["-s", "stop", "-g", BEFORE]);
     until("nginx has ended", || !std::path::Path::new(&format!("{WORK}/nginx.pid")).exists());
     until("nginx has ended", || answer().is_none());
 }

@@ -2,7 +2,7 @@
 
 use crate::haproxy;
 use crate::nginx::{
-    FILE, answer, has_nginx, last_answer, master, plan, plan_for, server, start, stop, workers,
+    FILE, answer, has_nginx, last_answer, master, plan, plan_for, server, start, start_as, stop, workers,
 };
 use crate::sandbox::{WORK, applies, ends, fix, in_debug_build, in_sandbox, run, said, until};
 use std::os::unix::fs::MetadataExt as _;
@@ -67,6 +67,22 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         let order = plan(FILE, &server("one"), &server("two"));
         refused(&apply(&order).output().unwrap(), "nginx does not run here");
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+    });
+}
+
+#[test]
+fn openresty_is_an_nginx() {
+    const NAME: &str = "programs::openresty_is_an_nginx";
+    if !has_nginx(NAME) {
+        return;
+    }
+    in_sandbox(NAME, || {
+        let openresty = format!("{WORK}/openresty");
+        std::fs::copy("/usr/sbin/nginx", &openresty).unwrap();
+        start_as(&openresty);
+        ends(&mut apply(&plan(FILE, &server("one"), &server("two"))), 0);
+        until("it has taken it", || answer().as_deref() == Some("two"));
+        stop();
     });
 }
 

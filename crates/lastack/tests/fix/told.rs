@@ -163,13 +163,13 @@ fn haproxy_keeps_connections_and_closes_them_again() {
     }
     in_sandbox(NAME, || {
         std::fs::create_dir_all("/etc/haproxy").unwrap();
-        let config = "defaults\n    mode http\n    option http-server-close\n    timeout client 5s\n    timeout server 5s\n    \
+        let config = "global\n    master-worker\ndefaults\n    mode http\n    option http-server-close\n    timeout client 5s\n    timeout server 5s\n    \
                       timeout connect 5s\nfrontend in\n    bind 127.0.0.1:8080\n    use_backend two if { path /two }\n    \
                       default_backend one\nbackend one\n    server a 127.0.0.1:9001\nbackend two\n    http-reuse never\n    \
                       server b 127.0.0.1:9002\n";
         std::fs::write(CONFIG, config).unwrap();
         start_servers();
-        run("haproxy", &["-W", "-D", "-f", CONFIG]);
+        run("haproxy", &["-D", "-f", CONFIG]);
         until("haproxy answers", answers);
         assert_eq!(given(20), Some([20, 20]), "haproxy was told to close");
         // It ends its side by a reset, which leaves nothing: only what is open in the moment shows that it is used. Both

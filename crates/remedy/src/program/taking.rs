@@ -62,7 +62,7 @@ impl Running {
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let worker = |pid| {
             let stat = Stat::read(proc, pid)?;
-            (stat.parent == self.pid && stat.name == self.program.name())
+            (stat.parent == self.pid && self.program.is(&stat.name))
                 .then_some(Worker { pid, started: stat.started })
         };
         let mut workers: Vec<Worker> = pids.filter_map(worker).collect();

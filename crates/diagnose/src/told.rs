@@ -433,7 +433,7 @@ pub(crate) fn endpoints_or(address: &str, port: u16) -> Vec<Endpoint> {
 mod tests {
     use super::*;
     use evidence::configuration::haproxy;
-    use evidence::{Countdown, Group, PortUse, Role, Running, StateCounts};
+    use evidence::{Group, Role, Running};
 
     /// HAProxy in a namespace, which passes on to 10.0.2.1:8080.
     fn case() -> Case {
@@ -485,17 +485,9 @@ mod tests {
     fn an_address_that_each_namespace_has_tells_nothing_without_a_socket() {
         let mut case = case();
         assert!(!joins(&case, [127, 0, 0, 1]));
-        case.namespaces[0].sockets.groups.push(Group {
-            role: Role::Client,
-            local: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 0),
-            remote: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 8_080),
-            states: StateCounts::default(),
-            time_wait: Countdown::default(),
-            fin_wait_2: Countdown::default(),
-            ports: PortUse::default(),
-            waiting: Vec::new(),
-            owners: Vec::new(),
-        });
+        let loopback = |port| Endpoint::new(Ipv4Addr::LOCALHOST.into(), port);
+        let group = Group::new(Role::Client, loopback(0), loopback(8_080));
+        case.namespaces[0].sockets.groups.push(group);
         assert!(joins(&case, [127, 0, 0, 1]));
         case.namespaces[0].sockets.groups.clear();
         case.namespaces.truncate(1);

@@ -246,7 +246,8 @@ impl Ownership {
 }
 
 impl Group {
-    pub(crate) fn new(role: Role, local: Endpoint, remote: Endpoint) -> Self {
+    /// A group without sockets.
+    pub fn new(role: Role, local: Endpoint, remote: Endpoint) -> Self {
         Self {
             role,
             local,

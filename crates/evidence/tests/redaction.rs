@@ -3,8 +3,8 @@
 
 use evidence::configuration::{haproxy, nginx};
 use evidence::{
-    Case, Clocks, Configuration, ConfigurationProblem, Countdown, Endpoint, Exchange, Gap, Group, HeldPorts,
-    Host, Listener, Namespace, PortUse, Process, Redaction, Role, Running, Said, Traffic, Unseen,
+    Case, Clocks, Configuration, ConfigurationProblem, Endpoint, Exchange, Gap, Group, HeldPorts, Host,
+    Listener, Namespace, Process, Redaction, Role, Running, Said, Traffic, Unseen,
 };
 use foldhash::fast::FixedState;
 use proptest::prelude::*;
@@ -127,15 +127,8 @@ fn case(texts: &[(IpAddr, String)]) -> Case {
     namespace.sockets.listeners.push(Listener { address: end(), process: Some(0), ..Listener::default() });
     namespace.sockets.held.push(HeldPorts { local: end(), ..HeldPorts::default() });
     namespace.sockets.groups.extend((0..4).map(|_| Group {
-        role: Role::Client,
-        local: end(),
-        remote: end(),
         states: [(tcp::State::TimeWait, 3)].into_iter().collect(),
-        time_wait: Countdown::default(),
-        fin_wait_2: Countdown::default(),
-        ports: PortUse::default(),
-        waiting: Vec::new(),
-        owners: Vec::new(),
+        ..Group::new(Role::Client, end(), end())
     }));
     let traffic = Traffic {
         files: vec![text()],

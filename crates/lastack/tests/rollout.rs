@@ -181,6 +181,13 @@ impl Rollout {
     }
 }
 
+/// Runs a test on hosts of these names; it is skipped where Ansible or a namespace is missing.
+fn on_hosts(test: &str, names: &[&'static str], body: impl FnOnce(&Rollout)) {
+    if !lacks(test, "ansible-playbook", "ansible-core") {
+        in_namespace(test, || body(&Rollout::new(names)));
+    }
+}
+
 /// A program of Ansible that finds and leaves nothing outside the test's folder.
 fn ansible(program: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -251,12 +258,7 @@ fn the_playbook_has_no_fault_that_ansible_lint_knows() {
 
 #[test]
 fn one_host_then_the_next_then_nothing_then_back() {
-    const NAME: &str = "one_host_then_the_next_then_nothing_then_back";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2", "web3"]);
+    on_hosts("one_host_then_the_next_then_nothing_then_back", &["web1", "web2", "web3"], |rollout| {
         let said = rollout.succeeds(&[], true);
         assert_eq!(rollout.values(), ["60", "60", "60"], "{said}");
         // Three batches: each host is done before the next is begun.
@@ -286,68 +288,66 @@ fn one_host_then_the_next_then_nothing_then_back() {
 
 #[test]
 fn a_host_that_does_not_hold_stops_it_and_takes_its_batch_back() {
-    const NAME: &str = "a_host_that_does_not_hold_stops_it_and_takes_its_batch_back";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2", "web3", "web4"]);
-        // One where somebody else has been.
-        rollout.hosts[1].set("45");
-        let output = rollout.run(&[]);
-        let words = said(&output);
-        assert_eq!(output.status.code(), Some(2), "{words}");
-        assert_eq!(rollout.values(), ["60", "45", "30", "30"], "{words}");
-        assert!(words.contains("is 45, and was 30 when the plan was made"), "{words}");
-        assert!(!rollout.hosts[2].state.exists(), "{words}");
+    on_hosts(
+        "a_host_that_does_not_hold_stops_it_and_takes_its_batch_back",
+        &["web1", "web2", "web3", "web4"],
+        |rollout| {
+            // One where somebody else has been.
+            rollout.hosts[1].set("45");
+            let output = rollout.run(&[]);
+            let words = said(&output);
+            assert_eq!(output.status.code(), Some(2), "{words}");
+            assert_eq!(rollout.values(), ["60", "45", "30", "30"], "{words}");
+            assert!(words.contains("is 45, and was 30 when the plan was made"), "{words}");
+            assert!(!rollout.hosts[2].state.exists(), "{words}");
 
-        // One of the last two where connections begin to fail once it is changed.
-        rollout.hosts[1].set("30");
-        let mut failing = rollout.hosts[3]
+            // One of the last two where connections begin to fail once it is changed.
+            rollout.hosts[1].set("30");
+            let mut failing = rollout.hosts[3]
             .shell(&format!(
                 "until [ \"$(cat /proc/sys/net/ipv4/tcp_fin_timeout)\" = 60 ]; do sleep 0.02; done\nexec bash -c '{FAILING}'"
             ))
             .spawn()
             .unwrap();
-        let output = rollout.run(&[]);
-        let words = said(&output);
-        failing.wait().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{words}");
-        assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
-        let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
-        assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["rolled-back"]], "{words}");
-        assert!(words.contains("Taking back: Tcp"), "{words}");
-    });
+            let output = rollout.run(&[]);
+            let words = said(&output);
+            failing.wait().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{words}");
+            assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
+            let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
+            assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["rolled-back"]], "{words}");
+            assert!(words.contains("Taking back: Tcp"), "{words}");
+        },
+    );
 }
 
 #[test]
 fn a_host_that_holds_until_the_others_are_changed_takes_its_batch_back() {
-    const NAME: &str = "a_host_that_holds_until_the_others_are_changed_takes_its_batch_back";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2", "web3", "web5"]);
-        // Their own guards have held when this is written, and connections begin to fail.
-        let host = &rollout.hosts[2];
-        let kept = format!("{}/playbook", host.state.display());
-        let mut failing = host
-            .shell(&format!(
-                "until ls {kept}/*.json 2> /dev/null; do sleep 0.02; done\nexec bash -c '{FAILING}'"
-            ))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = rollout.run(&["-e", "lastack_guard=2s"]);
-        let words = said(&output);
-        assert_eq!(output.status.code(), Some(2), "{words}");
-        assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
-        failing.wait().unwrap();
-        let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
-        assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["kept", "back"]], "{words}");
-        assert!(words.contains("TcpAttemptFails rose by"), "{words}");
-        assert!(words.contains("does not hold any more"), "{words}");
-    });
+    on_hosts(
+        "a_host_that_holds_until_the_others_are_changed_takes_its_batch_back",
+        &["web1", "web2", "web3", "web5"],
+        |rollout| {
+            // Their own guards have held when this is written, and connections begin to fail.
+            let host = &rollout.hosts[2];
+            let kept = format!("{}/playbook", host.state.display());
+            let mut failing = host
+                .shell(&format!(
+                    "until ls {kept}/*.json 2> /dev/null; do sleep 0.02; done\nexec bash -c '{FAILING}'"
+                ))
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let output = rollout.run(&["-e", "lastack_guard=2s"]);
+            let words = said(&output);
+            assert_eq!(output.status.code(), Some(2), "{words}");
+            assert_eq!(rollout.values(), ["60", "60", "30", "30"], "{words}");
+            failing.wait().unwrap();
+            let outcomes: Vec<_> = rollout.hosts.iter().map(Host::outcomes).collect();
+            assert_eq!(outcomes, [&["kept"][..], &["kept"], &["kept", "back"], &["kept", "back"]], "{words}");
+            assert!(words.contains("TcpAttemptFails rose by"), "{words}");
+            assert!(words.contains("does not hold any more"), "{words}");
+        },
+    );
 }
 
 /// Stands for a client of ssh: the last two arguments are host and command. A host that is `down` is not reached; one that
@@ -392,13 +392,8 @@ fn over_ssh(rollout: &Rollout) {
 
 #[test]
 fn over_ssh_and_as_root_it_is_done_and_taken_back() {
-    const NAME: &str = "over_ssh_and_as_root_it_is_done_and_taken_back";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2", "web3"]);
-        over_ssh(&rollout);
+    on_hosts("over_ssh_and_as_root_it_is_done_and_taken_back", &["web1", "web2", "web3"], |rollout| {
+        over_ssh(rollout);
         let said = rollout.succeeds(&["-vvv"], true);
         assert_eq!(rollout.values(), ["60", "60", "60"], "{said}");
         assert!(said.contains("BECOME-SUCCESS"), "root was not become: {said}");
@@ -411,13 +406,8 @@ fn over_ssh_and_as_root_it_is_done_and_taken_back() {
 
 #[test]
 fn a_host_that_cannot_be_reached_stops_it() {
-    const NAME: &str = "a_host_that_cannot_be_reached_stops_it";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2", "web3", "web5"]);
-        over_ssh(&rollout);
+    on_hosts("a_host_that_cannot_be_reached_stops_it", &["web1", "web2", "web3", "web5"], |rollout| {
+        over_ssh(rollout);
         let marker = |name: &str| rollout.folder.path().join(name);
         // From the beginning: nothing of its batch is begun.
         std::fs::write(marker("web5.down"), "").unwrap();
@@ -431,49 +421,43 @@ fn a_host_that_cannot_be_reached_stops_it() {
 
 #[test]
 fn a_host_that_is_lost_on_the_way_takes_its_batch_back() {
-    const NAME: &str = "a_host_that_is_lost_on_the_way_takes_its_batch_back";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2", "web3", "web5"]);
-        over_ssh(&rollout);
-        let marker = |name: &str| rollout.folder.path().join(name);
-        // After it was told to apply, or before it has watched again: it is changed, and the other one takes back.
-        let kept = format!("ls {}/playbook/*.json > /dev/null 2>&1", rollout.hosts[3].state.display());
-        for dies in ["[ $(cat /proc/sys/net/ipv4/tcp_fin_timeout) = 60 ]", &kept] {
-            std::fs::write(marker("web5.dying"), dies).unwrap();
-            let output = rollout.run(&[]);
-            let words = said(&output);
-            assert!(!output.status.success(), "{words}");
-            assert_eq!(rollout.values(), ["60", "60", "30", "60"], "{words}");
-            assert!(words.contains("does not hold. What was done here was taken back."), "{words}");
-            assert_eq!(rollout.hosts[3].outcomes().last().unwrap(), "kept", "its own log says so");
-            std::fs::remove_file(marker("web5.dying")).unwrap();
-            std::fs::remove_file(marker("web5.down")).unwrap();
-            if dies != kept {
-                rollout.hosts[3].says(&format!(
-                    "{LASTACK} fix --rollback last --state-dir {}",
-                    rollout.hosts[3].state.display()
-                ));
+    on_hosts(
+        "a_host_that_is_lost_on_the_way_takes_its_batch_back",
+        &["web1", "web2", "web3", "web5"],
+        |rollout| {
+            over_ssh(rollout);
+            let marker = |name: &str| rollout.folder.path().join(name);
+            // After it was told to apply, or before it has watched again: it is changed, and the other one takes back.
+            let kept = format!("ls {}/playbook/*.json > /dev/null 2>&1", rollout.hosts[3].state.display());
+            for dies in ["[ $(cat /proc/sys/net/ipv4/tcp_fin_timeout) = 60 ]", &kept] {
+                std::fs::write(marker("web5.dying"), dies).unwrap();
+                let output = rollout.run(&[]);
+                let words = said(&output);
+                assert!(!output.status.success(), "{words}");
+                assert_eq!(rollout.values(), ["60", "60", "30", "60"], "{words}");
+                assert!(words.contains("does not hold. What was done here was taken back."), "{words}");
+                assert_eq!(rollout.hosts[3].outcomes().last().unwrap(), "kept", "its own log says so");
+                std::fs::remove_file(marker("web5.dying")).unwrap();
+                std::fs::remove_file(marker("web5.down")).unwrap();
+                if dies != kept {
+                    rollout.hosts[3].says(&format!(
+                        "{LASTACK} fix --rollback last --state-dir {}",
+                        rollout.hosts[3].state.display()
+                    ));
+                }
             }
-        }
 
-        // It comes back, and the rollout goes on where it was.
-        let output = rollout.run(&[]);
-        assert!(output.status.success(), "{}", said(&output));
-        assert_eq!(rollout.values(), ["60", "60", "60", "60"]);
-    });
+            // It comes back, and the rollout goes on where it was.
+            let output = rollout.run(&[]);
+            assert!(output.status.success(), "{}", said(&output));
+            assert_eq!(rollout.values(), ["60", "60", "60", "60"]);
+        },
+    );
 }
 
 #[test]
 fn hosts_without_lastack_are_told_so() {
-    const NAME: &str = "hosts_without_lastack_are_told_so";
-    if lacks(NAME, "ansible-playbook", "ansible-core") {
-        return;
-    }
-    in_namespace(NAME, || {
-        let rollout = Rollout::new(&["web1", "web2"]);
+    on_hosts("hosts_without_lastack_are_told_so", &["web1", "web2"], |rollout| {
         let arguments = ["-i", "inventory", "rollout.yml"];
         let output = ansible("ansible-playbook", rollout.folder.path(), &arguments)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

@@ -1,7 +1,5 @@
 //! One segment below every layer that is read: the layers are made here, byte by byte, from their documents.
 
-#![allow(clippy::too_many_lines, reason = "tables are long")]
-
 use crate::made::{
     Frame, LITTLE, MICROSECONDS, Seen, all_of, ethernet, ipv4, ipv4_fragment, ipv6, pcap, tcp,
 };
@@ -63,20 +61,36 @@ fn udp(port: u16, body: &[u8]) -> Vec<u8> {
     ipv4(17, &of(&[&[0xc0, 0], &port.to_be_bytes(), &length.to_be_bytes(), &[0, 0], body]))
 }
 
+/// Each holds the one segment, outside of any network that has a number; cut anywhere it holds nothing or less.
+fn each_holds_one(frames: &[(&str, u32, Vec<u8>)]) {
+    for (name, link, frame) in frames {
+        assert_eq!(holds_one(name, *link, frame), 0, "{name}");
+        // Bytes that are not there must not be looked for.
+        for length in 0..frame.len() {
+            segments(*link, &[frame[..length].to_vec()]);
+        }
+    }
+}
+
+/// The same of packets of IP in Ethernet.
+fn each_holds_one_in_ethernet(packets: Vec<(&str, Vec<u8>)>) {
+    let framed = packets.into_iter().map(|(name, packet)| {
+        let kind = if packet[0] >> 4 == 4 { 0x800 } else { 0x86dd };
+        (name, 1, ethernet(kind, &packet))
+    });
+    each_holds_one(&framed.collect::<Vec<_>>());
+}
+
+fn ppp() -> Vec<u8> {
+    of(&[&[0xff, 3, 0, 0x21], &inner()])
+}
+
 #[test]
-fn link_layers() {
+fn link_layers_of_local_networks() {
     let ip = inner();
     let length = u8::try_from(ip.len()).unwrap();
-    let ppp = of(&[&[0xff, 3, 0, 0x21], &ip]);
     let llc = snap(&ip);
-    let nflog = |number: fn(u16) -> [u8; 2]| {
-        let payload = number(u16::from(length) + 4);
-        of(&[&[2, 0, 0, 0], &number(5), &number(10), b"x\0\0\0", &payload, &number(9), &ip])
-    };
-    let erf = |kind: u8, extensions: &[u8], body: &[u8]| {
-        of(&[&[0; 8], &[kind, 0, 0, 0, 0, 0, 0, length + 14], extensions, body])
-    };
-    let frames: Vec<(&str, u32, Vec<u8>)> = vec![
+    each_holds_one(&[
         ("Ethernet", 1, ethernet(0x800, &ip)),
         ("Ethernet, padded", 1, of(&[&ethernet(0x800, &ip), &[0; 20]])),
         ("Ethernet and IPv6", 1, ethernet(0x86dd, &inner_v6())),
@@ -84,19 +98,28 @@ fn link_layers() {
         ("802.3 with IP's SAP", 1, ethernet(u16::from(length) + 3, &of(&[&[6, 6, 3], &ip]))),
         ("ISO network layer", 1, ethernet(u16::from(length) + 4, &of(&[&[0xfe, 0xfe, 3, 0xcc], &ip]))),
         ("ISL", 1, of(&[&[1, 0, 0x0c, 0, 0], &[0; 9], &[0xaa, 0xaa, 3], &[0; 9], &ethernet(0x800, &ip)])),
-        ("null, little", 0, of(&[&[2, 0, 0, 0], &ip])),
-        ("null, big", 0, of(&[&[0, 0, 0, 2], &ip])),
-        ("null, IPv6 of macOS", 0, of(&[&[30, 0, 0, 0], &inner_v6()])),
-        ("loop", 108, of(&[&[0, 0, 0, 24], &inner_v6()])),
-        ("raw", 101, ip.clone()),
-        ("raw of BSD", 12, inner_v6()),
-        ("raw of OpenBSD", 14, ip.clone()),
-        ("IPv4", 228, ip.clone()),
-        ("IPv6", 229, inner_v6()),
-        ("cooked", 113, of(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &[8, 0], &ip])),
-        ("cooked, with a tag", 113, of(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &[0x81, 0, 0, 0, 8, 0], &ip])),
-        ("cooked, LLC", 113, of(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &[0, 4], &llc])),
-        ("cooked v2", 276, of(&[&[0x86, 0xdd, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6], &[2; 8], &inner_v6()])),
+        ("token ring", 6, of(&[&[0x10, 0x40], &[2; 12], &llc])),
+        (
+            "token ring with a route",
+            6,
+            of(&[&[0x10, 0x40], &[2; 6], &[0x82, 2, 2, 2, 2, 2], &[4, 0, 1, 1], &llc]),
+        ),
+        ("FDDI", 10, of(&[&[0x50], &[2; 12], &llc])),
+        ("Fibre Channel", 122, of(&[&[0; 16], &llc])),
+        ("IEEE 1394", 138, of(&[&[2; 16], &[8, 0], &ip])),
+        ("mPacket", 274, of(&[&[0x55; 7], &[0xd5], &ethernet(0x800, &ip)])),
+        ("netANALYZER", 240, of(&[&[0; 4], &ethernet(0x800, &ip)])),
+        ("DOCSIS", 143, of(&[&[0x01, 2, 0, 0, 9, 9, 0, 0], &ethernet(0x800, &ip)])),
+    ]);
+}
+
+#[test]
+fn link_layers_between_two() {
+    let ip = inner();
+    let length = u8::try_from(ip.len()).unwrap();
+    let ppp = ppp();
+    let llc = snap(&ip);
+    each_holds_one(&[
         ("PPP", 9, ppp.clone()),
         ("PPP, short", 9, of(&[&[0x21], &ip])),
         ("PPP, IPv6", 50, of(&[&[0xff, 3, 0, 0x57], &inner_v6()])),
@@ -120,19 +143,40 @@ fn link_layers() {
         ),
         ("ATM", 100, llc.clone()),
         ("ATM, bridged", 100, of(&[&[0xaa, 0xaa, 3, 0, 0x80, 0xc2, 0, 7, 0, 0], &ethernet(0x800, &ip)])),
-        ("token ring", 6, of(&[&[0x10, 0x40], &[2; 12], &llc])),
-        (
-            "token ring with a route",
-            6,
-            of(&[&[0x10, 0x40], &[2; 6], &[0x82, 2, 2, 2, 2, 2], &[4, 0, 1, 1], &llc]),
-        ),
-        ("FDDI", 10, of(&[&[0x50], &[2; 12], &llc])),
-        ("Fibre Channel", 122, of(&[&[0; 16], &llc])),
-        ("IEEE 1394", 138, of(&[&[2; 16], &[8, 0], &ip])),
+        ("SunATM", 123, of(&[&[0x82, 0, 0, 0], &llc])),
+        ("MPLS", 219, of(&[&[0, 1, 0x01, 64], &ip])),
+    ]);
+}
+
+#[test]
+fn link_layers_of_whoever_captures() {
+    let ip = inner();
+    let length = u8::try_from(ip.len()).unwrap();
+    let llc = snap(&ip);
+    let nflog = |number: fn(u16) -> [u8; 2]| {
+        let payload = number(u16::from(length) + 4);
+        of(&[&[2, 0, 0, 0], &number(5), &number(10), b"x\0\0\0", &payload, &number(9), &ip])
+    };
+    let erf = |kind: u8, extensions: &[u8], body: &[u8]| {
+        of(&[&[0; 8], &[kind, 0, 0, 0, 0, 0, 0, length + 14], extensions, body])
+    };
+    each_holds_one(&[
+        ("null, little", 0, of(&[&[2, 0, 0, 0], &ip])),
+        ("null, big", 0, of(&[&[0, 0, 0, 2], &ip])),
+        ("null, IPv6 of macOS", 0, of(&[&[30, 0, 0, 0], &inner_v6()])),
+        ("loop", 108, of(&[&[0, 0, 0, 24], &inner_v6()])),
+        ("raw", 101, ip.clone()),
+        ("raw of BSD", 12, inner_v6()),
+        ("raw of OpenBSD", 14, ip.clone()),
+        ("IPv4", 228, ip.clone()),
+        ("IPv6", 229, inner_v6()),
+        ("cooked", 113, of(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &[8, 0], &ip])),
+        ("cooked, with a tag", 113, of(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &[0x81, 0, 0, 0, 8, 0], &ip])),
+        ("cooked, LLC", 113, of(&[&[0, 0, 0, 1, 0, 6], &[2; 8], &[0, 4], &llc])),
+        ("cooked v2", 276, of(&[&[0x86, 0xdd, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6], &[2; 8], &inner_v6()])),
         ("OpenBSD enc", 109, of(&[&[0; 12], &ip])),
         ("pflog", 117, of(&[&[61, 2], &[0; 62], &ip])),
         ("ipnet", 226, of(&[&[0; 24], &ip])),
-        ("SunATM", 123, of(&[&[0x82, 0, 0, 0], &llc])),
         ("nflog", 239, nflog(u16::to_le_bytes)),
         ("nflog, big", 239, nflog(u16::to_be_bytes)),
         ("ERF", 197, erf(2, &[], &of(&[&[0, 0], &ethernet(0x800, &ip)]))),
@@ -145,10 +189,13 @@ fn link_layers() {
                 &of(&[&[0, 0], &ethernet(0x800, &ip)]),
             ),
         ),
-        ("mPacket", 274, of(&[&[0x55; 7], &[0xd5], &ethernet(0x800, &ip)])),
-        ("netANALYZER", 240, of(&[&[0; 4], &ethernet(0x800, &ip)])),
-        ("DOCSIS", 143, of(&[&[0x01, 2, 0, 0, 9, 9, 0, 0], &ethernet(0x800, &ip)])),
-        ("MPLS", 219, of(&[&[0, 1, 0x01, 64], &ip])),
+    ]);
+}
+
+#[test]
+fn link_layers_of_radio() {
+    let llc = snap(&inner());
+    each_holds_one(&[
         ("802.11", 105, wifi(0, 1, &[], &llc)),
         ("802.11 between access points", 105, wifi(0, 3, &[2; 6], &llc)),
         ("802.11 with quality of service", 105, wifi(8, 2, &[0, 0], &llc)),
@@ -163,28 +210,20 @@ fn link_layers() {
         ("AVS as Prism", 119, of(&[&[0x80, 0x21, 0x10, 1, 0, 0, 0, 64], &[0; 56], &wifi(0, 1, &[], &llc)])),
         ("AVS", 163, of(&[&[0x80, 0x21, 0x10, 2, 0, 0, 0, 64], &[0; 56], &wifi(0, 1, &[], &llc)])),
         ("PPI", 192, of(&[&[0, 0, 8, 0, 105, 0, 0, 0], &wifi(0, 1, &[], &llc)])),
-    ];
-    for (name, link, frame) in frames {
-        assert_eq!(holds_one(name, link, &frame), 0, "{name}");
-        // Bytes that are not there must not be looked for.
-        for length in 0..frame.len() {
-            segments(link, &[frame[..length].to_vec()]);
-        }
-    }
+    ]);
 }
 
 #[test]
-fn tags_and_tunnels() {
+fn tunnels_in_ip() {
     let ip = inner();
     let frame = ethernet(0x800, &ip);
-    let ppp = of(&[&[0xff, 3, 0, 0x21], &ip]);
+    let ppp = ppp();
     let gre = |flags: u16, kind: u16, options: &[u8], body: &[u8]| {
         ipv4(47, &of(&[&flags.to_be_bytes(), &kind.to_be_bytes(), options, body]))
     };
     let v6 = inner_v6();
-    let length = u8::try_from(ip.len()).unwrap();
     let authentication = of(&[&[6, 4], &[0; 22], &ip[20..]]);
-    let in_ip: Vec<(&str, Vec<u8>)> = vec![
+    each_holds_one_in_ethernet(vec![
         ("IP in IP", ipv4(4, &ip)),
         ("6in4", ipv4(41, &v6)),
         ("4in6", ipv6(4, &ip)),
@@ -208,6 +247,18 @@ fn tags_and_tunnels() {
         ("ERSPAN III with more", gre(0x1000, 0x22eb, &of(&[&[0; 15], &[1], &[0; 8]]), &frame)),
         ("WCCP", gre(0, 0x883e, &[], &ip)),
         ("WCCP 2", gre(0, 0x883e, &[0; 4], &ip)),
+        ("compressed", ipv4(108, &of(&[&[4, 0, 0, 2], &deflated(&ip)]))),
+    ]);
+}
+
+#[test]
+fn tunnels_in_udp() {
+    let ip = inner();
+    let frame = ethernet(0x800, &ip);
+    let ppp = ppp();
+    let v6 = inner_v6();
+    let length = u8::try_from(ip.len()).unwrap();
+    each_holds_one_in_ethernet(vec![
         ("Teredo", udp(3_544, &v6)),
         (
             "Teredo with authentication and origin",
@@ -238,9 +289,16 @@ fn tags_and_tunnels() {
         ("CAPWAP with Ethernet", udp(5_247, &of(&[&[0, 0x10, 0, 0, 0, 0, 0, 0], &frame]))),
         ("AYIYA", udp(5_072, &of(&[&[0x44, 0x52, 0x11, 41], &[0; 4], &[0; 16], &[0; 20], &v6]))),
         ("TZSP", udp(37_008, &of(&[&[1, 0, 0, 1, 0, 10, 1, 7, 1], &frame]))),
-        ("compressed", ipv4(108, &of(&[&[4, 0, 0, 2], &deflated(&ip)]))),
-    ];
-    let in_ethernet: Vec<(&str, Vec<u8>)> = vec![
+    ]);
+}
+
+#[test]
+fn tags_in_ethernet() {
+    let ip = inner();
+    let frame = ethernet(0x800, &ip);
+    let v6 = inner_v6();
+    let length = u8::try_from(ip.len()).unwrap();
+    let tagged: Vec<(&str, Vec<u8>)> = vec![
         ("a tag of priority only", ethernet(0x8100, &of(&[&[0xe0, 0, 8, 0], &ip]))),
         ("a tag before a length", ethernet(0x8100, &of(&[&[0xe0, 0, 0, length + 8], &snap(&ip)]))),
         ("labels", ethernet(0x8847, &of(&[&[0, 1, 0, 64, 0, 2, 1, 64], &v6]))),
@@ -263,15 +321,7 @@ fn tags_and_tunnels() {
             ethernet(0x88e5, &of(&[&[0x20, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 0, 1, 8, 0], &ip, &[9; 16]])),
         ),
     ];
-    let all = in_ip
-        .into_iter()
-        .map(|(name, packet)| (name, ethernet(if packet[0] >> 4 == 4 { 0x800 } else { 0x86dd }, &packet)));
-    for (name, frame) in all.chain(in_ethernet) {
-        assert_eq!(holds_one(name, 1, &frame), 0, "{name}");
-        for length in 0..frame.len() {
-            segments(1, &[frame[..length].to_vec()]);
-        }
-    }
+    each_holds_one(&tagged.into_iter().map(|(name, frame)| (name, 1, frame)).collect::<Vec<_>>());
 }
 
 fn deflated(bytes: &[u8]) -> Vec<u8> {

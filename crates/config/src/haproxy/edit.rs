@@ -148,10 +148,17 @@ fn plan(tree: &Tree, trees: &[&Tree], change: &Change) -> Result<Splices, Cannot
             {
                 return Err(CannotEdit::Missing(format!("a server at line {}", server.line)));
             }
+            if line.words().count() < line.before_parameters() {
+                return Err(CannotEdit::Impossible(format!(
+                    "line {}: a server without address",
+                    server.line
+                )));
+            }
             one_line(&format!("{name} {value}"), 2)?;
-            let mut words = line.words().skip(1);
-            match words.find(|word| *word.value() == *name.as_bytes()).and_then(|_| words.next()) {
-                Some(old) => splices.replace(old.span(), value.as_bytes()),
+            // The last one holds.
+            match line.parameters().filter(|(word, _)| *word.value() == *name.as_bytes()).last() {
+                Some((_, Some(old))) => splices.replace(old.span(), value.as_bytes()),
+                Some((_, None)) => splices.insert(line.span().end, format!(" {value}")),
                 None => splices.insert(line.span().end, format!(" {name} {value}")),
             }
         }
@@ -169,15 +176,14 @@ fn keep_alive(
     section: Section<'_>,
     splices: &mut Splices,
 ) -> Result<(), CannotEdit> {
-    let kept = section.lines().any(|line| line.begins(&["option", "http-keep-alive"]));
+    let kept =
+        section.lines().any(|line| line.begins(&["option", "http-keep-alive"]) && !section.doubts(line));
     let mut needed = !kept && inherits_closing(trees, section);
     for line in section.lines() {
         if !CLOSING.iter().any(|name| line.begins(&["option", name])) {
             continue;
         }
-        if line.is_conditional() && !section.header().is_conditional() {
-            return Err(CannotEdit::Variable(format!("line {}", line.place().line)));
-        }
+        certain(section, line)?;
         if needed {
             splices.replace(line.span(), "option http-keep-alive");
             needed = false;
@@ -201,38 +207,35 @@ fn inherits_closing(trees: &[&Tree], section: Section<'_>) -> bool {
         all.extend(tree.sections().take_while(|one| !last || one.place() < section.place()));
     }
     let mut defaults: Vec<_> = all.into_iter().filter(|section| section.kind() == "defaults").collect();
-    let mut from = from_of(section);
+    let mut from = section.from();
     let mut implicit = section.kind() != "defaults";
     loop {
         let found = match &from {
-            Some(name) => defaults.iter().rposition(|one| one.name().as_ref() == Some(name)),
+            Some(name) => defaults.iter().rposition(|one| one.name().is_some_and(|one| one == name.text())),
             None if implicit => defaults.len().checked_sub(1),
             None => None,
         };
         let Some(one) = found.and_then(|at| defaults.get(at).copied()) else { return false };
         defaults.truncate(found.unwrap_or_default());
         for line in one.lines().rev() {
-            if line.begins(&["option", "http-keep-alive"]) {
+            if line.begins(&["option", "http-keep-alive"]) && !line.is_conditional() {
                 return false;
             }
             if CLOSING.iter().any(|name| line.begins(&["option", name])) {
                 return true;
             }
         }
-        from = from_of(one);
+        from = one.from();
         implicit = false;
     }
 }
 
-/// The name after `from` in the line that begins a section.
-fn from_of(section: Section<'_>) -> Option<String> {
-    let words: Vec<_> =
-        section.header().words().skip(1).take(3).map(|word| word.text().into_owned()).collect();
-    match &words[..] {
-        [from, name] if from == "from" => Some(name.clone()),
-        [_, from, name] if from == "from" => Some(name.clone()),
-        _ => None,
+/// Refuses a line that is in force on a condition.
+fn certain(section: Section<'_>, line: Line<'_>) -> Result<(), CannotEdit> {
+    if section.doubts(line) {
+        return Err(CannotEdit::Variable(format!("line {}", line.place().line)));
     }
+    Ok(())
 }
 
 fn remove(tree: &Tree, line: Line<'_>, splices: &mut Splices) {
@@ -268,12 +271,17 @@ fn set(
     let text = text.trim_end();
     one_line(text, keyword.len().max(1))?;
     let keywords: Vec<_> = keyword.iter().map(String::as_str).collect();
-    if let Some(line) = section.lines().rfind(|line| line.begins(&keywords)) {
+    let mut last = None;
+    for line in section.lines().filter(|line| line.begins(&keywords)) {
+        certain(section, line)?;
+        last = Some(line);
+    }
+    if let Some(line) = last {
         splices.replace(line.span(), text);
         return Ok(());
     }
     let first = keywords.first().copied().unwrap_or_default();
-    let alike = section.lines().rfind(|line| line.begins(&[first]));
+    let alike = section.lines().rfind(|line| line.begins(&[first]) && !section.doubts(*line));
     // Servers come last in most files, and some options must stand before them.
     let after = alike.unwrap_or_else(|| section.header());
     let source = tree.text();

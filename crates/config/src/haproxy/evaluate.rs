@@ -1,5 +1,6 @@
 //! What a configuration means: what is in force in each frontend and backend, with that of its `defaults`.
 
+use super::tree::PARAMETERS;
 use super::value::{Version, milliseconds};
 use super::{Line, Section, Tree, Word};
 use crate::nginx::shown;
@@ -18,10 +19,6 @@ const CONNECTION_MODES: [(&str, &str); 5] = [
     ("forceclose", "close"),
     ("http-tunnel", "tunnel"),
 ];
-
-/// Parameters of servers that matter here, each with one argument.
-const PARAMETERS: [&str; 6] =
-    ["max-reuse", "maxconn", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "source"];
 
 /// The facts of a configuration. Files are in the order in which HAProxy is given them (`-f`); defaults are those of this
 /// version (`2.6.12`, `HAProxy version 2.6.12-1+deb12u4 2026/10/17`); without one, what depends on it is unknown.
@@ -151,9 +148,7 @@ impl Evaluation {
             return self.full(file, section.header());
         }
         let header = section.header();
-        let from =
-            (header.word(2).is_some_and(|word| *word.value() == *b"from")).then(|| header.word(3)).flatten();
-        let defaults = self.find_defaults(file, header, from);
+        let defaults = self.find_defaults(file, header, section.from());
         let mut in_force = defaults.map(|defaults| defaults.in_force.clone()).unwrap_or_default();
         let mut proxy = Proxy {
             kind,
@@ -164,7 +159,7 @@ impl Evaluation {
             ..Proxy::default()
         };
         for line in section.lines() {
-            let conditional = line.is_conditional() && !header.is_conditional();
+            let conditional = section.doubts(line);
             if !in_force.take(file, line, conditional)
                 && !self.line(&mut proxy, &in_force, file, line, conditional)
             {
@@ -180,22 +175,13 @@ impl Evaluation {
             return self.full(file, section.header());
         }
         let header = section.header();
-        let mut words = header.words().skip(1).map(Word::text);
-        let mut name = words.next();
-        let from = if name.as_deref() == Some("from") {
-            name = None;
-            header.word(2)
-        } else {
-            words.next().filter(|word| word == "from").and_then(|_| header.word(3))
-        };
         // Without `from`, a section `defaults` begins with what HAProxy itself presets.
-        let from = from.and_then(|from| self.find_defaults(file, header, Some(from)));
+        let from = section.from().and_then(|from| self.find_defaults(file, header, Some(from)));
         let mut in_force = from.map(|defaults| defaults.in_force.clone()).unwrap_or_default();
         for line in section.lines() {
             in_force.take(file, line, line.is_conditional());
         }
-        let name = name.map(std::borrow::Cow::into_owned);
-        self.defaults.push(Defaults { name, place: place(file, header), in_force });
+        self.defaults.push(Defaults { name: section.name(), place: place(file, header), in_force });
     }
 
     /// The section `defaults` of this name; without one, the last.
@@ -239,7 +225,7 @@ impl Evaluation {
                 self.servers += 1;
                 let template = keyword == "server-template";
                 let mut parameters = in_force.server.clone();
-                take_parameters(&mut parameters, file, line, if template { 4 } else { 3 }, conditional);
+                take_parameters(&mut parameters, file, line, conditional);
                 let address = if template { text(3) } else { text(2) };
                 proxy.servers.push(server(text(1), address, at, template.then(|| text(2)), parameters));
             }
@@ -304,7 +290,7 @@ impl InForce {
                     _ => Said::Written { value: events, place: place(file, line) },
                 });
             }
-            ["default-server", ..] => take_parameters(&mut self.server, file, line, 1, conditional),
+            ["default-server", ..] => take_parameters(&mut self.server, file, line, conditional),
             ["option", name, ..] => self.option(file, line, name, conditional, true),
             ["no", "option", name, ..] => self.option(file, line, name, conditional, false),
             _ => return false,
@@ -333,19 +319,16 @@ impl InForce {
     }
 }
 
-/// Those of the parameters that matter, from this word on.
+/// Those of the parameters that matter.
 fn take_parameters(
     parameters: &mut BTreeMap<&'static str, Said<String>>,
     file: u32,
     line: Line<'_>,
-    from: usize,
     conditional: bool,
 ) {
-    let mut words = line.words().skip(from);
-    while let Some(word) = words.next() {
-        let text = word.text();
-        if let Some(name) = PARAMETERS.iter().find(|name| **name == text) {
-            let value = words.next().map(|word| said(file, line, word, conditional));
+    for (word, value) in line.parameters() {
+        if let Some(name) = PARAMETERS.iter().find(|name| *word.value() == *name.as_bytes()) {
+            let value = value.map(|word| said(file, line, word, conditional));
             parameters
                 .insert(name, value.unwrap_or_else(|| unknown("an argument is missing", place(file, line))));
         }

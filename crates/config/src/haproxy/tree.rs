@@ -28,6 +28,10 @@ const SECTIONS: [&str; 20] = [
     "userlist",
 ];
 
+/// Parameters of servers that matter here, each with one argument.
+pub(super) const PARAMETERS: [&str; 6] =
+    ["max-reuse", "maxconn", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "source"];
+
 /// A file of HAProxy, whole and in pieces.
 ///
 /// Any bytes give a tree; what HAProxy would refuse for its form is in [`problems`](Self::problems).
@@ -125,7 +129,27 @@ impl<'t> Section<'t> {
 
     /// Its name, where it has one.
     pub fn name(self) -> Option<String> {
-        self.header().word(1).map(|word| word.text().into_owned())
+        let name = self.header().word(1).filter(|_| self.place_of_from() != 1);
+        name.map(|word| word.text().into_owned())
+    }
+
+    /// The name of the section `defaults` that it says it comes from.
+    pub(super) fn from(self) -> Option<Word<'t>> {
+        let at = self.place_of_from();
+        self.header()
+            .word(at)
+            .filter(|word| *word.value() == *b"from")
+            .and_then(|_| self.header().word(at + 1))
+    }
+
+    /// Where `from` stands if it is said: behind the name, which only `defaults` may lack.
+    fn place_of_from(self) -> usize {
+        if self.header().begins(&["defaults", "from"]) { 1 } else { 2 }
+    }
+
+    /// True if a line of it is in force on a condition that its beginning is not under.
+    pub(super) fn doubts(self, line: Line<'_>) -> bool {
+        line.is_conditional() && !self.header().is_conditional()
     }
 
     /// Its lines, without the one that begins it.
@@ -182,6 +206,26 @@ impl<'t> Line<'t> {
     pub fn begins(self, words: &[&str]) -> bool {
         let mut found = self.words();
         words.iter().all(|wanted| found.next().is_some_and(|word| *word.value() == *wanted.as_bytes()))
+    }
+
+    /// How many words stand before the parameters of a server: what it is, its name, its address.
+    pub(super) fn before_parameters(self) -> usize {
+        match self.word(0).as_ref().map(|word| word.value()).as_deref() {
+            Some(b"server-template") => 4,
+            Some(b"server") => 3,
+            _ => 1,
+        }
+    }
+
+    /// The parameters of a server, each with the word behind it: `pool-max-conn`, `100`. Of those that take several
+    /// arguments, or none, the next word may be another parameter.
+    pub(super) fn parameters(self) -> impl Iterator<Item = (Word<'t>, Option<Word<'t>>)> {
+        let mut words = self.words().skip(self.before_parameters()).peekable();
+        std::iter::from_fn(move || {
+            let word = words.next()?;
+            let known = PARAMETERS.iter().any(|name| *word.value() == *name.as_bytes());
+            Some((word, if known { words.next() } else { words.peek().copied() }))
+        })
     }
 
     /// True if it stands between `.if` and `.endif`.

@@ -118,3 +118,35 @@ fn the_defaults_that_are_named_decide() {
     let kept = |line| changed(text, &[Change::KeepAlive { section: at(line, 1) }]).unwrap() != text;
     assert!(kept(7) && !kept(9) && kept(11));
 }
+
+#[test]
+fn what_stands_on_a_condition_is_no_place_for_what_does_not() {
+    let text = "backend b\n timeout connect 5s\n.if defined(X)\n timeout queue 5s\n option http-keep-alive\n.endif\n";
+    let after = changed(text, &[set(at(1, 1), &["timeout", "server"], "7s")]).unwrap();
+    assert_eq!(after, text.replace("connect 5s\n", "connect 5s\n timeout server 7s\n"));
+    // Whether it is set there depends on the condition.
+    let refused = changed(text, &[set(at(1, 1), &["timeout", "queue"], "7s")]);
+    assert_eq!(refused, Err(CannotEdit::Variable("line 4".to_owned())));
+    let inherited = format!("defaults\n option httpclose\n{text}");
+    let refused = changed(&inherited, &[Change::KeepAlive { section: at(3, 1) }]);
+    assert_eq!(refused, Err(CannotEdit::Variable("line 7".to_owned())));
+}
+
+#[test]
+fn a_parameter_is_no_name_and_no_argument() {
+    let pool = |line: &str| {
+        let (name, value) = ("pool-max-conn".to_owned(), "7".to_owned());
+        changed(&format!("backend b\n {line}\n"), &[Change::Server { server: at(2, 2), name, value }])
+    };
+    for (before, after) in [
+        ("server pool-max-conn 10.0.0.1:80", "server pool-max-conn 10.0.0.1:80 pool-max-conn 7"),
+        ("server a b pool-max-conn 5 pool-max-conn 6", "server a b pool-max-conn 5 pool-max-conn 7"),
+        ("server a b pool-max-conn", "server a b pool-max-conn 7"),
+        ("server a b source pool-max-conn check", "server a b source pool-max-conn check pool-max-conn 7"),
+        ("server-template a 3 pool-max-conn:80", "server-template a 3 pool-max-conn:80 pool-max-conn 7"),
+        ("default-server pool-max-conn 5", "default-server pool-max-conn 7"),
+    ] {
+        assert_eq!(pool(before), Ok(format!("backend b\n {after}\n")), "{before}");
+    }
+    assert!(matches!(pool("server a"), Err(CannotEdit::Impossible(_))));
+}

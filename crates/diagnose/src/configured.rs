@@ -5,7 +5,7 @@ use crate::told::{self, Keeping, Route};
 use crate::wording::{count, counted, rate, share};
 use crate::{Budget, Confidence, Evidence, Finding, Severity, Subject, Verdict};
 use evidence::configuration::sysctl::{Sysctl, SysctlValue};
-use evidence::{Case, Configuration, Endpoint, Namespace, Role};
+use evidence::{Case, Configuration, Endpoint, Namespace, Role, Unseen};
 use std::collections::BTreeSet;
 use tcp::State;
 
@@ -161,6 +161,16 @@ impl<'a> ConfigurationLook<'a> {
     /// The namespace that files of `sysctl.d` are for, if it was looked at.
     pub(crate) fn host(&self) -> Option<&'a Namespace> {
         self.case.namespaces.iter().find(|namespace| namespace.name == HOST)
+    }
+
+    /// True if the kernel of that namespace has no such setting: all that it has were read.
+    pub(crate) fn host_lacks(&self, setting: &str) -> bool {
+        let mut gaps = self.case.gaps.iter();
+        let unread = gaps.any(|gap| {
+            gap.unseen == Unseen::Settings && gap.netns.as_deref().is_none_or(|netns| netns == HOST)
+        });
+        let settings = self.host().map(|host| &host.settings);
+        !unread && settings.is_some_and(|here| !here.values.is_empty() && here.text(setting).is_none())
     }
 
     /// As many as are worth reading.

@@ -72,7 +72,8 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
         (Severity::Warning, format!("tcp_fin_timeout = {seconds} keeps an orphan FIN-WAIT-2 for {lives}, not for what it says"))
     } else if timeout < default {
         let claim = format!(
-            "tcp_fin_timeout = {seconds} does not shorten TIME-WAIT, which lasts {} with any value; it gives slow peers              less time to close",
+            "tcp_fin_timeout = {seconds} does not shorten TIME-WAIT, which lasts {} with any value; it gives slow peers \
+             less time to close",
             length(kept)
         );
         (Severity::Note, claim)

@@ -56,12 +56,14 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
         return Verdict::Quiet;
     };
     // With the setting, the namespace is judged, and names the line.
-    let gone = look.host().is_some_and(|host| !host.settings.values.is_empty() && host.settings.text(SETTING).is_none());
+    // A pattern stands only for settings that are there.
+    let gone = written.pattern.is_none() && look.host_lacks(SETTING);
     if !look.alone && !gone {
         return Verdict::Quiet;
     }
     let claim = if look.alone {
-        "tcp_tw_recycle is set at boot: kernels before 4.12 then drop SYNs of clients that share an address (NAT, load          balancers), and later ones do not have it"
+        "tcp_tw_recycle is set at boot: kernels before 4.12 then drop SYNs of clients that share an address (NAT, load \
+         balancers), and later ones do not have it"
     } else {
         "a file sets tcp_tw_recycle, which this kernel does not have: the line does nothing but fail at each boot"
     };

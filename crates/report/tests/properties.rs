@@ -7,6 +7,9 @@ use report::{Report, Style};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthChar;
 
+#[path = "../../diagnose/tests/any_case/configurations.rs"]
+mod configurations;
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z]{0,12}",
@@ -122,9 +125,10 @@ fn case() -> impl Strategy<Value = Case> {
         (text(), text(), text(), slabs),
         prop::collection::vec(namespace(), 0..4),
         prop::collection::vec(gap, 0..5),
+        prop::collection::vec(configurations::configuration(&text().boxed()), 0..3),
     )
-        .prop_map(|((name, kernel, taken_at, slabs), namespaces, gaps)| {
-            let case = json!({"schema": "lastack.case/1", "namespaces": namespaces, "gaps": gaps,
+        .prop_map(|((name, kernel, taken_at, slabs), namespaces, gaps, configurations)| {
+            let case = json!({"schema": "lastack.case/1", "namespaces": namespaces, "gaps": gaps, "configurations": configurations,
                 "host": {"name": name, "kernel": kernel, "taken_at": taken_at, "slabs": slabs}});
             Case::from_bytes(&serde_json::to_vec(&case).unwrap()).unwrap()
         })

@@ -18,7 +18,7 @@ use build::Build;
 use config::nginx::Sources;
 use evidence::configuration::AS_INCLUDED;
 use evidence::{Configuration, Gap, Running, Unseen};
-use files::Files;
+use files::{Files, View};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -89,7 +89,7 @@ pub(crate) fn read(
         let build = match started.program {
             Some(program) => builds
                 .entry(program)
-                .or_insert_with(|| build::ask(root, started.pid, started.kind, files.are_ours()))
+                .or_insert_with(|| build::ask(root, started.pid, started.kind, &files))
                 .clone(),
             None => Build::default(),
         };
@@ -131,23 +131,29 @@ pub fn sources(root: &Root, configuration: &Configuration) -> io::Result<config:
         Some(running) => Files::of(root, running.pid)?,
         None => files,
     };
-    if !files.are_ours() {
-        let why = "the program sees other files than we do, as in a container: change them where it is made";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    }
     let mut reader = Reader::new(files);
-    if configuration.haproxy.is_some() {
-        return reader.haproxy(&configuration.files).map_err(|(_, error)| error);
+    let sources = if configuration.haproxy.is_some() {
+        reader.haproxy(&configuration.files).map_err(|(_, error)| error)?
+    } else {
+        config::Sources::Nginx(match first.strip_suffix(AS_INCLUDED) {
+            Some(part) => named::as_included(&mut reader, part)?,
+            None => reader.nginx(first)?,
+        })
+    };
+    if reader.files.are_ours() {
+        return Ok(sources);
     }
-    Ok(config::Sources::Nginx(match first.strip_suffix(AS_INCLUDED) {
-        Some(part) => named::as_included(&mut reader, part)?,
-        None => reader.nginx(first)?,
-    }))
+    let why = "the program sees other files than we do, as in a container: change them where it is made";
+    Err(io::Error::new(io::ErrorKind::Unsupported, why))
+}
+
+fn view_of(root: &Root) -> View {
+    if root.files == std::path::Path::new("/") { View::Ours } else { View::Other }
 }
 
 /// What the files of `sysctl.d` set at boot, if there are any.
 pub(crate) fn read_boot(root: &Root, gaps: &mut Vec<Gap>) -> Option<Configuration> {
-    let files = Files::below(&root.files, root.files == std::path::Path::new("/")).ok()?;
+    let files = Files::below(&root.files, view_of(root)).ok()?;
     let mut reader = Reader::new(files);
     let configuration = reader.sysctl();
     gaps.extend(reader.refused.iter().map(|(path, why)| Gap {
@@ -161,7 +167,7 @@ pub(crate) fn read_boot(root: &Root, gaps: &mut Vec<Gap>) -> Option<Configuratio
 
 /// The files that set something at boot, as far as they can be read.
 pub fn boot_files(root: &Root) -> Vec<config::sysctl::File> {
-    let files = Files::below(&root.files, root.files == std::path::Path::new("/"));
+    let files = Files::below(&root.files, view_of(root));
     files.map(|files| Reader::new(files).sysctl_files()).unwrap_or_default()
 }
 
@@ -302,14 +308,19 @@ impl Started {
     /// The files that it was told to read, as they are now. An error is that of the file it goes with.
     pub fn files(&self, root: &Root) -> Result<Vec<String>, (String, io::Error)> {
         let files = Files::of(root, self.pid).map_err(|error| ("its files".to_owned(), error))?;
-        let build = build::ask(root, self.pid, self.kind, files.are_ours());
+        let build = build::ask(root, self.pid, self.kind, &files);
         let sources = self.sources(&mut Reader::new(files), &build)?;
         Ok(sources.evaluate(None).files)
     }
 
-    /// True if it sees the files that we see.
+    /// True if the files that it was told to read are those that we see, as far as they can be read.
     pub fn sees_our_files(&self, root: &Root) -> bool {
-        Files::of(root, self.pid).is_ok_and(|files| files.are_ours())
+        let Ok(files) = Files::of(root, self.pid) else { return false };
+        let build = build::ask(root, self.pid, self.kind, &files);
+        let mut reader = Reader::new(files);
+        // What is not there is not another one.
+        let _ = self.sources(&mut reader, &build);
+        reader.files.are_ours()
     }
 
     fn sources(&self, reader: &mut Reader, build: &Build) -> Result<config::Sources, (String, io::Error)> {

@@ -5,6 +5,7 @@
 //! say as a text in its file, which is read then.
 
 use super::Kind;
+use super::files::Files;
 use crate::root::Root;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::io::Read as _;
@@ -32,16 +33,16 @@ pub(super) struct Build {
     pub(super) main_file: Option<String>,
 }
 
-/// Asks the program that a process runs. `ours` says that the process sees the files that we see.
-pub(super) fn ask(root: &Root, pid: u32, kind: Kind, ours: bool) -> Build {
+/// Asks the program that a process runs, which sees these files.
+pub(super) fn ask(root: &Root, pid: u32, kind: Kind, files: &Files) -> Build {
     let path = root.proc.join(format!("{pid}/exe"));
-    let answer = if ours && may_be_started(&path, kind) { started(&path, kind) } else { None };
+    let answer = if may_be_started(&path, kind, files) { started(&path, kind) } else { None };
     let answer = answer.or_else(|| (kind == Kind::Nginx).then(|| read_in(&path)).flatten());
     answer.map_or_else(Build::default, |answer| understood(&answer, kind))
 }
 
-/// True if the file is called as the program is, and nobody can have changed it but root and us.
-fn may_be_started(path: &Path, kind: Kind) -> bool {
+/// True if the file is ours and called as the program is, and nobody can have changed it but root and us.
+fn may_be_started(path: &Path, kind: Kind, files: &Files) -> bool {
     let Ok(target) = rustix::fs::readlink(path, Vec::new()) else { return false };
     let target = target.to_string_lossy().into_owned();
     // A program that was replaced while it ran.
@@ -52,6 +53,7 @@ fn may_be_started(path: &Path, kind: Kind) -> bool {
     let others_write = Mode::WGRP | Mode::WOTH;
     named
         && owned
+        && files.shows_ours(target)
         && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && !Mode::from_raw_mode(stat.st_mode).intersects(others_write)
 }
@@ -177,6 +179,8 @@ mod tests {
             std::os::unix::fs::symlink(&path, &link).unwrap();
             link
         };
+        let ours = Files::ours().unwrap();
+        let may_be_started = |path: &Path, kind| super::may_be_started(path, kind, &ours);
         assert!(may_be_started(&program("haproxy", 0o755), Kind::Haproxy));
         assert!(!may_be_started(&program("haproxy", 0o775), Kind::Haproxy), "its group may have changed it");
         assert!(!may_be_started(&program("sh", 0o755), Kind::Haproxy), "another program");

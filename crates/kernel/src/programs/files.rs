@@ -2,7 +2,8 @@
 
 use crate::root::{Root, read_prefix};
 use glob::{MatchOptions, Pattern};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat2};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,11 +25,22 @@ pub(super) enum Files {
     Below {
         /// The directory.
         root: OwnedFd,
-        /// Our own root: paths are resolved as for anybody.
-        ours: bool,
+        /// Whose root that is.
+        view: View,
     },
     /// Copies that somebody made of a host's files.
     Copied(BTreeMap<String, Copy>),
+}
+
+/// How a process sees files.
+pub(super) enum View {
+    /// As we do: paths are resolved as for anybody.
+    Ours,
+    /// From our root, with mounts of its own: a service of systemd with `PrivateTmp`, or `ip netns exec`. Most files are ours;
+    /// this is true as soon as one that was opened is not.
+    Mounts(Cell<bool>),
+    /// From another root, as in a container.
+    Other,
 }
 
 /// A copy of a file.
@@ -53,44 +65,55 @@ pub(super) struct Text {
 impl Files {
     /// Ours.
     pub(super) fn ours() -> io::Result<Self> {
-        Self::below(Path::new("/"), true)
+        Self::below(Path::new("/"), View::Ours)
     }
 
     /// Those below the root of a process.
     pub(super) fn of(root: &Root, pid: u32) -> io::Result<Self> {
         let its_root = open_root(&root.proc.join(format!("{pid}/root")))?;
         let (its, ours) = (rustix::fs::fstat(&its_root)?, rustix::fs::stat("/")?);
-        // A mount namespace of its own may have the same root and other things mounted below.
-        let same = |kind: &str| {
-            let identity =
-                |path: String| rustix::fs::stat(root.proc.join(path)).map(|stat| (stat.st_dev, stat.st_ino));
-            match (identity(format!("{pid}/ns/{kind}")), identity(format!("self/ns/{kind}"))) {
-                (Ok(its), Ok(ours)) => its == ours,
-                _ => false,
-            }
+        let view = if (its.st_dev, its.st_ino) != (ours.st_dev, ours.st_ino) {
+            View::Other
+        } else if same_mounts(root, pid) {
+            View::Ours
+        } else {
+            View::Mounts(Cell::new(false))
         };
-        let ours = (its.st_dev, its.st_ino) == (ours.st_dev, ours.st_ino) && same("mnt");
-        Ok(Self::Below { root: its_root, ours })
+        Ok(Self::Below { root: its_root, view })
     }
 
     /// Those below a directory.
-    pub(super) fn below(path: &Path, ours: bool) -> io::Result<Self> {
-        Ok(Self::Below { root: open_root(path)?, ours })
+    pub(super) fn below(path: &Path, view: View) -> io::Result<Self> {
+        Ok(Self::Below { root: open_root(path)?, view })
     }
 
-    /// True if these are the files that we see, too.
+    /// True if all that was opened is what we see by that name, too.
     pub(super) fn are_ours(&self) -> bool {
-        matches!(self, Self::Below { ours: true, .. })
+        match self {
+            Self::Below { view: View::Ours, .. } => true,
+            Self::Below { view: View::Mounts(apart), .. } => !apart.get(),
+            Self::Below { view: View::Other, .. } | Self::Copied(_) => false,
+        }
+    }
+
+    /// True if the process sees at this path what we see there.
+    pub(super) fn shows_ours(&self, path: &str) -> bool {
+        matches!(self, Self::Below { view: View::Ours, .. })
+            || self.open(path, OFlags::PATH).is_ok() && self.are_ours()
     }
 
     /// Opens an absolute path. A link in a container must not lead out of it: it would name a file of the host.
     fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         match self {
-            Self::Below { ours: true, .. } => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
-            Self::Below { root, ours: false } => {
+            Self::Below { view: View::Ours, .. } => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
+            Self::Below { root, view } => {
                 let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-                Ok(openat2(root, path, flags, Mode::empty(), inside)?)
+                let file = openat2(root, path, flags, Mode::empty(), inside)?;
+                if let View::Mounts(apart) = view {
+                    apart.set(apart.get() || !is_ours(&file, path));
+                }
+                Ok(file)
             }
             Self::Copied(_) => Err(io::ErrorKind::NotFound.into()),
         }
@@ -216,6 +239,27 @@ fn copied<'c>(copies: &'c BTreeMap<String, Copy>, path: &str) -> io::Result<&'c 
     Err(io::Error::other("its links lead in a circle"))
 }
 
+/// True if a process has no mounts of its own.
+fn same_mounts(root: &Root, pid: u32) -> bool {
+    let identity = |process: &str| {
+        let stat = rustix::fs::stat(root.proc.join(process).join("ns/mnt"));
+        stat.map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    matches!((identity(&pid.to_string()), identity("self")), (Ok(its), Ok(ours)) if its == ours)
+}
+
+/// True if a file that another mount namespace has at a path is ours, and will be when ours is replaced: a mount of that file
+/// alone would stay.
+fn is_ours(file: &OwnedFd, path: &str) -> bool {
+    let (Ok(its), Ok(ours)) = (rustix::fs::fstat(file), rustix::fs::stat(path)) else { return false };
+    let alone = || {
+        let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+        stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    };
+    let directory = FileType::from_raw_mode(its.st_mode) == FileType::Directory;
+    (its.st_dev, its.st_ino) == (ours.st_dev, ours.st_ino) && (directory || !alone())
+}
+
 fn open_root(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
@@ -242,7 +286,7 @@ mod tests {
     #[test]
     fn a_pattern_stands_for_what_glob_says() {
         let folder = tree();
-        let files = Files::below(&folder.path().join("inside"), false).unwrap();
+        let files = Files::below(&folder.path().join("inside"), View::Other).unwrap();
         assert_eq!(files.expand("/etc/conf.d/*.conf").unwrap(), ["/etc/conf.d/a.conf", "/etc/conf.d/b.conf"]);
         assert_eq!(files.expand("/e*/conf.?/[ab].conf").unwrap().len(), 2);
         assert_eq!(files.expand("/etc/no/*.conf").unwrap(), Vec::<String>::new());
@@ -253,10 +297,27 @@ mod tests {
     #[test]
     fn no_link_leads_out_of_a_root() {
         let folder = tree();
-        let files = Files::below(&folder.path().join("inside"), false).unwrap();
+        let files = Files::below(&folder.path().join("inside"), View::Other).unwrap();
         assert_eq!(files.read("/etc/absolute").unwrap().bytes, b"a.conf");
         assert_eq!(files.read("/etc/up").err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
         assert!(files.read("/etc/conf.d").is_err_and(|error| error.kind() == io::ErrorKind::IsADirectory));
+    }
+
+    #[test]
+    fn with_mounts_of_its_own_a_process_sees_our_files_but_for_those_that_are_others() {
+        let folder = tree();
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let mounts = || Files::below(Path::new("/"), View::Mounts(Cell::new(false))).unwrap();
+        let files = mounts();
+        assert!(files.are_ours(), "nothing was opened yet");
+        assert_eq!(files.read(&path("secret")).unwrap().bytes, b"outside");
+        assert_eq!(files.expand(&path("inside/etc/conf.d/[ab].conf")).unwrap().len(), 2);
+        assert!(files.are_ours() && files.shows_ours(&path("secret")));
+        // As if other things were mounted below: what it has at these names is not what we have.
+        let root = open_root(folder.path()).unwrap();
+        let apart = Files::Below { root, view: View::Mounts(Cell::new(false)) };
+        assert_eq!(apart.read("/secret").unwrap().bytes, b"outside");
+        assert!(!apart.are_ours() && !apart.shows_ours("/secret"));
     }
 
     #[test]

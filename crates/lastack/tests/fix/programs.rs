@@ -87,6 +87,43 @@ fn openresty_is_an_nginx() {
 }
 
 #[test]
+fn with_mounts_of_its_own_a_program_is_told_unless_its_file_is_another() {
+    const NAME: &str = "programs::with_mounts_of_its_own_a_program_is_told_unless_its_file_is_another";
+    if !has_nginx(NAME) {
+        return;
+    }
+    in_sandbox(NAME, || {
+        let script = format!("{WORK}/apart");
+        let apart = |mount: &str| {
+            let text =
+                format!("#!/bin/sh\nexec unshare --mount sh -c '{mount} && exec nginx \"$@\"' sh \"$@\"\n");
+            std::fs::write(&script, text).unwrap();
+            run("chmod", &["755", &script]);
+            start_as(&script);
+        };
+        // As systemd does with `PrivateTmp`.
+        apart("mount -t tmpfs lastack-test /tmp");
+        ends(&mut apply(&plan(FILE, &server("one"), &server("two"))), 0);
+        until("it has taken it", || answer().as_deref() == Some("two"));
+        ends(&mut fix(&["--rollback", "last"]), 0);
+        until("it has taken it back", || answer().as_deref() == Some("one"));
+        stop();
+        // A mount of the file itself, and of its folder: what changes places is not what the program reads.
+        let copy = format!("{WORK}/copy");
+        std::fs::create_dir(&copy).unwrap();
+        std::fs::write(format!("{copy}/app.conf"), server("one")).unwrap();
+        for mount in [format!("mount --bind {FILE} {FILE}"), format!("mount --bind {copy} /etc/nginx/conf.d")]
+        {
+            apart(&mount);
+            let output = apply(&plan(FILE, &server("one"), &server("two"))).output().unwrap();
+            refused(&output, "sees other files than we do");
+            stop();
+        }
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+    });
+}
+
+#[test]
 fn what_stands_in_the_way_is_said_and_nothing_is_changed() {
     const NAME: &str = "programs::what_stands_in_the_way_is_said_and_nothing_is_changed";
     if !has_nginx(NAME) {

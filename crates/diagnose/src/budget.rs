@@ -88,7 +88,7 @@ pub struct Budget {
     /// Closes a second: the mean over the last `rate_over_s` full seconds.
     pub closes_per_second: f64,
     /// How many seconds the rate is the mean of: 10, or the time since the first close if that is less, or the
-    /// delay of a `tcp_tw_reuse` that works; 0 without a close.
+    /// delay of a `tcp_tw_reuse` that works; the length of TIME-WAIT where ages are not known; 0 without a close.
     pub rate_over_s: u32,
     /// True if the rate is one to go by: it held for some seconds and has not stopped. False for a single burst.
     pub rate_lasts: bool,
@@ -154,6 +154,11 @@ impl Budget {
     /// Ports that a new connection to this destination can have.
     pub fn left(&self) -> u32 {
         self.ports.saturating_sub(self.blocked())
+    }
+
+    /// True if there are closes of which nobody knows when they were: the rate is the mean over TIME-WAIT.
+    pub(crate) fn lacks_ages(&self) -> bool {
+        self.closes.is_empty() && self.closes_per_second > 0.0
     }
 
     /// Who opens these connections: `curl (pid 812)`, `php-fpm (24 processes)`, the largest part first.
@@ -398,7 +403,7 @@ impl Pool {
         let own = &group.ports;
         let without_timestamps = self.without_timestamps.get(&(ends.0, group.remote)).copied().unwrap_or(0);
         let reuse = self.reuse(ends, without_timestamps > 0, &seen, own);
-        if reuse == Reuse::Works {
+        if reuse == Reuse::Works && seen.pace.by_age {
             // A port that is taken again is one TIME-WAIT less: only the seconds in which none can be are complete.
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range")]
             let complete = self.reuse_delay.floor().clamp(1.0, f64::from(RATE_S)) as u32;
@@ -444,7 +449,7 @@ impl Pool {
             overdue: group.time_wait.overdue(),
             scale,
             window,
-            rate: if seen.pace.stopped { 0.0 } else { seen.pace.per_second * scale },
+            rate: if seen.pace.stopped || !seen.pace.by_age { 0.0 } else { seen.pace.per_second * scale },
         };
         let reusable = if reuse == Reuse::Works {
             // Rounded so that a port is called reusable only if it is.
@@ -509,7 +514,6 @@ impl Inferred {
         self.live.saturating_add(self.time_wait)
     }
 }
-
 fn owners(namespace: &Namespace, group: &Group) -> Vec<BudgetOwner> {
     let all = group.states.total().max(1) as f64;
     // Parts of one process that are known in different ways are one part.

@@ -59,7 +59,7 @@ pub struct BudgetRow {
     pub past_knee: bool,
     /// Closes a second, over the last `rate_over_s` seconds.
     pub closes_per_second: f64,
-    /// How many seconds the rate is the mean of; 0 without a close.
+    /// How many seconds the rate is the mean of: the length of TIME-WAIT where ages are not known; 0 without a close.
     pub rate_over_s: u32,
     /// True if the rate is one to go by: it held for some seconds and has not stopped. False for a single burst.
     pub rate_lasts: bool,

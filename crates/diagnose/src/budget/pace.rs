@@ -4,6 +4,7 @@ use crate::Evidence;
 use crate::wording::{count, length};
 use evidence::{Group, Namespace};
 use std::time::Duration;
+use tcp::State;
 
 /// The rate is the mean over so many seconds: long enough to hide a single burst, short enough to be "now".
 pub(super) const RATE_S: u32 = 10;
@@ -33,13 +34,15 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn new(group: &Group, time_wait: Duration) -> Self {
         let mut seen = Self::default();
-        if !group.time_wait.is_empty() {
-            seen.closes = group.time_wait.closes_by_age(time_wait);
-            seen.pace = Pace::of(&seen.closes, group.time_wait.overdue() > 0, RATE_S);
-            for (age, closes) in (0..).zip(seen.closes.iter().take(PEAK_S)) {
-                if *closes > seen.peak {
-                    (seen.peak, seen.peak_seconds_ago) = (*closes, Some(age));
-                }
+        if group.time_wait.is_empty() {
+            seen.pace = Pace::without_ages(group.states.of(State::TimeWait), time_wait);
+            return seen;
+        }
+        seen.closes = group.time_wait.closes_by_age(time_wait);
+        seen.pace = Pace::of(&seen.closes, group.time_wait.overdue() > 0, RATE_S);
+        for (age, closes) in (0..).zip(seen.closes.iter().take(PEAK_S)) {
+            if *closes > seen.peak {
+                (seen.peak, seen.peak_seconds_ago) = (*closes, Some(age));
             }
         }
         seen
@@ -57,6 +60,8 @@ pub(crate) struct Pace {
     since_first: u32,
     /// True if it came to an end: nothing closed in the last second, though the mean says several should.
     pub(crate) stopped: bool,
+    /// True if it was read from ages; false if it is only a mean, and nobody knows whether it goes on.
+    pub(super) by_age: bool,
 }
 
 impl Pace {
@@ -71,13 +76,26 @@ impl Pace {
         let sum: u64 = closes.iter().take(over_s as usize).map(|closes| u64::from(*closes)).sum();
         let per_second = sum as f64 / f64::from(over_s);
         let stopped = closes.first() == Some(&0) && (per_second >= EXPECTED || span == 1);
-        Self { per_second, over_s, since_first, stopped }
+        Self { per_second, over_s, since_first, stopped, by_age: true }
+    }
+
+    /// The mean over the length of TIME-WAIT: so many have closed within it, whatever their ages.
+    fn without_ages(time_wait: u32, length: Duration) -> Self {
+        if time_wait == 0 || length.is_zero() {
+            return Self::default();
+        }
+        let over_s = u32::try_from(length.as_secs()).unwrap_or(u32::MAX).max(1);
+        Self { per_second: f64::from(time_wait) / f64::from(over_s), over_s, ..Self::default() }
     }
 
     /// The pace of several groups together.
     pub(crate) fn of_groups<'g>(groups: impl IntoIterator<Item = &'g Group>, time_wait: Duration) -> Self {
-        let (mut closes, mut older) = (Vec::<u32>::new(), false);
-        for group in groups.into_iter().filter(|group| !group.time_wait.is_empty()) {
+        let (mut closes, mut older, mut without_ages) = (Vec::<u32>::new(), false, 0_u32);
+        for group in groups {
+            if group.time_wait.is_empty() {
+                without_ages = without_ages.saturating_add(group.states.of(State::TimeWait));
+                continue;
+            }
             older |= group.time_wait.overdue() > 0;
             let more = group.time_wait.closes_by_age(time_wait);
             closes.resize(more.len().max(closes.len()), 0);
@@ -85,7 +103,15 @@ impl Pace {
                 *sum = sum.saturating_add(more);
             }
         }
+        if closes.is_empty() {
+            return Self::without_ages(without_ages, time_wait);
+        }
         Self::of(&closes, older, RATE_S)
+    }
+
+    /// What it was read from, as a source of evidence.
+    pub(crate) fn source(self) -> &'static str {
+        if self.by_age { "TIME-WAIT timers" } else { "sockets in TIME-WAIT" }
     }
 
     /// True if it is a rate and not one burst: only then does the next minute follow from it.

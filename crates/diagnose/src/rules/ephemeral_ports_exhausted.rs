@@ -320,6 +320,9 @@ fn outlook(budget: &Budget) -> String {
         None if budget.rate_lasts => {
             format!("; at {speed} they come free as fast as they are taken")
         }
+        None if budget.lacks_ages() => {
+            format!("; {speed} in the last {} s, and how it goes on only their ages tell", budget.rate_over_s)
+        }
         None if budget.closes_per_second >= 1.0 => "; the closes have stopped".to_owned(),
         None => "; few of them close".to_owned(),
     }

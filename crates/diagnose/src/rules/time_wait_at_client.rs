@@ -106,7 +106,9 @@ fn in_the_end(look: &Look<'_>, budget: &Budget) -> f64 {
 }
 
 fn to_one(look: &Look<'_>, budget: &Budget) -> Finding {
-    let warning = budget.rate_lasts && in_the_end(look, budget) > HALF;
+    // Without ages it may have been one burst; the ports are taken all the same.
+    let goes_on = budget.rate_lasts || budget.lacks_ages();
+    let warning = goes_on && in_the_end(look, budget) > HALF;
     let who = budget.opened_by();
     let owner = budget.owners.first();
     let (source, destination) = (&budget.source, &budget.destination);
@@ -171,8 +173,8 @@ fn to_all(look: &Look<'_>) -> Option<Finding> {
         return None;
     }
     let destinations = groups().filter(|group| group.states.of(State::TimeWait) > 0).count();
-    let Pace { per_second: speed, over_s, .. } =
-        Pace::of_groups(groups(), look.namespace.settings.time_wait());
+    let pace = Pace::of_groups(groups(), look.namespace.settings.time_wait());
+    let Pace { per_second: speed, over_s, .. } = pace;
     let ports = look.namespace.settings.local_port_range().ports();
     let holder = look.holder(groups(), &State::ALL);
     let who = holder.map(|(process, _)| format!("{} (pid {})", process.name, process.pid));
@@ -186,7 +188,7 @@ fn to_all(look: &Look<'_>) -> Option<Finding> {
     )];
     if over_s > 0 {
         let says = format!("{} closes a second over {over_s} s", rate(speed));
-        evidence.push(Evidence::new("TIME-WAIT timers", says));
+        evidence.push(Evidence::new(pace.source(), says));
         evidence.extend(restarted_timers(look.namespace));
     }
     Some(Finding {

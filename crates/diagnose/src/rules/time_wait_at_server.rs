@@ -106,8 +106,8 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
     let server = holder.or_else(listening);
     let who =
         server.map_or("the server".to_owned(), |process| format!("{} (pid {})", process.name, process.pid));
-    let Pace { per_second: speed, over_s, .. } =
-        Pace::of_groups(groups.iter().copied(), look.namespace.settings.time_wait());
+    let closes = Pace::of_groups(groups.iter().copied(), look.namespace.settings.time_wait());
+    let Pace { per_second: speed, over_s, .. } = closes;
     let live: u64 = groups.iter().map(|group| group.states.live()).sum();
     let cost = memory(u64::from(time_wait) * linux::TIME_WAIT_BYTES.value);
     let mut evidence = vec![
@@ -116,7 +116,7 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
     ];
     if over_s > 0 {
         let says = format!("{} closes a second over {over_s} s", rate(speed));
-        evidence.push(Evidence::new("TIME-WAIT timers", says));
+        evidence.push(Evidence::new(closes.source(), says));
         evidence.extend(restarted_timers(look.namespace));
     }
     evidence.extend(look.set("net.ipv4.tcp_max_tw_buckets"));

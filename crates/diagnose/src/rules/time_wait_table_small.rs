@@ -109,7 +109,7 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     evidence.extend(look.set(SETTING));
     if over_s > 0 {
         let says = format!("{} closes a second over {over_s} s", rate(speed));
-        evidence.push(Evidence::new("TIME-WAIT timers", says));
+        evidence.push(Evidence::new(pace.source(), says));
         evidence.extend(restarted_timers(look.namespace));
     }
     let claim = if too_fast {

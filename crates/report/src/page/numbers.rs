@@ -106,7 +106,11 @@ fn use_of(budget: &BudgetRow) -> String {
         let _ = write!(said, "; {} of them may be taken again (tcp_tw_reuse)", thousands(budget.reusable));
     }
     if budget.closes_per_second > 0.0 {
-        let burst = if budget.rate_lasts { "" } else { " (not steady)" };
+        let burst = match (budget.rate_lasts, budget.closes.is_empty()) {
+            (true, _) => String::new(),
+            (false, false) => " (not steady)".to_owned(),
+            (false, true) => format!(" (mean of {} s)", budget.rate_over_s),
+        };
         let _ = write!(said, "; {} closes/s{burst}", number(budget.closes_per_second));
     }
     if budget.left == 0 {

@@ -135,8 +135,8 @@ pub struct OutcomeRow {
     pub connect_p50_us: Span,
     /// 99 of 100 took at most so long, microseconds.
     pub connect_p99_us: Span,
-    /// What connect() adds to a request, microseconds.
-    pub latency_us: Span,
+    /// What connect() adds to an answered request, microseconds; null where nothing was answered.
+    pub latency_us: Option<Span>,
     /// Kernel memory of TIME-WAIT at the host, bytes.
     pub memory_bytes: Span,
     /// Processor time of connect(), as a part of one processor.
@@ -161,9 +161,9 @@ pub struct OverTimeRow {
 }
 
 impl OutcomeRow {
-    /// True if connections fail, or what must be kept does not fit.
+    /// True if connections fail or are lost, or what must be kept does not fit.
     pub fn fails(&self) -> bool {
-        self.failed.high > 0.0 || self.overflows.high > 0.0
+        self.failed.high > 0.0 || self.lost.high > 0.0 || self.overflows.high > 0.0
     }
 
     /// What it is called in a table or a legend.
@@ -181,6 +181,9 @@ const MOST_LOAD_ROWS: usize = 8;
 
 /// So many things that a remedy changes are named.
 const MOST_CHANGES: usize = 3;
+
+/// The place of lost requests among the columns.
+const LOST: usize = 4;
 
 /// Writes the page.
 pub fn write_whatif(answer: &WhatIf, out: &mut impl Write, style: Style) -> io::Result<()> {
@@ -255,12 +258,15 @@ fn load<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
 
 fn outcomes<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let failed = if answer.lasts { "failed /s" } else { "failed" };
-    let sockets = ["TIME-WAIT", "at peers", "ports left", failed, "resets"];
+    let lost = if answer.lasts { "lost /s" } else { "lost" };
+    let sockets = ["TIME-WAIT", "at peers", "ports left", failed, lost, "resets"];
     let costs = ["+us a request", "p99 us", "memory", "CPU"];
-    let whole: Vec<usize> = (0..sockets.len() + costs.len()).collect();
     let heads: Vec<&str> = sockets.into_iter().chain(costs).collect();
+    // What is never lost needs no column.
+    let any_lost = answer.outcomes.iter().any(|row| row.lost.high > 0.0);
+    let whole: Vec<usize> = (0..heads.len()).filter(|place| any_lost || *place != LOST).collect();
     // All in one table where there is room for it, else two, else a list.
-    let (first, second) = whole.split_at(sockets.len());
+    let (first, second) = whole.split_at(whole.len() - costs.len());
     for parts in [vec![whole.as_slice()], vec![first, second]] {
         let tables: Vec<(Table, Vec<Paint>)> = parts.iter().map(|part| table(answer, &heads, part)).collect();
         if !pen.is_narrow() && tables.iter().all(|(table, _)| widest(table) <= pen.width()) {
@@ -296,7 +302,7 @@ fn table(answer: &WhatIf, heads: &[&str], columns: &[usize]) -> (Table, Vec<Pain
         }
         kind = row.kind;
         let title = if row.kind == "as-it-is" { row.title() } else { format!("  {}", row.title()) };
-        table.add_row(std::iter::once(Cell::new(title)).chain(pick(&numbers(row, answer.lasts))));
+        table.add_row(std::iter::once(Cell::new(title)).chain(pick(&numbers(row, lasting(answer)))));
         paints.push(if row.fails() { Paint::Warning } else { Paint::Plain });
     }
     for column in table.column_iter_mut() {
@@ -305,19 +311,25 @@ fn table(answer: &WhatIf, heads: &[&str], columns: &[usize]) -> (Table, Vec<Pain
     (table, paints)
 }
 
+/// How long a load that goes on was played, seconds.
+fn lasting(answer: &WhatIf) -> Option<f64> {
+    answer.lasts.then_some(answer.played_s)
+}
+
 fn widest(table: &Table) -> usize {
     table.lines().map(|line| line.trim_end().chars().count() + 1).max().unwrap_or(0)
 }
 
-fn numbers(row: &OutcomeRow, lasts: bool) -> [String; 9] {
+fn numbers(row: &OutcomeRow, played_s: Option<f64>) -> [String; 10] {
     let scaled = |of: Span, factor: f64| Span { low: of.low * factor, high: of.high * factor };
     [
         span(row.time_wait_peak),
         span(row.time_wait_at_peers),
         row.ports_left.map_or_else(|| "-".to_owned(), span),
-        span(if lasts { row.failed_per_second } else { row.failed }),
+        span(if played_s.is_some() { row.failed_per_second } else { row.failed }),
+        span(played_s.map_or(row.lost, |seconds| scaled(row.lost, 1.0 / seconds.max(1e-3)))),
         span(row.resets),
-        span(row.latency_us),
+        row.latency_us.map_or_else(String::new, span),
         span(row.connect_p99_us),
         bytes(row.memory_bytes),
         format!("{}%", span(scaled(row.connect_cpu, 100.0))),
@@ -327,11 +339,14 @@ fn numbers(row: &OutcomeRow, lasts: bool) -> [String; 9] {
 /// The table where there is no room for one.
 fn list<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
     for row in &answer.outcomes {
-        let [peak, peers, ports, failed, resets, latency, p99, memory, cpu] = numbers(row, answer.lasts);
+        let [peak, peers, ports, failed, lost, resets, latency, p99, memory, cpu] =
+            numbers(row, lasting(answer));
         let each = if answer.lasts { " a second" } else { "" };
+        let adds =
+            if latency.is_empty() { String::new() } else { format!("connect adds {latency} us a request, ") };
         let text = format!(
-            "TIME-WAIT {peak}, at peers {peers}, ports left {ports}, failed {failed}{each}, resets {resets}, connect \
-             adds {latency} us a request, p99 {p99} us, memory {memory}, CPU of connect {cpu}"
+            "TIME-WAIT {peak}, at peers {peers}, ports left {ports}, failed {failed}{each}, lost {lost}{each}, resets {resets}, \
+             {adds}p99 {p99} us, memory {memory}, CPU of connect {cpu}"
         );
         let lead = format!("{}: ", row.title());
         let paint = if row.fails() { Paint::Warning } else { Paint::Strong };
@@ -415,6 +430,7 @@ mod tests {
     #[test]
     fn the_table_has_ranges_and_says_what_it_assumed() {
         let page = page(120);
+        assert!(!page.contains("lost"), "nothing is: {page}");
         for text in [
             "as it is",
             "27,900..28,232",

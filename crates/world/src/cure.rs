@@ -4,6 +4,7 @@
 //! [`because`] why it is not: none is missing in silence (a test holds both against the rules).
 
 mod acts;
+mod idle;
 mod unsimulated;
 
 use crate::scenario::World;

@@ -11,9 +11,11 @@
 
 mod built;
 mod captured;
+mod idle;
 mod listed;
 mod talker;
 
+pub use idle::Idle;
 pub use talker::{Ends, Pace, Party, Talker};
 
 use crate::scenario::World;

@@ -301,3 +301,60 @@ proptest! {
         }
     }
 }
+
+fn recorded(name: &str) -> Case {
+    let file = format!("{}/tests/whatif/{name}.case", env!("CARGO_MANIFEST_DIR"));
+    #[allow(clippy::disallowed_methods, reason = "a test reads what was recorded")]
+    Case::from_bytes(&std::fs::read(file).unwrap()).unwrap()
+}
+
+#[test]
+fn idle_timeouts_are_those_of_the_configuration_if_it_is_there_and_else_those_of_the_capture() {
+    let mut case = recorded("idle-timeout-race");
+    let idle = |case: &Case| fit(case, &Knowledge::default()).unwrap().talkers[0].idle.unwrap();
+    let seen = idle(&case);
+    assert_eq!((seen.server_ms, seen.client_ms, seen.requests, seen.met), (1_000, None, 40, 10));
+    let written = |value: serde_json::Value| serde_json::json!({"known": "written", "value": value, "place": {"file": 0, "line": 1, "column": 1}});
+    let configuration = serde_json::json!({
+        "running": {"netns": "", "pid": 7, "name": "nginx"},
+        "files": ["nginx.conf"],
+        "nginx": {
+            "servers": [
+                {"listen": ["80"], "keepalive_timeout_ms": written(9.into())},
+                {"listen": ["10.1.2.1:8080 default_server"], "keepalive_timeout_ms": written(950.into())}
+            ],
+            "upstreams": [{
+                "servers": [{"address": "10.1.2.1:8080"}],
+                "keepalive_timeout_ms": written(60_000.into())
+            }]
+        }
+    });
+    case.configurations.push(serde_json::from_value(configuration).unwrap());
+    assert_eq!((idle(&case).server_ms, idle(&case).client_ms), (950, Some(60_000)));
+    // Files that nobody was seen to use say nothing of what was seen.
+    case.configurations[0].running = None;
+    assert_eq!(idle(&case), seen);
+}
+
+#[test]
+fn a_server_that_answers_without_timestamps_has_none_in_the_model() {
+    let mut case = recorded("port-exhaustion");
+    let reused = |case: &Case| {
+        let fit = fit(case, &Knowledge { failed: 200, ..Knowledge::default() }).unwrap();
+        let said = fit.assumptions.iter().any(|one| one.assumed.contains("timestamps but for 10."));
+        let cure = world::cure::Cure::set(None, "net.ipv4.tcp_tw_reuse", "1").unwrap();
+        let mut worlds = Worlds::from(&fit);
+        for world in &mut worlds.worlds {
+            // Slow enough that a TIME-WAIT may be taken again.
+            world.clients[0].per_second = Some(400.0);
+        }
+        let plan = plan(&worlds, &[Remedy::named(cure)]);
+        (said, plan.columns[1].play(&fit.here).numbers.failed)
+    };
+    let (said, failed) = reused(&case);
+    assert!(!said && failed.high < 1.0, "{failed:?}");
+    let exchange = &mut case.traffic.as_mut().unwrap().exchanges[0];
+    exchange.without_timestamps.count = exchange.connections;
+    let (said, failed) = reused(&case);
+    assert!(said && failed.low > 100.0, "{failed:?}");
+}

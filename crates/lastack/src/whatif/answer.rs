@@ -103,6 +103,7 @@ const fn ends(ends: Ends) -> (&'static str, &'static str) {
         Ends::ServerResets => ("server-resets", "the server resets them"),
         Ends::ServerNeverCloses => ("server-never-closes", "the client closes, the server never does"),
         Ends::ClientNeverCloses => ("client-never-closes", "the server closes, the client never does"),
+        Ends::ServerClosesIdle => ("server-closes-idle", "the server closes what is idle"),
         Ends::StaysOpen => ("stays-open", "they stay open"),
     }
 }
@@ -128,7 +129,7 @@ fn row(played: &Played) -> OutcomeRow {
         overflows: span(numbers.overflows),
         connect_p50_us: span(numbers.connect_p50_us),
         connect_p99_us: span(numbers.connect_p99_us),
-        latency_us: span(numbers.latency_us),
+        latency_us: numbers.latency_us.map(span),
         memory_bytes: span(numbers.memory_bytes),
         connect_cpu: span(numbers.connect_cpu),
         over_time: OverTimeRow {

@@ -1,5 +1,6 @@
 //! What each remedy does to a world.
 
+use super::idle;
 use crate::scenario::{
     Bind, Client, Close, ClosesWhen, HaproxyClose, How, Http, Program, Reuse, Server, World,
 };
@@ -43,6 +44,8 @@ pub(super) const ALL: &[(&str, Act)] = &[
     ("read-before-close", no_resets),
     ("read-to-the-end", no_resets),
     ("lingering-close", no_resets),
+    ("shorter-idle-timeout-at-the-client", idle::shorter_at_the_client),
+    ("longer-idle-timeout-at-the-server", idle::longer_at_the_server),
     ("linger-zero", linger_zero),
     ("upstream-http-1-1", upstream_1_1),
 ];
@@ -68,10 +71,9 @@ fn comes_again(client: &Client) -> bool {
 }
 
 /// The clients that a remedy at a host is about: its own, or, where it only serves, those that come to it.
-fn clients_about(world: &World, here: &str) -> Vec<usize> {
+pub(super) fn clients_about(world: &World, here: &str, which: fn(&Client) -> bool) -> Vec<usize> {
     let picked = |wanted: &dyn Fn(&Client) -> bool| -> Vec<usize> {
-        let clients =
-            world.clients.iter().enumerate().filter(|(_, client)| comes_again(client) && wanted(client));
+        let clients = world.clients.iter().enumerate().filter(|(_, client)| which(client) && wanted(client));
         clients.map(|(place, _)| place).collect()
     };
     let own = picked(&|client| client.host == here);
@@ -101,7 +103,7 @@ fn pool(world: &mut World, here: &str, number: Option<u32>) -> Vec<String> {
     }
     let mut done = Vec::new();
     let mut to = BTreeSet::new();
-    for place in clients_about(world, here) {
+    for place in clients_about(world, here, comes_again) {
         let Some(client) = world.clients.get_mut(place) else { continue };
         let size = number.unwrap_or(client.concurrency);
         let requests = client.requests.max(1);
@@ -123,7 +125,7 @@ fn pool(world: &mut World, here: &str, number: Option<u32>) -> Vec<String> {
     done
 }
 
-fn proxies_at(world: &World, here: &str) -> Vec<usize> {
+pub(super) fn proxies_at(world: &World, here: &str) -> Vec<usize> {
     let proxies = world.proxies.iter().enumerate().filter(|(_, proxy)| proxy.host == here);
     proxies.map(|(place, _)| place).collect()
 }

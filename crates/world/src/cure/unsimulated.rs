@@ -17,10 +17,6 @@ const ALL: &[(&str, &str)] = &[
     ("leave-the-server-alone", "it is to change nothing"),
     ("let-resets-pass", "the model has no filters between hosts"),
     ("let-the-peer-finish", "the model has no data behind a close"),
-    (
-        "longer-idle-timeout-at-the-server",
-        "idle times are not fitted: when a request meets a close is chance",
-    ),
     ("more-requests", "how many requests a proxy lets a connection have is not fitted"),
     ("more-snat-addresses", "translation between the hosts is not a part of a fitted load"),
     ("more-workers", "the simulator has no limit of workers"),
@@ -44,10 +40,6 @@ const ALL: &[(&str, &str)] = &[
     ),
     ("set-so-reuseaddr", "the model has no restarts"),
     ("shorter-conntrack-time-wait", "connection tracking is not a part of a fitted load"),
-    (
-        "shorter-idle-timeout-at-the-client",
-        "idle times are not fitted: when a request meets a close is chance",
-    ),
     ("so-keepalive", "it hides a leak of sockets; the descriptors leak on"),
     ("spread-ports", "translation between the hosts is not a part of a fitted load"),
     ("syn-cookies", "the simulator has no SYN cookies"),

@@ -1,8 +1,8 @@
 //! The world that talks as the talkers do.
 
 use super::{
-    Assumption, Ends, Fit, HARD_LIMIT, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_ONCE, Pace, Party,
-    Talker, Unfit, sum,
+    Assumption, Ends, Fit, HARD_LIMIT, Idle, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_ONCE, Pace,
+    Party, Talker, Unfit, sum,
 };
 use crate::Costs;
 use crate::scenario::{
@@ -33,6 +33,9 @@ const ROOM: u32 = 4;
 const MORE_ROOM: u32 = 64;
 /// The most that a scenario allows.
 const MOST_AT_ONCE: u32 = 100_000;
+
+/// So many peers are named in one assumption.
+const MOST_NAMED: usize = 4;
 
 /// Whether what is uncertain is taken at its least or at its most.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,10 +82,27 @@ pub(super) fn fit(
     let here = names.iter().find(|(_, stands_for)| *stands_for == about.to_string());
     let here = here.map_or_else(|| HERE.to_owned(), |(name, _)| name.clone());
     let high = builder.world(&talkers, &mut unsaid);
-    assumptions.push(Assumption::new(
-        "peers are Linux with timestamps and default settings",
-        "they were not looked at",
-    ));
+    let mut without: Vec<String> = talkers
+        .iter()
+        .filter(|talker| talker.without_timestamps && talker.server != Party::Here)
+        .map(|talker| talker.server.to_string())
+        .collect();
+    without.sort();
+    without.dedup();
+    assumptions.push(if without.is_empty() {
+        Assumption::new("peers are Linux with timestamps and default settings", "they were not looked at")
+    } else {
+        let more = without.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        without.truncate(MOST_NAMED);
+        Assumption::new(
+            format!(
+                "peers are Linux with default settings, and with timestamps but for {}{more}",
+                without.join(", ")
+            ),
+            "they were not looked at; the capture shows which answer SYNs without timestamps",
+        )
+    });
     assumptions.push(Assumption::new(
         "connect() and the way between hosts take what they took where they were measured",
         "neither the processor nor the network of this host is known: latency and processor time are right in what a \
@@ -170,6 +190,9 @@ impl<'n> Builder<'n> {
         for talker in talkers {
             self.host(talker.client);
             self.host(talker.server);
+            if let Some(host) = self.hosts.get_mut(&talker.server).filter(|_| talker.without_timestamps) {
+                host.settings.set("net.ipv4.tcp_timestamps", "0");
+            }
         }
         let proxied = self.proxy(talkers, assumptions);
         for (place, talker) in talkers.iter().enumerate() {
@@ -177,8 +200,11 @@ impl<'n> Builder<'n> {
                 self.talk(talker);
             }
         }
+        // What is open in the end is closed when it has been idle for long enough.
+        let idle = talkers.iter().filter(|talker| !talker.lasts()).filter_map(|talker| talker.idle);
+        let settle_ms = idle.map(|idle| idle.server_ms.min(MAY_TAKE_MS)).max().unwrap_or(0) + SETTLE_MS;
         let limit_ms = if self.lasts {
-            self.for_ms.saturating_add(SETTLE_MS)
+            self.for_ms.saturating_add(settle_ms)
         } else {
             self.for_ms.saturating_mul(4).saturating_add(MAY_TAKE_MS)
         };
@@ -186,7 +212,7 @@ impl<'n> Builder<'n> {
             // What a change does is the same over both: one function of the kernel serves them.
             family: Family::Ipv4,
             seed: if self.end == End::Low { 1 } else { 2 },
-            settle_ms: SETTLE_MS,
+            settle_ms,
             limit_ms,
             settings: Settings::default(),
             costs: Costs::of_separate_machines(),
@@ -269,7 +295,7 @@ impl<'n> Builder<'n> {
         let (when, how) = match talker.ends {
             Ends::ClientCloses | Ends::ServerNeverCloses => (ClosesWhen::Requests, How::Fin),
             Ends::ClientResets => (ClosesWhen::Requests, How::Reset),
-            Ends::ServerCloses | Ends::ServerResets => (ClosesWhen::Peer, How::Fin),
+            Ends::ServerCloses | Ends::ServerResets | Ends::ServerClosesIdle => (ClosesWhen::Peer, How::Fin),
             Ends::ClientNeverCloses | Ends::StaysOpen => (ClosesWhen::Never, How::Fin),
         };
         let sources = self.widen(talker.client, talker.sources);
@@ -290,6 +316,7 @@ impl<'n> Builder<'n> {
             http: talker.http,
             pool: None,
             pool_idle_ms: None,
+            misses_close: 0.0,
             bind: match (talker.binds, sources) {
                 (true, _) => Bind::Address,
                 (false, 1) => Bind::None,
@@ -311,15 +338,15 @@ impl<'n> Builder<'n> {
             Ends::ServerCloses | Ends::ClientNeverCloses => (ClosesWhen::Requests, How::Fin),
             Ends::ServerResets => (ClosesWhen::Requests, How::Reset),
             Ends::ServerNeverCloses => (ClosesWhen::Never, How::Fin),
-            Ends::ClientCloses | Ends::ClientResets | Ends::StaysOpen => (ClosesWhen::Peer, How::Fin),
+            Ends::ClientCloses | Ends::ClientResets | Ends::StaysOpen | Ends::ServerClosesIdle => {
+                (ClosesWhen::Peer, How::Fin)
+            }
         };
-        let close = Close {
-            when,
-            requests: if when == ClosesWhen::Requests { requests } else { 1 },
-            after_ms: 0,
-            how,
-        };
-        let after_ms = if requests == 1 && talker.ends != Ends::StaysOpen { talker.open_ms } else { 0 };
+        let requests_before = if when == ClosesWhen::Requests { requests } else { 1 };
+        let close = Close { when, requests: requests_before, after_ms: 0, how };
+        let close = talker.idle.map_or(close, Idle::close);
+        let is_brief = requests == 1 && !matches!(talker.ends, Ends::StaysOpen | Ends::ServerClosesIdle);
+        let after_ms = if is_brief { talker.open_ms } else { 0 };
         let with_fin = behind_proxy && when == ClosesWhen::Requests;
         let answer = Answer { after_ms, with_fin, ..Answer::default() };
         let at = self.servers.iter().filter(|(party, _)| *party == talker.server);
@@ -358,7 +385,13 @@ impl<'n> Builder<'n> {
         let server = self.server(talker, false);
         let mut client = self.client(talker);
         client.to = vec![server];
-        self.clients.push(client);
+        let Some(idle) = talker.idle else {
+            self.clients.push(client);
+            return;
+        };
+        let met = idle.met_range(talker.lasts());
+        let met = if self.end == End::Low { met.low } else { met.high };
+        self.clients.extend(idle.clients(talker, &client, talker.lasts().then_some(self.for_ms), met));
     }
 
     /// A proxy here, if one is known by its name and requests go through it. Returns the talkers that it takes part in.
@@ -379,7 +412,8 @@ impl<'n> Builder<'n> {
             fitting.map(|(place, _)| place).collect()
         };
         let front = places(&|talker| talker.server == Party::Here && talker.port == port);
-        let back = places(&|talker| talker.client == Party::Here);
+        // Whose requests meet a close is fitted as a client with a pool.
+        let back = places(&|talker| talker.client == Party::Here && talker.idle.is_none());
         let requests = |places: &[usize]| -> f64 {
             let each = places.iter().filter_map(|place| talkers.get(*place));
             each.map(|talker| talker.connections as f64 * f64::from(talker.requests)).sum()

@@ -1,6 +1,6 @@
 //! Talkers of a capture: every close and every request is in it.
 
-use super::{Assumption, Ends, LASTING_SECONDS, Pace, Party, Place, Range, Talker, sum};
+use super::{Assumption, Ends, LASTING_SECONDS, Pace, Party, Place, Range, Talker, idle, sum};
 use crate::scenario::Http;
 use evidence::{Case, Exchange, Role, Traffic};
 
@@ -19,7 +19,8 @@ pub(super) fn talkers(case: &Case, place: &Place, assumptions: &mut Vec<Assumpti
     for exchange in &traffic.exchanges {
         let lost = |how: &str| exchange.handshakes.get(how).copied().unwrap_or(0);
         failed = failed.saturating_add(lost("refused")).saturating_add(lost("unanswered"));
-        few = few.saturating_add(of_exchange(case, place, traffic, exchange, lasts, &mut talkers));
+        few =
+            few.saturating_add(of_exchange(case, place, traffic, exchange, lasts, &mut talkers, assumptions));
     }
     if failed > 0 {
         assumptions.push(Assumption::new(
@@ -73,9 +74,11 @@ fn of_exchange(
     exchange: &Exchange,
     lasts: bool,
     talkers: &mut Vec<Talker>,
+    assumptions: &mut Vec<Assumption>,
 ) -> u64 {
     let Some(port) = exchange.server.port else { return 0 };
     let mut ways = ways(exchange, was_quiet(case, traffic));
+    let idle = idle::taken_out(case, exchange, &mut ways);
     let all = sum(ways.iter().map(|(_, count)| *count));
     ways.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut few = 0_u64;
@@ -89,6 +92,9 @@ fn of_exchange(
         *most = most.saturating_add(few);
     }
     let (client, server) = parties(place, exchange, port);
+    if let Some(idle) = idle {
+        assumptions.push(idle.said(&exchange.server));
+    }
     let over_ms = if lasts { traffic.length_ms } else { exchange.length_ms }.max(1);
     for (ends, connections) in ways {
         let rate = connections as f64 * 1e3 / over_ms as f64;
@@ -123,6 +129,9 @@ fn of_exchange(
                 Http::V1_1
             };
         }
+        talker.without_timestamps =
+            exchange.without_timestamps.count.saturating_mul(2) > exchange.connections;
+        talker.idle = idle.filter(|_| ends == Ends::ServerClosesIdle);
         if client == Party::Here {
             talker.ports_held = held(case, exchange);
         }

@@ -1,6 +1,6 @@
 //! Who talks to whom, and how.
 
-use super::Range;
+use super::{Idle, Range};
 use crate::scenario::Http;
 use serde::Serialize;
 use std::net::IpAddr;
@@ -50,6 +50,8 @@ pub enum Ends {
     ClientNeverCloses,
     /// Nobody has closed.
     StaysOpen,
+    /// The server closes what is idle, and the client's next request may meet that.
+    ServerClosesIdle,
 }
 
 /// Whether connections go on to be made.
@@ -102,6 +104,10 @@ pub struct Talker {
     pub sources: u16,
     /// Local ports that it holds, if the client is this host.
     pub ports_held: u64,
+    /// The server answers without timestamps.
+    pub without_timestamps: bool,
+    /// What is known of connections that their server closes when they are idle.
+    pub idle: Option<Idle>,
     /// The program here, if it is known.
     pub process: Option<String>,
 }
@@ -127,6 +133,8 @@ impl Talker {
             binds: false,
             sources: 1,
             ports_held: 0,
+            without_timestamps: false,
+            idle: None,
             process: None,
         }
     }
@@ -170,6 +178,11 @@ impl Talker {
         };
         self.connections = scaled(self.connections as f64).max(1);
         self.per_second = self.per_second.times(factor);
+        if let Some(idle) = &mut self.idle {
+            for count in [&mut idle.requests, &mut idle.asked_after, &mut idle.met, &mut idle.seen] {
+                *count = scaled(*count as f64);
+            }
+        }
         if self.lasts() {
             self.at_once = u32::try_from(scaled(f64::from(self.at_once)).max(1)).unwrap_or(u32::MAX);
             self.burst = u32::try_from(scaled(f64::from(self.burst)).max(1)).unwrap_or(u32::MAX);

@@ -44,6 +44,8 @@ pub(super) struct Running {
     pub(super) last_begin: Nanos,
     pub(super) last_end: Nanos,
     pub(super) pool: VecDeque<SocketRef>,
+    /// Connections that it took out of the pool and that the server had closed.
+    closed: u32,
 }
 
 /// What a connection that begins costs, and when.
@@ -109,7 +111,9 @@ impl Simulation<'_> {
         while let Some(at) = self.clients[client].pool.pop_back() {
             let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { continue };
             socket.talk.done = false;
-            if socket.talk.eof {
+            if socket.talk.eof && misses_close(config, &mut self.clients[client].closed) {
+                socket.talk.eof = false;
+            } else if socket.talk.eof {
                 socket.talk.done = true;
                 self.shut(at, How::Fin);
                 continue;
@@ -578,6 +582,14 @@ impl Simulation<'_> {
     pub(super) fn send_syn(&mut self, at: SocketRef) {
         self.drive(at, Drive::Call(Call::Connect));
     }
+}
+
+/// True if a client asks on a connection that its server has closed: of so many the part that it is said to miss, spread
+/// evenly.
+fn misses_close(config: &Client, closed: &mut u32) -> bool {
+    let missed = |closed: u32| (f64::from(closed) * config.misses_close + 1e-9).floor();
+    *closed += 1;
+    missed(*closed) > missed(*closed - 1)
 }
 
 /// True if nothing more will be sent from here, and the other side has not closed.

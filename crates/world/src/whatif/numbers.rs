@@ -36,8 +36,8 @@ pub struct Numbers {
     pub connect_p50_us: Range,
     /// 99 of 100 connects took at most so long, microseconds.
     pub connect_p99_us: Range,
-    /// Microseconds that connect() adds to each answered request, by its median.
-    pub latency_us: Range,
+    /// Microseconds that connect() adds to each answered request, by its median; none if nothing was answered.
+    pub latency_us: Option<Range>,
     /// Kernel memory of TIME-WAIT at the host, bytes, at the end.
     pub memory_bytes: Range,
     /// Processor time of connect(), as a part of one processor, 0 to 1.
@@ -64,14 +64,15 @@ impl Numbers {
     #[must_use]
     pub fn with(self, other: &Self) -> Self {
         let both = |one: Range, other: Range| one.with(other.low).with(other.high);
+        let where_known = |one: Option<Range>, other: Option<Range>| match (one, other) {
+            (Some(one), Some(other)) => Some(both(one, other)),
+            (one, other) => one.or(other),
+        };
         Self {
             time_wait: both(self.time_wait, other.time_wait),
             time_wait_peak: both(self.time_wait_peak, other.time_wait_peak),
             time_wait_at_peers: both(self.time_wait_at_peers, other.time_wait_at_peers),
-            ports_left: match (self.ports_left, other.ports_left) {
-                (Some(one), Some(other)) => Some(both(one, other)),
-                (one, other) => one.or(other),
-            },
+            ports_left: where_known(self.ports_left, other.ports_left),
             connects: both(self.connects, other.connects),
             failed: both(self.failed, other.failed),
             failed_per_second: both(self.failed_per_second, other.failed_per_second),
@@ -81,7 +82,7 @@ impl Numbers {
             overflows: both(self.overflows, other.overflows),
             connect_p50_us: both(self.connect_p50_us, other.connect_p50_us),
             connect_p99_us: both(self.connect_p99_us, other.connect_p99_us),
-            latency_us: both(self.latency_us, other.latency_us),
+            latency_us: where_known(self.latency_us, other.latency_us),
             memory_bytes: both(self.memory_bytes, other.memory_bytes),
             connect_cpu: both(self.connect_cpu, other.connect_cpu),
         }
@@ -141,7 +142,7 @@ impl Numbers {
             overflows: exactly(hosts().map(|host| get(format!("{host}.counters.TCPTimeWaitOverflow"))).sum()),
             connect_p50_us: exactly(most("connect_us.p50")),
             connect_p99_us: exactly(most("connect_us.p99")),
-            latency_us: exactly(if answered > 0.0 { latency / answered } else { 0.0 }),
+            latency_us: (answered > 0.0).then(|| exactly(latency / answered)),
             memory_bytes: exactly(memory),
             connect_cpu: exactly(cpu_us / 1e6 / seconds),
         }

@@ -1,5 +1,6 @@
 //! What a rule looks at in configurations: what is written, and what sockets show of it.
 
+use crate::keeping;
 use crate::packets::MAX_FINDINGS;
 use crate::told::{self, Keeping, Route};
 use crate::wording::{count, counted, rate, share};
@@ -140,6 +141,36 @@ impl<'a> ConfigurationLook<'a> {
             pid: running.map(|running| running.pid),
             ..Subject::default()
         }
+    }
+
+    /// A route whose connections are closed by what files say: with what sockets show of it, or alone, where it is as bad
+    /// as that.
+    pub(crate) fn closing(
+        &self,
+        rule: &'static str,
+        route: &Route<'_>,
+        claim: String,
+        alone: Severity,
+    ) -> Option<Finding> {
+        let mut evidence = route.says();
+        let (severity, confidence) = if self.alone {
+            (alone, Confidence::Certain)
+        } else {
+            let (severity, confidence, shown) = self.live(route).harm()?;
+            evidence.push(shown);
+            (severity, confidence)
+        };
+        Some(Finding {
+            rule,
+            severity,
+            confidence,
+            claim,
+            subject: self.subject(route),
+            evidence,
+            remedies: vec![route.repair(None)],
+            avoid: keeping::avoid(),
+            next: None,
+        })
     }
 
     /// What sysctl files say, with the configuration that names the files.

@@ -82,34 +82,15 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     let (who, to) = (route.who(), &route.to);
     let by_default = if place.is_none() { ", as it does by default" } else { "" };
     let mut claim = format!("Keep-alive is off from {who} to {to}: it {how}{by_default}");
-    let mut evidence = route.says();
     // Without a pool, that is how FastCGI is mostly used, and no mistake in a file.
     if look.alone && pool.is_none() && route.is_fastcgi() {
         return None;
     }
-    let (severity, confidence) = if look.alone {
-        if pool.is_some() {
-            claim.push_str(", and the pool that is set has nothing to keep");
-            (Severity::Warning, Confidence::Certain)
-        } else {
-            (Severity::Note, Confidence::Certain)
-        }
-    } else {
-        let (severity, confidence, shown) = look.live(route).harm()?;
-        evidence.push(shown);
-        (severity, confidence)
-    };
-    Some(Finding {
-        rule: "upstream-keepalive-off",
-        severity,
-        confidence,
-        claim,
-        subject: look.subject(route),
-        evidence,
-        remedies: vec![route.repair(None)],
-        avoid: keeping::avoid(),
-        next: None,
-    })
+    if look.alone && pool.is_some() {
+        claim.push_str(", and the pool that is set has nothing to keep");
+    }
+    let alone = if pool.is_some() { Severity::Warning } else { Severity::Note };
+    look.closing("upstream-keepalive-off", route, claim, alone)
 }
 
 fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http) -> Finding {

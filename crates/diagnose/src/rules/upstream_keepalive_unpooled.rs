@@ -77,25 +77,9 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
 /// What the files say, with what sockets show of it.
 fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     let Keeping::Unpooled { how, half_done, .. } = &route.keeping else { return None };
-    let mut evidence = route.says();
-    let (severity, confidence) = if look.alone {
-        (if *half_done { Severity::Warning } else { Severity::Note }, Confidence::Certain)
-    } else {
-        let (severity, confidence, shown) = look.live(route).harm()?;
-        evidence.push(shown);
-        (severity, confidence)
-    };
-    Some(Finding {
-        rule: "upstream-keepalive-unpooled",
-        severity,
-        confidence,
-        claim: format!("{} {how}: it closes each connection after its answer, and has TIME-WAIT", route.who()),
-        subject: look.subject(route),
-        evidence,
-        remedies: vec![route.repair(None)],
-        avoid: keeping::avoid(),
-        next: None,
-    })
+    let claim = format!("{} {how}: it closes each connection after its answer, and has TIME-WAIT", route.who());
+    let alone = if *half_done { Severity::Warning } else { Severity::Note };
+    look.closing("upstream-keepalive-unpooled", route, claim, alone)
 }
 
 fn finding(look: &TrafficLook<'_>, exchange: &Exchange, http: &Http, proxy: Proxy) -> Finding {

@@ -112,16 +112,9 @@ fn address(body: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::attribute;
     use proptest::prelude::*;
     use std::process::Command;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(value.len() + 4).unwrap();
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn record(family: u8, told: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = vec![family, 24, 0, 0, 1, 0, 0, 0];

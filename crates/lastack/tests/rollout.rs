@@ -1,7 +1,7 @@
 //! `lastack fix --as ansible`: the playbook is carried out by Ansible, on hosts that are namespaces of the test's own.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use namespaced::{in_namespace, skip};
+use namespaced::{in_namespace, lacks};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -21,17 +21,6 @@ done";
 /// What would run if it were taken for a template, end the block, or be obeyed by YAML.
 const HOSTILE: &str = "{{ lookup('pipe', 'touch CANARY') }} {% raw %} \\n- hosts: all\\n\\\"' \\t# !unsafe &a *a | > @guard@ \
                        \\u0085\\u2028\\uFEFF\\uFFFF";
-
-/// Says so and is true if a program is missing.
-fn lacks(name: &str, program: &str, package: &str) -> bool {
-    // Not started: even `--version` of ansible makes folders in the home directory.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if !found {
-        skip(name, &format!("{program} is not installed (Debian: {package})"));
-    }
-    !found
-}
 
 /// A host: namespaces that a process holds, which ends with the test.
 struct Host {

@@ -30,19 +30,28 @@ pub fn in_namespace(name: &str, body: impl FnOnce()) {
         body();
         return;
     }
-    let test = env::current_exe().expect("the test knows its own file");
-    // A test that was renamed would start nothing inside, and pass.
-    let found = Command::new(&test).args(["--list", "--exact", name]).output().expect("the test starts");
-    assert!(found.stdout.starts_with(name.as_bytes()), "{name} is not the name of a test");
     let Some(flag) = unshare_flag() else {
         skip(name, "no network namespace: neither root nor unprivileged user namespaces");
         return;
     };
-    let status = Command::new("unshare")
-        .args([flag, "--"])
+    let mut unshare = Command::new("unshare");
+    unshare.args([flag, "--"]);
+    start_again(name, unshare.env(INSIDE, "1"));
+}
+
+/// Starts the test's program once more, with this one test, as the last arguments of a command.
+///
+/// # Panics
+///
+/// If the test fails there, or `name` is not the name of a test.
+pub fn start_again(name: &str, command: &mut Command) {
+    let test = env::current_exe().expect("the test knows its own file");
+    // A test that was renamed would start nothing inside, and pass.
+    let found = Command::new(&test).args(["--list", "--exact", name]).output().expect("the test starts");
+    assert!(found.stdout.starts_with(name.as_bytes()), "{name} is not the name of a test");
+    let status = command
         .arg(test)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
         .stdin(Stdio::null())
         .status()
         .expect("unshare of util-linux runs");
@@ -58,6 +67,17 @@ fn unshare_flag() -> Option<&'static str> {
             .status()
             .is_ok_and(|status| status.success())
     })
+}
+
+/// True if a program is not installed: then the test is skipped, and the package is named that Debian has it in.
+pub fn lacks(name: &str, program: &str, package: &str) -> bool {
+    // Not started: some make folders in the home directory even for `--version`.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !found {
+        skip(name, &format!("{program} is not installed (Debian: {package})"));
+    }
+    !found
 }
 
 /// Says that a test cannot run here and why, where it is run by hand and where `cargo xtask test` counts it: in

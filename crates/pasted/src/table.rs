@@ -77,6 +77,18 @@ pub(crate) enum Read<'a> {
     Odd,
 }
 
+#[cfg(test)]
+impl<'a> Read<'a> {
+    /// The socket that it must be.
+    #[track_caller]
+    fn socket(self) -> Row<'a> {
+        match self {
+            Self::Socket(row) => row,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 impl From<NoEnd> for Read<'_> {
     fn from(no: NoEnd) -> Self {
         match no {

@@ -6,16 +6,7 @@ use tcp::{Flags, Seq, State};
 
 #[test]
 fn data_goes_again_with_its_timer_and_not_with_close() {
-    let mut client = Endpoint::new(&Stack::LINUX, Seq::new(1_000));
-    let mut server = Endpoint::new(&Stack::LINUX, Seq::new(9_000));
-    server.handle_call(0, Call::Listen);
-    client.handle_call(0, Call::Connect);
-    while let Some(segment) = client.poll_transmit(0) {
-        server.handle_segment(0, &segment);
-        while let Some(answer) = server.poll_transmit(0) {
-            client.handle_segment(0, &answer);
-        }
-    }
+    let mut client = established(&Stack::LINUX);
     assert_eq!(client.state(), State::Established);
     client.handle_send(0, 100);
     let data = client.poll_transmit(0).map(|segment| (segment.seq, segment.length));

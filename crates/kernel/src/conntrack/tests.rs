@@ -1,4 +1,5 @@
 use super::*;
+use crate::netlink::attribute;
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -9,14 +10,6 @@ const STATS: &[u8] = include_bytes!("../../tests/fixtures/netlink/conntrack-stat
 
 fn fixture(name: &str) -> Root {
     Root::below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name))
-}
-
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len() + 4).unwrap();
-    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    bytes.extend_from_slice(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 fn entry(protocol: u8, state: Option<u8>) -> Vec<u8> {

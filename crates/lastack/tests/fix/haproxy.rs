@@ -2,7 +2,6 @@
 
 use crate::nginx::{answer, children};
 use crate::sandbox::{WORK, run, until};
-use std::process::Command;
 
 pub(crate) const FILE: &str = "/etc/haproxy/haproxy.cfg";
 
@@ -34,12 +33,4 @@ fn workers() -> Vec<u32> {
 pub(crate) fn last_answer() -> Option<String> {
     until("one worker is left", || workers().len() == 1);
     answer()
-}
-
-pub(crate) fn has_haproxy(name: &str) -> bool {
-    let has = Command::new("haproxy").arg("-v").output().is_ok();
-    if !has {
-        namespaced::skip(name, "haproxy is not installed");
-    }
-    has
 }

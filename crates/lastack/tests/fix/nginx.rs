@@ -4,7 +4,6 @@ use crate::sandbox::{WORK, run, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 pub(crate) const FILE: &str = "/etc/nginx/conf.d/app.conf";
 
@@ -35,8 +34,13 @@ pub(crate) fn start_as(program: &str) {
     std::fs::write("/etc/nginx/nginx.conf", main).unwrap();
     std::fs::write(FILE, server("one")).unwrap();
     std::fs::set_permissions(FILE, std::fs::Permissions::from_mode(0o604)).unwrap();
-    run(program, &["-c/etc/nginx/nginx.conf", "-g", BEFORE]);
+    begin(program);
     until("nginx answers", || answer().as_deref() == Some("one"));
+}
+
+/// With the files that are there.
+pub(crate) fn begin(program: &str) {
+    run(program, &["-c/etc/nginx/nginx.conf", "-g", BEFORE]);
 }
 
 pub(crate) fn stop() {
@@ -98,12 +102,4 @@ pub(crate) fn plan_for(program: &str, file: &str, from: &str, to: &str) -> Strin
     let place = format!("{WORK}/plan.toml");
     std::fs::write(&place, text).unwrap();
     place
-}
-
-pub(crate) fn has_nginx(name: &str) -> bool {
-    let has = Command::new("nginx").arg("-v").output().is_ok();
-    if !has {
-        namespaced::skip(name, "nginx is not installed");
-    }
-    has
 }

@@ -2,9 +2,11 @@
 
 use crate::haproxy;
 use crate::nginx::{
-    FILE, answer, has_nginx, last_answer, master, plan, plan_for, server, start, start_as, stop, workers,
+    FILE, answer, last_answer, master, plan, plan_for, server, start, start_as, stop, workers,
 };
-use crate::sandbox::{WORK, applies, ends, fix, in_debug_build, in_sandbox, run, said, until};
+use crate::sandbox::{
+    WORK, applies, ends, fill, fix, in_debug_build, in_sandbox, run, said, until, with_program,
+};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -23,10 +25,7 @@ fn refused(output: &Output, why: &str) {
 #[test]
 fn a_file_is_tested_and_taken_and_goes_back() {
     const NAME: &str = "programs::a_file_is_tested_and_taken_and_goes_back";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         start();
         let (mode, inode) = (std::fs::metadata(FILE).unwrap().mode(), std::fs::metadata(FILE).unwrap().ino());
         let order = plan(FILE, &server("one"), &server("two"));
@@ -73,10 +72,7 @@ fn a_file_is_tested_and_taken_and_goes_back() {
 #[test]
 fn openresty_is_an_nginx() {
     const NAME: &str = "programs::openresty_is_an_nginx";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         let openresty = format!("{WORK}/openresty");
         std::fs::copy("/usr/sbin/nginx", &openresty).unwrap();
         start_as(&openresty);
@@ -89,10 +85,7 @@ fn openresty_is_an_nginx() {
 #[test]
 fn with_mounts_of_its_own_a_program_is_told_unless_its_file_is_another() {
     const NAME: &str = "programs::with_mounts_of_its_own_a_program_is_told_unless_its_file_is_another";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         let script = format!("{WORK}/apart");
         let apart = |mount: &str| {
             let text =
@@ -126,10 +119,7 @@ fn with_mounts_of_its_own_a_program_is_told_unless_its_file_is_another() {
 #[test]
 fn what_stands_in_the_way_is_said_and_nothing_is_changed() {
     const NAME: &str = "programs::what_stands_in_the_way_is_said_and_nothing_is_changed";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         start();
         let order = plan(FILE, &server("one"), &server("two"));
         let worker = workers();
@@ -143,14 +133,6 @@ fn what_stands_in_the_way_is_said_and_nothing_is_changed() {
             assert_eq!(workers(), worker, "nginx was told");
         };
         // No room for the new file beside the old one, and none for the journal.
-        let fill = |folder: &str| {
-            let file = format!("{folder}/fill");
-            let _ = Command::new("dd")
-                .args(["if=/dev/zero", &format!("of={file}")])
-                .stderr(Stdio::null())
-                .status();
-            file
-        };
         let filling = fill("/etc");
         let output = apply(&order).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
@@ -221,10 +203,7 @@ fn what_stands_in_the_way_is_said_and_nothing_is_changed() {
 #[test]
 fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
     const NAME: &str = "programs::what_somebody_else_told_the_program_meanwhile_is_told_again";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_debug_build(NAME, || {
+    with_program("nginx", NAME, in_debug_build, || {
         start();
         let order = plan(FILE, &server("one"), &server("two"));
         apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
@@ -253,10 +232,7 @@ fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
 #[test]
 fn a_reload_that_fails_where_the_test_does_not_is_taken_back() {
     const NAME: &str = "programs::a_reload_that_fails_where_the_test_does_not_is_taken_back";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         start();
         let taken = std::net::TcpListener::bind("127.0.0.1:8081").unwrap();
         let both = server("two").replace("8080;", "8080;\n\tlisten 127.0.0.1:8081;");
@@ -276,10 +252,7 @@ fn a_reload_that_fails_where_the_test_does_not_is_taken_back() {
 #[test]
 fn killed_anywhere_the_program_reads_what_is_there() {
     const NAME: &str = "programs::killed_anywhere_the_program_reads_what_is_there";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_debug_build(NAME, || {
+    with_program("nginx", NAME, in_debug_build, || {
         start();
         killed_anywhere(&Subject { program: "nginx", file: FILE, text: server, last_answer });
     });
@@ -288,10 +261,7 @@ fn killed_anywhere_the_program_reads_what_is_there() {
 #[test]
 fn killed_anywhere_haproxys_workers_read_what_is_there() {
     const NAME: &str = "programs::killed_anywhere_haproxys_workers_read_what_is_there";
-    if !haproxy::has_haproxy(NAME) {
-        return;
-    }
-    in_debug_build(NAME, || {
+    with_program("haproxy", NAME, in_debug_build, || {
         haproxy::write();
         haproxy::start();
         killed_anywhere(&Subject {
@@ -352,10 +322,7 @@ fn killed_anywhere(subject: &Subject) {
 fn haproxy_takes_its_file_by_its_master() {
     const NAME: &str = "programs::haproxy_takes_its_file_by_its_master";
     const CONFIG: &str = haproxy::FILE;
-    if !haproxy::has_haproxy(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("haproxy", NAME, in_sandbox, || {
         let config = haproxy::config;
         let plan = |to: &str| plan_for("haproxy", CONFIG, &config("one"), to);
         haproxy::write();

@@ -1,10 +1,10 @@
 //! The host goes down between an apply and its end, and comes up again: settings are those of the boot, programs have been
 //! started with the files that were there, and the next run finds both.
 
-use crate::nginx::{FILE, answer, has_nginx, last_answer, plan as plan_of_file, server, start, stop};
+use crate::nginx::{FILE, answer, begin, last_answer, plan as plan_of_file, server, start, stop};
 use crate::sandbox::{
     CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, in_debug_build, plan, run, set,
-    until,
+    until, with_program,
 };
 use std::process::{Command, Stdio};
 
@@ -127,10 +127,7 @@ fn another_namespace_with_the_same_number_is_left_alone() {
 #[test]
 fn a_program_that_was_started_with_what_was_there_is_told() {
     const NAME: &str = "rebooted::a_program_that_was_started_with_what_was_there_is_told";
-    if !has_nginx(NAME) {
-        return;
-    }
-    in_debug_build(NAME, || {
+    with_program("nginx", NAME, in_debug_build, || {
         start();
         let order = plan_of_file(FILE, &server("one"), &server("two"));
         let apply = || {
@@ -140,7 +137,7 @@ fn a_program_that_was_started_with_what_was_there_is_told() {
         };
         let restart = || {
             stop();
-            run("nginx", &["-c", "/etc/nginx/nginx.conf"]);
+            begin("nginx");
             answer()
         };
         // With the same boot, too: somebody has started it anew.

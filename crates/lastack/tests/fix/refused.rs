@@ -1,8 +1,8 @@
 //! What stands in the way is said in one line, and nothing is changed.
 
 use crate::sandbox::{
-    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, forget, get, in_sandbox, plan, run,
-    said, set, until,
+    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fill, fix, forget, get, in_sandbox, plan,
+    run, said, set, until,
 };
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -33,24 +33,16 @@ fn assert_taken_back(unchanged: &State, output: &Output, why: &str) {
 #[test]
 fn a_disk_that_is_full() {
     in_sandbox("refused::a_disk_that_is_full", || {
-        let filled_up = |folder: &str| {
-            let file = format!("{folder}/fill");
-            let _ = Command::new("dd")
-                .args(["if=/dev/zero", &format!("of={file}")])
-                .stderr(Stdio::null())
-                .status();
-            file
-        };
         // Where the file is to be.
         let unchanged = before();
-        let file = filled_up("/etc");
+        let file = fill("/etc");
         let output = apply("0").output().unwrap();
         assert_taken_back(&unchanged, &output, "No space left on device");
         std::fs::remove_file(file).unwrap();
         // Where the journal is to be.
         let unchanged = before();
         let order = plan(&CHANGES);
-        let file = filled_up(WORK);
+        let file = fill(WORK);
         let output = fix(&["--plan", &order, "--apply", "--yes", "--guard", "0"]).output().unwrap();
         assert_refused(&unchanged, &output, "the journal cannot be kept");
         std::fs::remove_file(file).unwrap();

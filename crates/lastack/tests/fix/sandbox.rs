@@ -26,10 +26,6 @@ pub(crate) fn in_sandbox(name: &str, body: impl FnOnce()) {
         body();
         return;
     }
-    let test = env::current_exe().expect("the test knows its own file");
-    // A test that was renamed would start nothing inside, and pass.
-    let found = Command::new(&test).args(["--list", "--exact", name]).output().expect("the test starts");
-    assert!(found.stdout.starts_with(name.as_bytes()), "{name} is not the name of a test");
     let namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
     let made = |extra: &[&str]| {
         let mut command = Command::new("unshare");
@@ -44,14 +40,21 @@ pub(crate) fn in_sandbox(name: &str, body: impl FnOnce()) {
         namespaced::skip(name, "no namespaces: neither root nor unprivileged user namespaces");
         return;
     };
-    let status = made(way)
-        .arg(test)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status()
-        .expect("unshare of util-linux runs");
-    assert!(status.success(), "{name} failed in its sandbox");
+    namespaced::start_again(name, made(way).env(INSIDE, "1"));
+}
+
+/// Runs a test in one of the ways below, where its program is installed.
+pub(crate) fn with_program<B: FnOnce()>(program: &str, name: &str, in_there: fn(&str, B), body: B) {
+    if !namespaced::lacks(name, program, program) {
+        in_there(name, body);
+    }
+}
+
+/// Fills a file system up: with this file.
+pub(crate) fn fill(folder: &str) -> String {
+    let file = format!("{folder}/fill");
+    let _ = Command::new("dd").args(["if=/dev/zero", &format!("of={file}")]).stderr(Stdio::null()).status();
+    file
 }
 
 /// Failpoints are compiled into debug builds only.

@@ -1,6 +1,6 @@
 //! What a proxy is told: found by a look, changed in its files, taken by it, and back.
 
-use crate::sandbox::{WORK, ends, fix, in_sandbox, run, said, until};
+use crate::sandbox::{WORK, ends, fix, in_sandbox, run, said, until, with_program};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
@@ -68,14 +68,6 @@ fn given(requests: u32) -> Option<[u32; 2]> {
     Some([after[0] - before[0], after[1] - before[1]])
 }
 
-fn is_missing(program: &str, name: &str) -> bool {
-    let missing = Command::new(program).arg("-v").output().is_err();
-    if missing {
-        namespaced::skip(name, &format!("{program} is not installed"));
-    }
-    missing
-}
-
 fn answers() -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, PROXY)).is_ok()
 }
@@ -85,10 +77,7 @@ fn nginx_is_given_pools_and_loses_them_again() {
     const NAME: &str = "told::nginx_is_given_pools_and_loses_them_again";
     const MAIN: &str = "/etc/nginx/nginx.conf";
     const SITE: &str = "/etc/nginx/sites-available/app";
-    if is_missing("nginx", NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         for folder in ["sites-available", "sites-enabled"] {
             std::fs::create_dir_all(format!("/etc/nginx/{folder}")).unwrap();
         }
@@ -158,10 +147,7 @@ fn nginx_is_given_pools_and_loses_them_again() {
 fn haproxy_keeps_connections_and_closes_them_again() {
     const NAME: &str = "told::haproxy_keeps_connections_and_closes_them_again";
     const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
-    if is_missing("haproxy", NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("haproxy", NAME, in_sandbox, || {
         std::fs::create_dir_all("/etc/haproxy").unwrap();
         let config = "global\n    master-worker\ndefaults\n    mode http\n    option http-server-close\n    timeout client 5s\n    timeout server 5s\n    \
                       timeout connect 5s\nfrontend in\n    bind 127.0.0.1:8080\n    use_backend two if { path /two }\n    \

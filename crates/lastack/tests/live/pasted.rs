@@ -1,8 +1,8 @@
 //! What other tools print of a namespace, pasted, is the case of a look at it.
 
-use crate::harness::{Server, has, lastack, listener_with_backlog, run, ss, until};
+use crate::harness::{Server, lastack, listener_with_backlog, run, ss, until};
 use evidence::{Case, KnownBy, Namespace, Role};
-use namespaced::{in_namespace, skip};
+use namespaced::{in_namespace, lacks};
 use std::net::{IpAddr, Ipv6Addr, TcpStream};
 use std::path::Path;
 
@@ -88,11 +88,9 @@ fn every_tool_shows_the_sockets_that_a_look_shows() {
             ("ss", vec!["-anp"], true),
             ("cat", vec!["/proc/net/tcp", "/proc/net/tcp6"], false),
         ];
-        if has("netstat") {
+        if !lacks("pasted::every_tool_shows_the_sockets_that_a_look_shows", "netstat", "net-tools") {
             tools.push(("netstat", vec!["-antpoe"], true));
             tools.push(("netstat", vec!["-anp"], true));
-        } else {
-            skip("pasted::every_tool_shows_the_sockets_that_a_look_shows", "netstat is not installed");
         }
         for (program, arguments, with_owners) in tools {
             let file = folder.path().join("pasted.txt");

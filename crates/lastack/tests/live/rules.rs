@@ -5,10 +5,10 @@
 
 use crate::crafted::Crafter;
 use crate::harness::{
-    Server, abort, close_first, doctor, finding, findings, has, lastack, listener_with_backlog, rules, run,
-    set, ss, until, while_looking,
+    Server, abort, close_first, doctor, finding, findings, lastack, listener_with_backlog, rules, run, set,
+    ss, until, while_looking,
 };
-use namespaced::{in_namespace, skip};
+use namespaced::{in_namespace, lacks};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -269,8 +269,7 @@ fn a_server_that_is_gone_and_its_time_wait() {
 #[test]
 fn conntrack_is_counted_by_its_own_states() {
     let name = "rules::conntrack_is_counted_by_its_own_states";
-    if !has("nft") {
-        skip(name, "nft is not installed (package nftables)");
+    if lacks(name, "nft", "nftables") {
         return;
     }
     in_namespace(name, || {

@@ -1,7 +1,7 @@
 //! Known numbers of sockets in each state are counted exactly.
 
-use crate::harness::{Server, doctor, has, run, set, ss, until};
-use namespaced::{in_namespace, skip};
+use crate::harness::{Server, doctor, run, set, ss, until};
+use namespaced::{in_namespace, lacks};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -113,8 +113,7 @@ fn syn_sent(count: usize) {
 #[test]
 fn both_ends_that_close_at_once_are_seen_in_closing() {
     let name = "states::both_ends_that_close_at_once_are_seen_in_closing";
-    if !has("nft") {
-        skip(name, "nft is not installed (package nftables)");
+    if lacks(name, "nft", "nftables") {
         return;
     }
     in_namespace(name, || {

@@ -222,10 +222,7 @@ mod tests {
     use crate::command::commands;
 
     fn socket(line: &str) -> Row<'_> {
-        match row(line, None) {
-            Read::Socket(row) => row,
-            other => panic!("{line}: {other:?}"),
-        }
+        row(line, None).socket()
     }
 
     #[test]

@@ -73,10 +73,7 @@ mod tests {
     use super::*;
 
     fn socket(line: &str) -> Row<'_> {
-        match row(line) {
-            Read::Socket(row) => row,
-            other => panic!("{line}: {other:?}"),
-        }
+        row(line).socket()
     }
 
     #[test]

@@ -22,15 +22,17 @@ mod probes;
 mod processors;
 mod proxies;
 mod random;
+mod rehearsal;
 pub(crate) mod seen;
 mod servers;
 pub(crate) mod settings;
 mod socket;
+mod steps;
 mod tap;
 mod transport;
 
 use crate::Measures;
-use crate::scenario::{Bind, Step, World};
+use crate::scenario::{Bind, World};
 use agenda::{Agenda, Waking, What};
 use clients::Running;
 use counters::Counter;
@@ -51,9 +53,9 @@ use socket::{Owner, SocketRef, Sockets};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use tap::Tap;
-use tcp::machine::{Call, Nanos};
+use tcp::machine::Nanos;
 use tcp::{Seq, State};
-use transport::{Drive, Notice};
+use transport::Notice;
 
 /// The backlog of nginx and HAProxy, far beyond what waits here.
 const PROXY_BACKLOG: u32 = 511;
@@ -491,102 +493,6 @@ impl<'w> Simulation<'w> {
                 // A process that leaks does not look at errors either; its socket is gone for the kernel.
                 Owner::Server(_) => self.shut(at, crate::scenario::How::Fin),
             },
-        }
-    }
-
-    fn step(&mut self, step: &Step) {
-        let later = self.world.steps.iter().map(|step| ms(step.at_ms)).filter(|at| *at > self.now);
-        self.next_step = later.min();
-        self.forget_lives();
-        let number = |name: &str| self.world.hosts.iter().position(|host| host.name == name);
-        if let Some(host) = step.host.as_deref().and_then(number) {
-            if step.set.iter().next().is_some() {
-                self.change(host, step);
-            }
-            if let Some(state) = step.destroy.as_deref().and_then(|state| state.parse().ok()) {
-                self.destroy(host, state);
-            }
-        }
-        for (name, again) in
-            step.end.iter().map(|name| (name, false)).chain(step.restart.iter().map(|name| (name, true)))
-        {
-            if let Some(client) = self.world.clients.iter().position(|client| client.name == *name) {
-                self.end_of(client);
-            }
-            if let Some(server) = self.world.servers.iter().position(|server| server.name == *name) {
-                self.end_server(server);
-                if again {
-                    self.restart(server);
-                }
-            }
-        }
-    }
-
-    fn change(&mut self, number: usize, step: &Step) {
-        let host = &mut self.hosts[number];
-        host.changed.values.extend(step.set.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let tuned = Tuned::new(self.world, &self.world.hosts[number], &host.changed);
-        host.ports.set_range(tuned.range, &tuned.reserved);
-        host.ports.forget_age();
-        host.tuned = tuned;
-        host.aging.clear();
-        let mut minis: Vec<u32> = host.minis().map(|(slot, _)| slot).collect();
-        minis.sort_by_key(|slot| host.minis[*slot as usize].residue.entered);
-        for slot in minis {
-            self.watch_age(number, slot);
-        }
-    }
-
-    /// `ss -K`.
-    fn destroy(&mut self, host: usize, state: State) {
-        let minis = self.hosts[host].minis().filter(|(_, mini)| mini.residue.state == state);
-        let minis: Vec<u32> = minis.map(|(slot, _)| slot).collect();
-        for slot in minis {
-            let host = &mut self.hosts[host];
-            let mini = host.remove_mini(slot);
-            host.moved(state, State::Closed);
-            host.release(mini.hold);
-        }
-        let sockets: Vec<_> = self.hosts[host]
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.endpoint.state() == state)
-            .map(|(slot, _)| SocketRef { host, slot })
-            .collect();
-        for at in sockets {
-            self.drive(at, Drive::Call(Call::Abort));
-            self.notice(at, Notice::Broken("ECONNABORTED"));
-        }
-    }
-
-    fn end_server(&mut self, server: usize) {
-        let config = &self.world.servers[server];
-        let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
-        for port in config.port..=config.port.saturating_add(config.ports - 1) {
-            if self.hosts[number].listeners.remove(&port).is_some() {
-                self.hosts[number].ports.let_go(0, port, true);
-            }
-        }
-        self.end_sockets(number, Owner::Server(server));
-    }
-
-    /// bind() again: without SO_REUSEADDR not over what is left of the old connections.
-    fn restart(&mut self, server: usize) {
-        let config = &self.world.servers[server];
-        let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
-        let host = &self.hosts[number];
-        let ports = config.port..=config.port.saturating_add(config.ports - 1);
-        let minis = host.minis().map(|(_, mini)| (mini.tuple.local.port, mini.hold));
-        let sockets = host.sockets.iter().filter(|(_, socket)| socket.in_table);
-        let sockets = sockets.map(|(_, socket)| (socket.tuple.local.port, socket.hold));
-        let blocked = minis.chain(sockets).any(|(port, hold)| {
-            let by_connect = hold.is_some_and(|hold| hold.flow.is_some());
-            ports.contains(&port) && (by_connect || !config.reuse_address)
-        });
-        if blocked {
-            *self.server_failures.entry(format!("{}.failed.bind.EADDRINUSE", config.name)).or_insert(0) += 1;
-        } else {
-            self.listen(server);
         }
     }
 

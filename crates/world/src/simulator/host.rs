@@ -1,8 +1,8 @@
 //! A simulated host: its sockets, its table of TIME-WAIT, its listeners and counters.
 
 use super::counters::{Counter, Counts};
-use super::lives::Record;
 use super::ports::{Address, Ports};
+use super::rehearsal::Record;
 use super::settings::Tuned;
 use super::socket::{Hold, Slot, Socket, Sockets};
 use evidence::Settings;

@@ -8,89 +8,14 @@
 use super::Simulation;
 use super::agenda::What;
 use super::clients::Begin;
-use super::counters::{Counter, Counts};
-use super::host::Listener;
-use super::host::{Entry, Host, Place, StateCounts, Tuple, counts};
+use super::host::{Entry, Host, Listener, Place, StateCounts, Tuple, counts};
 use super::ports::FlowId;
+use super::rehearsal::{Side, Template};
 use super::socket::Hold;
 use std::collections::VecDeque;
 use tcp::machine::{Event, Kind, Nanos, Residue};
 use tcp::profile::linux;
 use tcp::{Flags, Segment, Seq, State, Timestamps};
-
-/// Fewer connections than this are not worth a rehearsal.
-const FEW: u32 = 16;
-/// A life with more events than this runs in full each time.
-const MOST_EVENTS: u32 = 100_000;
-/// A life that takes longer does, too.
-const LONGEST_NS: Nanos = 600_000_000_000;
-
-/// What is written down during a rehearsal, of one host.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Record {
-    pub(super) now: Nanos,
-    /// When the first mini-socket was made.
-    mini: Option<Nanos>,
-    counted: Vec<(Nanos, Counter)>,
-    moved: Vec<(Nanos, State, State)>,
-}
-
-impl Record {
-    pub(super) fn made_mini(&mut self) {
-        self.mini.get_or_insert(self.now);
-    }
-
-    pub(super) fn count(&mut self, counter: Counter) {
-        self.counted.push((self.now, counter));
-    }
-
-    pub(super) fn moved(&mut self, before: State, after: State) {
-        self.moved.push((self.now, before, after));
-    }
-}
-
-/// One side of an undisturbed life. Times are from its first SYN.
-#[derive(Clone, Debug)]
-struct Side {
-    host: usize,
-    counted: Vec<(Nanos, Counter)>,
-    total: Counts,
-    /// The state from each time on.
-    states: Vec<(Nanos, State)>,
-    /// From then on it takes a place in the table of mini-sockets; for ever not: `Nanos::MAX`.
-    is_mini: Nanos,
-    /// From then on it is gone, or a mini-socket that only time ends.
-    resolved: Nanos,
-    mini: Option<Shape>,
-}
-
-/// What a mini-socket looks like, from where its connection began.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    state: State,
-    /// SND.NXT from the own initial number, RCV.NXT from the peer's.
-    sent: u32,
-    received: u32,
-    /// When the last timestamp was sent and heard; none: there were none.
-    heard: Option<(Nanos, Nanos)>,
-    entered: Nanos,
-    ends: Nanos,
-}
-
-/// An undisturbed life.
-#[derive(Clone, Debug)]
-struct Template {
-    /// The client's side, the server's.
-    sides: [Side; 2],
-    connected: Nanos,
-    /// When answers were complete, and how long each took.
-    answers: Vec<(Nanos, Nanos)>,
-    ok: Option<Nanos>,
-    /// The client may begin the next.
-    finished: Nanos,
-    /// How long a segment is on its way.
-    latency: Nanos,
-}
 
 /// Lives of one client at one server.
 pub(super) struct Class {
@@ -156,7 +81,10 @@ impl Simulation<'_> {
         begin: Begin,
     ) -> bool {
         if matches!(self.classes[class].template, Known::NotYet) {
-            self.classes[class].template = self.rehearse(class, tuple.remote);
+            let Class { client, to, .. } = self.classes[class];
+            let rehearsed = self.rehearse(client, to, tuple.remote);
+            self.classes[class].template =
+                rehearsed.map_or(Known::Never, |template| Known::Template(Box::new(template)));
         }
         let Class { client, to, .. } = self.classes[class];
         let Known::Template(template) = &self.classes[class].template else { return false };
@@ -436,142 +364,6 @@ impl Simulation<'_> {
                 class.resolved = 0;
             }
         }
-    }
-
-    /// Runs one life in a world of its own, and writes down what happens.
-    fn rehearse(&self, class: usize, destination: Place) -> Known {
-        let Class { client, to, .. } = self.classes[class];
-        let from = self.client_hosts[client];
-        let config = &self.world.clients[client];
-        let translated = |host: usize| !self.world.hosts[host].nat.is_empty();
-        let path = self.network.known_path(from, destination.address);
-        let alone = path.is_some_and(|path| path.through.iter().all(|host| !translated(*host)));
-        let remaining = config.connections.saturating_sub(self.clients[client].begun);
-        if from == to || !alone || translated(to) || remaining < FEW || self.hosts[to].tuned.recycle {
-            return Known::Never;
-        }
-        let latency = self.network.latency(path.map_or(0, |path| path.through.len() as u64));
-        let mut world = self.world.clone();
-        world.faults.clear();
-        world.steps.clear();
-        world.probes.clear();
-        let one = &mut world.clients[client];
-        (one.connections, one.start_ms, one.per_second, one.for_ms) = (1, 0, None, None);
-        one.burst = 1;
-        let mut stage = Simulation::new(&world);
-        for (host, real) in stage.hosts.iter_mut().zip(&self.hosts) {
-            host.tuned = real.tuned.clone();
-            host.ports.set_range(real.tuned.range, &real.tuned.reserved);
-            host.record = Some(Box::default());
-        }
-        stage.destinations[client] = vec![(to, destination)];
-        stage.rehearses = true;
-        stage.begin(client);
-        stage.perform(client, from, to, latency)
-    }
-
-    fn perform(mut self, client: usize, from: usize, to: usize, latency: Nanos) -> Known {
-        let (mut syn, mut connected, mut ok, mut finished) = (None, None, None, None);
-        let mut answers = Vec::new();
-        let mut numbers = [Seq::default(); 2];
-        let mut over = false;
-        for _ in 0..MOST_EVENTS {
-            for (number, host) in numbers.iter_mut().zip([from, to]) {
-                if let Some((_, socket)) = self.hosts[host].sockets.iter().next() {
-                    *number = socket.endpoint.iss();
-                }
-            }
-            let open = [from, to].iter().any(|host| self.hosts[*host].sockets.iter().next().is_some());
-            over = !open && !self.agenda.has_packets();
-            if over {
-                break;
-            }
-            let Some((at, what)) = self.agenda.take() else { return Known::Never };
-            if at > LONGEST_NS {
-                return Known::Never;
-            }
-            self.now = at;
-            for host in &mut self.hosts {
-                if let Some(record) = &mut host.record {
-                    record.now = at;
-                }
-            }
-            self.happen(what);
-            let running = &self.clients[client];
-            if syn.is_none() && self.hosts[from].counters[Counter::ActiveOpens as usize] > 0 {
-                syn = Some(at);
-            }
-            if running.connected > 0 {
-                connected.get_or_insert(at);
-            }
-            while (answers.len() as u64) < running.requests {
-                answers.push((at, running.answered_in));
-            }
-            if running.ok > 0 {
-                ok.get_or_insert(at);
-            }
-            if running.active == 0 {
-                finished.get_or_insert(at);
-            }
-        }
-        let failed = !self.clients[client].failed.is_empty();
-        let (Some(syn), Some(connected), Some(finished), false) = (syn, connected, finished, failed) else {
-            return Known::Never;
-        };
-        if !over {
-            return Known::Never;
-        }
-        let sides = [(from, numbers), (to, [numbers[1], numbers[0]])];
-        let sides = sides.map(|(host, numbers)| self.hosts[host].side(host, syn, numbers, latency));
-        let others = (0..self.hosts.len()).filter(|host| ![from, to].contains(host));
-        if others.into_iter().any(|host| self.hosts[host].counters.iter().any(|count| *count > 0)) {
-            return Known::Never;
-        }
-        let [Some(of_client), Some(of_server)] = sides else { return Known::Never };
-        Known::Template(Box::new(Template {
-            sides: [of_client, of_server],
-            connected: connected - syn,
-            answers: answers.into_iter().map(|(at, took)| (at - syn, took)).collect(),
-            ok: ok.map(|at| at - syn),
-            finished: finished - syn,
-            latency,
-        }))
-    }
-}
-
-impl Host {
-    /// What was written down here, from the SYN on; none: something is left that is no mini-socket in TIME-WAIT.
-    fn side(&self, host: usize, syn: Nanos, numbers: [Seq; 2], latency: Nanos) -> Option<Side> {
-        let record = self.record.as_ref()?;
-        let mut total: Counts = [0; Counter::COUNT];
-        for (_, counter) in &record.counted {
-            total[*counter as usize] += 1;
-        }
-        let mut minis = self.minis();
-        let mini = match (minis.next(), minis.next()) {
-            (None, _) => None,
-            (Some((_, mini)), None) if mini.residue.state == State::TimeWait => Some(mini.residue),
-            _ => return None,
-        };
-        let since = |number: Seq, first: Seq| number.since(first).cast_unsigned();
-        let mini = mini.map(|residue| Shape {
-            state: residue.state,
-            sent: since(residue.snd_nxt, numbers[0]),
-            received: since(residue.rcv_nxt, numbers[1]),
-            heard: residue.heard.map(|(_, at)| (at - latency - syn, at - syn)),
-            entered: residue.entered - syn,
-            ends: residue.ends - syn,
-        });
-        let moved = record.moved.iter().map(|(at, _, after)| (at - syn, *after));
-        Some(Side {
-            host,
-            counted: record.counted.iter().map(|(at, counter)| (at - syn, *counter)).collect(),
-            total,
-            is_mini: record.mini.map_or(Nanos::MAX, |at| at - syn),
-            resolved: record.moved.last()?.0 - syn,
-            states: moved.collect(),
-            mini,
-        })
     }
 }
 

@@ -18,6 +18,7 @@ mod measuring;
 mod nat;
 mod network;
 mod ports;
+mod presence;
 mod probes;
 mod processors;
 mod proxies;
@@ -84,10 +85,14 @@ pub struct Run {
 
 /// Runs a world to its end.
 ///
-/// Connections that nothing disturbs are played from a rehearsal of the first; the others run segment by segment.
+/// Connections that nothing disturbs are played from a rehearsal of the first; the others run segment by segment. Where
+/// one that was played was disturbed after all, all of them do, from the beginning.
 pub fn simulate(world: &World) -> Run {
     let mut simulation = Simulation::new(world);
     simulation.run();
+    if simulation.disturbed {
+        return simulate_in_full(world);
+    }
     simulation.result()
 }
 
@@ -105,11 +110,19 @@ pub fn simulate_in_full(world: &World) -> Run {
 ///
 /// There is a first sample at the beginning and a last one at the end.
 pub fn simulate_sampled(world: &World, every_ms: u64, most_events: u64) -> Option<(Run, Vec<Sample>)> {
-    let mut simulation = Simulation::new(world);
-    simulation.sampling = Some(Sampling { every_ms: every_ms.max(1), samples: Vec::new() });
-    simulation.events_left = most_events;
-    simulation.agenda.add(0, What::Sample);
-    simulation.run();
+    let attempt = |in_full, most_events| {
+        let mut simulation = Simulation::new(world);
+        simulation.rehearses = in_full;
+        simulation.sampling = Some(Sampling { every_ms: every_ms.max(1), samples: Vec::new() });
+        simulation.events_left = most_events;
+        simulation.agenda.add(0, What::Sample);
+        simulation.run();
+        simulation
+    };
+    let mut simulation = attempt(false, most_events);
+    if simulation.disturbed {
+        simulation = attempt(true, simulation.events_left);
+    }
     if simulation.events_left == 0 {
         return None;
     }
@@ -179,6 +192,8 @@ struct Simulation<'w> {
     classes: Vec<lives::Class>,
     /// It runs one life, to see how it goes; or all of them in full.
     rehearses: bool,
+    /// Something has met a life that is played: the run is worth nothing.
+    disturbed: bool,
     /// Clients name their ports: whoever has one must be found in the table.
     fixed_ports: bool,
     /// When something is done to the world next.
@@ -244,6 +259,7 @@ impl<'w> Simulation<'w> {
             server_failures: BTreeMap::new(),
             classes: Vec::new(),
             rehearses: false,
+            disturbed: false,
             fixed_ports: world.clients.iter().any(|client| client.bind == Bind::Port),
             next_step: world.steps.iter().map(|step| ms(step.at_ms)).min(),
             tap: None,
@@ -348,6 +364,9 @@ impl<'w> Simulation<'w> {
             self.now = at;
             self.settle_lives(at);
             self.happen(what);
+            if self.disturbed {
+                return;
+            }
             if matches!(what, What::Sample) && self.is_absorbed() {
                 self.absorb();
                 return;
@@ -371,12 +390,14 @@ impl<'w> Simulation<'w> {
     fn happen(&mut self, what: What) {
         match what {
             What::Arrive { host, packet } => {
-                let packet = self.agenda.receive(packet);
-                self.arrive(host, &packet);
+                if let Some(packet) = self.agenda.receive(packet) {
+                    self.arrive(host, &packet);
+                }
             }
             What::GoOn { host, incoming, packet } => {
-                let packet = self.agenda.receive(packet);
-                self.go_on(host, incoming, packet);
+                if let Some(packet) = self.agenda.receive(packet) {
+                    self.go_on(host, incoming, packet);
+                }
             }
             What::Timeout(at) => self.timeout(at),
             What::Ending { host, queue } => self.ending(host, queue),

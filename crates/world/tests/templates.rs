@@ -1,8 +1,9 @@
 //! A life that is played from a template gives what it gives in full, and the same world the same run.
 
 use proptest::prelude::*;
+use std::ops::Range;
 use world::scenario::World;
-use world::{Scenario, collection, simulate, simulate_in_full};
+use world::{Costs, Scenario, collection, simulate, simulate_in_full};
 
 /// Connections of a client: enough for a rehearsal to be worth it, few enough for a test.
 const MOST: u32 = 1_500;
@@ -31,34 +32,64 @@ fn every_scenario_is_the_same_played_and_in_full() {
     }
 }
 
+/// A world of two hosts: what the client's host, its server and the client are told.
+fn small(host: &str, server: &str, client: &str) -> World {
+    let text = format!(
+        "name = \"small\"\ntitle = \"t\"\nseed = 1084494165\nlimit_ms = 90000\n\
+         [[host]]\nname = \"client\"\nsettings = {{ {host} }}\n[[host]]\nname = \"server\"\n\
+         [[server]]\nname = \"app\"\nhost = \"server\"\nport = 80\n{server}\n\
+         [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\n{client}\n"
+    );
+    let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    scenario.variants.into_iter().next().expect("a scenario has a variant").world
+}
+
+const TEN_PORTS: &str = "\"net.ipv4.ip_local_port_range\" = \"40000 40010\"";
+
 /// Ten ports for seventeen connections, and the first one waits longer for its processor than the second.
 #[test]
 fn lives_end_in_the_order_of_their_syns() {
-    let text = r#"
-        name = "overtaken"
-        title = "t"
-        seed = 1084494165
-        limit_ms = 90000
-        [[host]]
-        name = "client"
-        settings = { "net.ipv4.ip_local_port_range" = "40000 40010" }
-        [[host]]
-        name = "server"
-        [[server]]
-        name = "app"
-        host = "server"
-        port = 80
-        answer = { length = false }
-        close = { when = "requests" }
-        [[client]]
-        name = "load"
-        host = "client"
-        to = ["app"]
-        connections = 17
-        concurrency = 2
-        close = { when = "peer", how = "unread" }
-        "#;
-    agree("overtaken", &Scenario::parse(text).unwrap().variants[0].world);
+    let server = "answer = { length = false }\nclose = { when = \"requests\" }";
+    let client = "connections = 17\nconcurrency = 2\nclose = { when = \"peer\", how = \"unread\" }";
+    agree("overtaken", &small(TEN_PORTS, server, client));
+}
+
+/// Who resets has its port back while the server's FIN is on the way, and takes it again: that FIN meets a socket whose
+/// SYN is still to come, which is none for the kernel.
+#[test]
+fn what_comes_before_the_syn_is_for_the_connection_before() {
+    let server = "close = { when = \"requests\", how = \"reset\" }";
+    let client = "connections = 40\nconcurrency = 7\nbind = \"address\"\nclose = { when = \"requests\", how = \"reset\" }";
+    let world = small(TEN_PORTS, server, client);
+    agree("taken again", &world);
+    assert_eq!(simulate(&world).measures.get("load.failed.connect.ETIMEDOUT"), None);
+}
+
+/// The same over a slow network: the next SYN is under way before the FIN has come, and meets it.
+#[test]
+fn a_port_that_is_taken_again_too_soon_is_not_played() {
+    let server = "close = { when = \"requests\" }";
+    let client = "connections = 40\nconcurrency = 7\nbind = \"address\"\nclose = { when = \"requests\", how = \"reset\" }";
+    let mut world = small(TEN_PORTS, server, client);
+    world.costs.link = 2_000_000;
+    agree("too soon", &world);
+}
+
+/// A server that is slow to accept: connections that are played wait in the same queue as those that are not.
+#[test]
+fn all_wait_in_the_same_accept_queue() {
+    let server = "backlog = 3\nclose = { when = \"peer\" }";
+    let client = "connections = 60\nconcurrency = 8\nclose = { when = \"requests\" }";
+    let mut world = small("", server, client);
+    (world.costs.processors, world.costs.accept) = (None, 3_000_000);
+    agree("accept queue", &world);
+    let overflows = simulate(&world).measures.get("server.counters.ListenOverflows");
+    assert!(overflows > Some(0.0), "{overflows:?}");
+    // Where there is room for all of them they are played.
+    let mut world = small("", "close = { when = \"peer\" }", client);
+    world.costs.processors = None;
+    agree("room", &world);
+    assert_eq!(simulate(&world).played, 60);
 }
 
 /// How a side closes.
@@ -129,9 +160,9 @@ fn trouble() -> impl Strategy<Value = String> {
     prop_oneof![4 => Just(String::new()), 1 => fault, 1 => step]
 }
 
-fn worlds() -> impl Strategy<Value = String> {
+fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> impl Strategy<Value = String> {
     let load = (
-        16_u32..300,
+        connections,
         1_u32..20,
         prop::option::of(50_u32..3_000),
         1_u32..4,
@@ -139,8 +170,8 @@ fn worlds() -> impl Strategy<Value = String> {
         prop::option::of(1_u32..6),
         prop_oneof![4 => Just(0_u32), 1 => 1_u32..20_000],
     );
-    let server = (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(0_u64), 1 => 1_u64..20], 2_u32..200);
-    let hosts = (settings(), settings(), 10_u32..400, any::<u32>());
+    let server = (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(0_u64), 1 => 1_u64..20], backlog);
+    let hosts = (settings(), settings(), ports, any::<u32>());
     (load, server, hosts, close(), close(), trouble()).prop_map(
         |(load, server, hosts, client_closes, server_closes, trouble)| {
             let (connections, concurrency, rate, requests, bind, pool, bytes) = load;
@@ -164,12 +195,36 @@ fn worlds() -> impl Strategy<Value = String> {
     )
 }
 
+/// What things cost: as on one machine, or not.
+fn costs() -> impl Strategy<Value = Costs> {
+    let time = || prop_oneof![3 => 0_u64..30_000, 1 => 0_u64..20_000_000];
+    let machine = (prop::option::of(1_u32..4), time(), time(), time(), time(), time(), time());
+    machine.prop_map(|(processors, link, wake, accept, call, turn, connect)| Costs {
+        processors,
+        link,
+        wake,
+        accept,
+        call,
+        turn,
+        connect,
+        ..Costs::default()
+    })
+}
+
+/// Few ports and a short queue, or enough of both.
+fn any_size() -> impl Strategy<Value = String> {
+    prop_oneof![worlds(16..40, 10..16, 2..8), worlds(16..300, 10..400, 2..200)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_world_is_the_same_played_and_in_full(text in worlds()) {
+    fn any_world_is_the_same_played_and_in_full(text in any_size(), costs in costs()) {
         let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        agree(&text, &scenario.variants[0].world);
+        let mut world = scenario.variants[0].world.clone();
+        agree(&text, &world);
+        world.costs = costs;
+        agree(&format!("{text}\n{:?}", world.costs), &world);
     }
 }

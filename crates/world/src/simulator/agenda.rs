@@ -1,9 +1,10 @@
-//! What happens next: events by time, and by the order they were made in.
+//! What happens next: events by time, and of one time by the order they were made in, but for what begins or looks.
 //!
 //! Most that is far away is a deadline that nobody will miss, one for each connection or request, and all of the same
 //! length: they are made in the order in which they come. Such stand in queues, so that the heap has only what is near,
 //! which is little.
 
+use super::host::Tuple;
 use super::network::Packet;
 use super::socket::SocketRef;
 use std::cmp::{Ordering, Reverse};
@@ -67,8 +68,21 @@ pub(super) enum Waking {
     DelayedAck,
 }
 
+impl What {
+    /// What happens at the same time is ordered by this first: what begins then finds everything done that ends then,
+    /// and who looks sees all of it, however it came about.
+    const fn rank(&self) -> u64 {
+        match self {
+            Self::Look | Self::Sample => 2,
+            Self::Next { .. } => 1,
+            _ => 0,
+        }
+    }
+}
+
 struct Event {
     at: Nanos,
+    /// The rank, and the number.
     order: u64,
     what: What,
 }
@@ -102,7 +116,7 @@ pub(super) struct Agenda {
     now: Nanos,
     made: u64,
     /// Packets on their way.
-    packets: Vec<Packet>,
+    packets: Vec<Option<Packet>>,
     free: Vec<u32>,
 }
 
@@ -121,18 +135,26 @@ impl Agenda {
 
     fn keep(&mut self, packet: Packet) -> u32 {
         if let Some(number) = self.free.pop() {
-            self.packets[number as usize] = packet;
+            self.packets[number as usize] = Some(packet);
             number
         } else {
-            self.packets.push(packet);
+            self.packets.push(Some(packet));
             u32::try_from(self.packets.len() - 1).unwrap_or(u32::MAX)
         }
     }
 
     /// The packet that arrives, or goes on.
-    pub(super) fn receive(&mut self, number: u32) -> Packet {
-        self.free.push(number);
-        self.packets[number as usize]
+    pub(super) fn receive(&mut self, number: u32) -> Option<Packet> {
+        let packet = self.packets.get_mut(number as usize)?.take();
+        self.free.extend(packet.map(|_| number));
+        packet
+    }
+
+    /// True if a packet between these places is on its way.
+    pub(super) fn carries(&self, tuple: Tuple) -> bool {
+        let ends = [(tuple.local, tuple.remote), (tuple.remote, tuple.local)];
+        self.has_packets()
+            && self.packets.iter().flatten().any(|packet| ends.contains(&(packet.source, packet.destination)))
     }
 
     /// True if packets are on their way.
@@ -142,7 +164,7 @@ impl Agenda {
 
     pub(super) fn add(&mut self, at: Nanos, what: What) {
         self.made += 1;
-        let event = Event { at, order: self.made, what };
+        let event = Event { at, order: what.rank() << 62 | self.made, what };
         if at.saturating_sub(self.now) < FAR_NS {
             self.events.push(Reverse(event));
             return;

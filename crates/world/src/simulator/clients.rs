@@ -225,6 +225,7 @@ impl Simulation<'_> {
         let begin = Begin { waits: queued + cold + costs.turn + bind, queued: queued + cold, cost };
         // Between hosts the segments of a handshake are handled within the call.
         self.clients[client].cost += begin.cost + self.demands[client].round_trip;
+        self.tuple_taken(from, tuple, again.is_some(), begin);
         if !self.rehearses
             && config.pool.is_none()
             && !self.fixed_ports

@@ -4,7 +4,7 @@ use super::Simulation;
 use super::accounting::account;
 use super::agenda::What;
 use super::counters::Counter;
-use super::host::{Entry, Listener, Tuple};
+use super::host::{Entry, Tuple};
 use super::nat::Verdict;
 use super::network::{Packet, is_loopback};
 use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
@@ -134,6 +134,10 @@ impl Simulation<'_> {
         host.count(Counter::InSegs);
         let tuple = Tuple { local: packet.destination, remote: packet.source };
         match host.table.get(&tuple).copied() {
+            // Its SYN is still to come, and Linux hashes a socket in connect(): what comes now is for the connection before.
+            Some(Entry::Socket(slot)) if host.socket(slot).is_some_and(Socket::is_closed) => {
+                self.meet_nobody(number, tuple, packet);
+            }
             Some(Entry::Socket(slot)) => {
                 self.drive(SocketRef { host: number, slot }, Drive::Segment(packet));
             }
@@ -177,11 +181,10 @@ impl Simulation<'_> {
     fn meet(&mut self, number: usize, endpoint: &mut Endpoint, packet: &Packet) {
         let now = self.now;
         let minis = self.minis_of_lives(number);
-        let host = &mut self.hosts[number];
         let port = packet.destination.port;
-        let listener = host.listeners.get(&port);
-        endpoint.set(Condition::Listener, listener.is_some());
-        endpoint.set(Condition::QueueFull, listener.is_some_and(Listener::is_full));
+        endpoint.set(Condition::QueueFull, self.is_queue_full(number, port));
+        let host = &mut self.hosts[number];
+        endpoint.set(Condition::Listener, host.listeners.contains_key(&port));
         Surroundings::of(host, now, minis, Some(packet)).set(endpoint);
         let before = endpoint.state();
         endpoint.handle_segment(now, &packet.segment);

@@ -8,7 +8,7 @@
 use super::Simulation;
 use super::agenda::What;
 use super::clients::Begin;
-use super::host::{Entry, Host, Listener, Place, StateCounts, Tuple, counts};
+use super::host::{Entry, Host, Listener, Place, Tuple};
 use super::ports::FlowId;
 use super::rehearsal::{Side, Template};
 use super::socket::Hold;
@@ -19,18 +19,18 @@ use tcp::{Flags, Segment, Seq, State, Timestamps};
 
 /// Lives of one client at one server.
 pub(super) struct Class {
-    client: usize,
-    to: usize,
+    pub(super) client: usize,
+    pub(super) to: usize,
     server: usize,
-    template: Known,
-    active: VecDeque<Life>,
-    /// How many of `active`, from the front, the client's host has seen the end of.
-    resolved: usize,
+    pub(super) template: Known,
+    pub(super) active: VecDeque<Life>,
+    /// How many of `active`, from the front, the client's host has seen the end of, and the server's.
+    pub(super) resolved: [usize; 2],
     /// Lives that are over and not yet in the sums.
     complete: u64,
 }
 
-enum Known {
+pub(super) enum Known {
     NotYet,
     /// Each of its lives runs in full.
     Never,
@@ -39,20 +39,20 @@ enum Known {
 
 /// A life that goes on.
 #[derive(Clone, Copy, Debug)]
-struct Life {
+pub(super) struct Life {
     /// When its SYN goes out.
-    syn: Nanos,
+    pub(super) syn: Nanos,
     /// What connect() cost before, and how long it waited for a processor before that.
     cost: Nanos,
     queued: Nanos,
-    tuple: Tuple,
+    pub(super) tuple: Tuple,
     flow: FlowId,
     bound: bool,
     /// The initial numbers of client and server.
     client: Seq,
     server: Seq,
     /// Its SYN took a TIME-WAIT of the server's over.
-    took: bool,
+    pub(super) took: bool,
 }
 
 impl Simulation<'_> {
@@ -66,7 +66,7 @@ impl Simulation<'_> {
         Some(known.unwrap_or_else(|| {
             let template = Known::NotYet;
             let active = VecDeque::new();
-            self.classes.push(Class { client, to, server, template, active, resolved: 0, complete: 0 });
+            self.classes.push(Class { client, to, server, template, active, resolved: [0; 2], complete: 0 });
             self.classes.len() - 1
         }))
     }
@@ -90,9 +90,9 @@ impl Simulation<'_> {
         let Known::Template(template) = &self.classes[class].template else { return false };
         let from = self.client_hosts[client];
         let syn = self.now + begin.waits + begin.cost;
-        let ends = syn + template.sides[0].resolved.max(template.sides[1].resolved);
+        let ends = syn + template.over;
         let (latency, finished) = (template.latency, template.finished);
-        let active: u64 = self.classes.iter().map(|class| class.active.len() as u64).sum();
+        let active = self.lives_going_on();
         let step = self.next_step.is_some_and(|step| step <= ends);
         // What goes on may all become mini-sockets, and as many as can begin meanwhile.
         let most: u64 = self.world.clients.iter().map(|client| u64::from(client.concurrency)).sum();
@@ -101,14 +101,13 @@ impl Simulation<'_> {
             host.mini_count + sockets < host.tuned.max_time_wait
                 && host.orphans + sockets < host.tuned.max_orphans
         };
-        let listener = self.hosts[to].listeners.get(&tuple.remote.port);
-        let queue = listener
-            .is_none_or(|listener| u64::from(listener.queued) + active + 1 >= u64::from(listener.backlog));
         if step
-            || queue
+            || !self.has_room_in_queue(to, tuple.remote.port)
             || !room(&self.hosts[from])
             || !room(&self.hosts[to])
             || self.network.is_disturbed(self.now, ends)
+            // What is left of the connection that had the tuple before.
+            || self.agenda.carries(tuple)
         {
             return false;
         }
@@ -187,28 +186,28 @@ impl Simulation<'_> {
     }
 
     fn settle_class(&mut self, class: usize, until: Nanos) {
-        loop {
-            let Class { active, template, resolved, .. } = &self.classes[class];
-            let Known::Template(template) = template else { return };
-            let due = |life: Option<&Life>, side: usize| {
-                life.is_some_and(|life| life.syn + template.sides[side].resolved <= until)
-            };
-            let (at_client, at_server) = (due(active.get(*resolved), 0), due(active.front(), 1));
-            // Both sides in the order in which they end, as far as one host is concerned.
-            if at_client {
-                let life = active[*resolved];
-                self.classes[class].resolved += 1;
-                self.resolve(class, &life, 0);
-            } else if at_server && *resolved > 0 {
-                let life = active[0];
-                let class_of = &mut self.classes[class];
-                class_of.active.pop_front();
-                class_of.resolved -= 1;
-                class_of.complete += 1;
-                self.resolve(class, &life, 1);
-            } else {
-                return;
+        for side in 0..2 {
+            while let Class { active, template: Known::Template(template), resolved, .. } =
+                &self.classes[class]
+                && let Some(life) = active.get(resolved[side]).copied()
+                && life.syn + template.sides[side].resolved <= until
+            {
+                self.classes[class].resolved[side] += 1;
+                self.resolve(class, &life, side);
             }
+        }
+        let Class { active, template: Known::Template(template), resolved, complete, .. } =
+            &mut self.classes[class]
+        else {
+            return;
+        };
+        while resolved.iter().all(|resolved| *resolved > 0)
+            && active.front().is_some_and(|life| life.syn + template.over <= until)
+        {
+            active.pop_front();
+            resolved[0] -= 1;
+            resolved[1] -= 1;
+            *complete += 1;
         }
     }
 
@@ -265,54 +264,6 @@ impl Simulation<'_> {
         self.enqueue(host, slot);
     }
 
-    /// Mini-sockets of lives that go on, which are in the table only when their life is over: counted where the
-    /// table may be full.
-    pub(super) fn minis_of_lives(&self, host: usize) -> u64 {
-        let at = &self.hosts[host];
-        let active: u64 = self.classes.iter().map(|class| class.active.len() as u64).sum();
-        if at.mini_count >= at.tuned.max_time_wait || at.mini_count + active < at.tuned.max_time_wait {
-            return 0;
-        }
-        let mut minis = 0;
-        for class in &self.classes {
-            let Known::Template(template) = &class.template else { continue };
-            for (side, what) in template.sides.iter().enumerate().filter(|(_, side)| side.host == host) {
-                let first = if side == 0 { class.resolved } else { 0 };
-                let is_mini = |life: &&Life| life.syn.saturating_add(what.is_mini) <= self.now;
-                minis += class.active.iter().skip(first).filter(is_mini).count() as u64;
-            }
-        }
-        minis
-    }
-
-    /// Sockets of lives that go on, by host.
-    pub(super) fn states_of_lives(&self, host: usize) -> StateCounts {
-        let mut states: StateCounts = [0; State::COUNT];
-        for class in &self.classes {
-            let Known::Template(template) = &class.template else { continue };
-            for (number, life) in class.active.iter().enumerate() {
-                let Some(passed) = self.now.checked_sub(life.syn) else {
-                    let meets = template.sides[1].host == host && life.took;
-                    states[State::TimeWait.index()] += u32::from(meets);
-                    continue;
-                };
-                for (side, what) in template.sides.iter().enumerate() {
-                    let gone = side == 0 && number < class.resolved;
-                    if what.host != host || gone {
-                        continue;
-                    }
-                    let state = what.states.iter().rev().find(|(at, _)| *at <= passed);
-                    if let Some((_, state)) = state.filter(|(_, state)| counts(*state)) {
-                        states[state.index()] += 1;
-                    } else if state.is_none() && side == 1 && life.took {
-                        states[State::TimeWait.index()] += 1;
-                    }
-                }
-            }
-        }
-        states
-    }
-
     /// Adds the lives that are over to the sums, and with `all` what happened so far in those that go on.
     pub(super) fn sum_lives(&mut self, all: bool) {
         let now = self.now;
@@ -337,7 +288,7 @@ impl Simulation<'_> {
                 running.connected += yes(template.connected);
                 running.requests += template.answers.iter().map(|(at, _)| yes(*at)).sum::<u64>();
                 running.ok += template.ok.map_or(0, yes);
-                if template.connected <= passed && number >= class.resolved {
+                if template.connected <= passed && number >= class.resolved[0] {
                     running.connect.add(life.cost + template.connected);
                     for (place, (at, took)) in template.answers.iter().enumerate() {
                         if *at <= passed {
@@ -361,7 +312,7 @@ impl Simulation<'_> {
             // None goes on: lives that would have met the change run in full.
             if class.active.is_empty() {
                 class.template = Known::NotYet;
-                class.resolved = 0;
+                class.resolved = [0; 2];
             }
         }
     }

@@ -76,6 +76,10 @@ pub(super) struct Template {
     pub(super) ok: Option<Nanos>,
     /// The client may begin the next.
     pub(super) finished: Nanos,
+    /// When it comes to the accept queue, and leaves it.
+    pub(super) queued: [Nanos; 2],
+    /// From then on nothing of it is on its way, and only time ends what is left.
+    pub(super) over: Nanos,
     /// How long a segment is on its way.
     pub(super) latency: Nanos,
 }
@@ -117,6 +121,8 @@ impl Simulation<'_> {
         let mut answers = Vec::new();
         let mut numbers = [Seq::default(); 2];
         let mut over = false;
+        let mut queued = [None; 2];
+        let mut gone = 0;
         for _ in 0..MOST_EVENTS {
             for (number, host) in numbers.iter_mut().zip([from, to]) {
                 if let Some((_, socket)) = self.hosts[host].sockets.iter().next() {
@@ -128,9 +134,14 @@ impl Simulation<'_> {
             if over {
                 break;
             }
-            let Some((at, what)) = self.agenda.take() else { return None };
+            let is_met = |host: &usize| self.hosts[*host].sockets.iter().any(|(_, socket)| socket.in_table);
+            let goes_on = self.agenda.has_packets() || [from, to].iter().any(is_met);
+            let (at, what) = self.agenda.take()?;
             if at > LONGEST_NS {
                 return None;
+            }
+            if goes_on {
+                gone = at;
             }
             self.now = at;
             for host in &mut self.hosts {
@@ -139,6 +150,12 @@ impl Simulation<'_> {
                 }
             }
             self.happen(what);
+            let waits = self.hosts[to].listeners.values().any(|listener| listener.queued > 0);
+            match queued {
+                [None, _] if waits => queued[0] = Some(at),
+                [Some(_), None] if !waits => queued[1] = Some(at),
+                _ => {}
+            }
             let running = &self.clients[client];
             if syn.is_none() && self.hosts[from].counters[Counter::ActiveOpens as usize] > 0 {
                 syn = Some(at);
@@ -170,12 +187,16 @@ impl Simulation<'_> {
             return None;
         }
         let [of_client, of_server] = sides;
+        let [Some(enters), Some(leaves)] = queued else { return None };
+        let told = answers.iter().map(|(at, _)| *at).chain(ok).fold(connected.max(gone), Nanos::max);
         Some(Template {
             sides: [of_client?, of_server?],
             connected: connected - syn,
             answers: answers.into_iter().map(|(at, took)| (at - syn, took)).collect(),
             ok: ok.map(|at| at - syn),
             finished: finished - syn,
+            queued: [enters - syn, leaves - syn],
+            over: told - syn,
             latency,
         })
     }

@@ -45,9 +45,11 @@ impl Simulation<'_> {
         socket.talk.heard = now;
         socket.talk.read_to = socket.endpoint.rcv_nxt();
         socket.talk.queued = true;
-        if let Some(listener) = host.listeners.get_mut(&socket.tuple.local.port) {
+        let port = socket.tuple.local.port;
+        if let Some(listener) = host.listeners.get_mut(&port) {
             listener.queued += 1;
         }
+        self.queue_grew(at.host, port);
         self.wake(at);
     }
 

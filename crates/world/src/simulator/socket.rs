@@ -4,8 +4,8 @@ use super::acks::Acks;
 use super::host::Tuple;
 use super::ports::{Address, FlowId};
 use super::tap::Content;
-use tcp::Seq;
 use tcp::machine::{Endpoint, Nanos};
+use tcp::{Seq, State};
 
 /// Where a socket is: place and turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,6 +170,11 @@ impl Socket {
             received: 0,
             acks: Acks::NONE,
         }
+    }
+
+    /// connect() has not sent its SYN, or all is over.
+    pub(super) fn is_closed(&self) -> bool {
+        self.endpoint.state() == State::Closed
     }
 
     /// A message of so many bytes is written.

@@ -5,7 +5,7 @@ use super::accounting::account;
 use super::acks::is_pure;
 use super::agenda::What;
 use super::counters::Counter;
-use super::host::{Host, Listener, Mini, Place, Tuple};
+use super::host::{Host, Mini, Place, Tuple};
 use super::network::{Packet, is_loopback};
 use super::random::mix;
 use super::settings::{Reuse, Timestamps};
@@ -52,6 +52,11 @@ impl Simulation<'_> {
     pub(super) fn drive(&mut self, at: SocketRef, what: Drive<'_>) {
         let now = self.now;
         let minis = self.minis_of_lives(at.host);
+        let opening = self.hosts[at.host].socket(at.slot);
+        let opening = opening
+            .filter(|socket| socket.talk.queued || socket.endpoint.state() == State::SynReceived)
+            .map(|socket| socket.tuple.local.port);
+        let queue_full = opening.map(|port| self.is_queue_full(at.host, port));
         let text = match what {
             Drive::Send(bytes) | Drive::SendAndClose(bytes) if self.tap.is_some() => {
                 let Some(socket) = self.hosts[at.host].socket(at.slot).cloned() else { return };
@@ -63,9 +68,8 @@ impl Simulation<'_> {
         let surroundings = Surroundings::of(host, now, minis, None);
         let Some(socket) = host.sockets.get_mut(at.slot) else { return };
         surroundings.set(&mut socket.endpoint);
-        if socket.talk.queued || socket.endpoint.state() == State::SynReceived {
-            let listener = host.listeners.get(&socket.tuple.local.port);
-            socket.endpoint.set(Condition::QueueFull, listener.is_some_and(Listener::is_full));
+        if let Some(is_full) = queue_full {
+            socket.endpoint.set(Condition::QueueFull, is_full);
         }
         let (before, next) = (socket.endpoint.state(), socket.endpoint.rcv_nxt());
         let was_orphan = socket.endpoint.is_orphan() && before != State::TimeWait;
@@ -170,6 +174,9 @@ impl Simulation<'_> {
         }
         self.out = out;
         self.watch_ack(at);
+        if orphan && !was_orphan {
+            self.table_grew(at.host);
+        }
         self.settle(at, before, after);
         if !owner_holds {
             return;
@@ -231,6 +238,7 @@ impl Simulation<'_> {
                 }
                 let slot = host.insert_mini(tuple, hold, residue);
                 self.enqueue(at.host, slot);
+                self.table_grew(at.host);
             } else if after == State::Closed {
                 socket.in_table = false;
                 let (tuple, hold) = (socket.tuple, socket.hold.take());
@@ -305,7 +313,8 @@ impl Simulation<'_> {
         };
         if reuses && residue.state == State::TimeWait && residue.heard.is_some() {
             let at = residue.entered.saturating_add(host.tuned.reuse_delay_ns);
-            host.aging.push_back((at, slot, turn));
+            let place = host.aging.iter().rposition(|other| other.0 <= at).map_or(0, |before| before + 1);
+            host.aging.insert(place, (at, slot, turn));
         }
     }
 

@@ -132,6 +132,7 @@ fn shown(written: &Written, stand_in: IpAddr) -> String {
         Style::Plain => stand_in.to_string(),
         Style::Mapped => format!("::ffff:{stand_in}"),
         Style::Dashes => stand_in.to_string().replace('.', "-"),
+        Style::Underscores => stand_in.to_string().replace('.', "_"),
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Style {
     Mapped,
     /// `10-0-0-1`, as clouds and clusters name hosts: `ip-10-0-0-1.ec2.internal`.
     Dashes,
+    /// `10_0_0_1`, as in names that are made of an address: `pool_10_0_0_1_8080`.
+    Underscores,
 }
 
 /// The addresses of a text in their order; none overlaps another. What may be one is taken for one, and what is `known` to
@@ -50,13 +52,14 @@ pub(super) fn addresses<'t>(
 
 /// Most texts have none, and show it at once.
 fn may_have_one(bytes: &[u8]) -> bool {
-    let (mut colons, mut dots, mut dashes) = (0, 0, 0);
+    let (mut colons, mut dots, mut dashes, mut underscores) = (0, 0, 0, 0);
     for byte in bytes {
         colons += usize::from(*byte == b':');
         dots += usize::from(*byte == b'.');
         dashes += usize::from(*byte == b'-');
+        underscores += usize::from(*byte == b'_');
     }
-    colons >= 2 || dots >= 3 || dashes >= 3
+    colons >= 2 || dots >= 3 || dashes >= 3 || underscores >= 3
 }
 
 fn is_alphanumeric(byte: Option<&u8>) -> bool {
@@ -95,7 +98,7 @@ fn v6(text: &str, start: usize, known: &impl Fn(IpAddr) -> bool) -> Option<Writt
     Some(Written { address, style, start, end })
 }
 
-/// Four numbers that begin here, with dots or dashes between them. Leading zeros are decimal, as nginx reads them.
+/// Four numbers that begin here, with dots, dashes or underscores between them. Leading zeros are decimal, as nginx reads them.
 fn v4(bytes: &[u8], start: usize) -> Option<Written> {
     let before = start.checked_sub(1).and_then(|before| bytes.get(before));
     if before.is_some_and(u8::is_ascii_digit) {
@@ -107,7 +110,7 @@ fn v4(bytes: &[u8], start: usize) -> Option<Written> {
     for (place, octet) in octets.iter_mut().enumerate() {
         if place > 0 {
             let mark = *bytes.get(end)?;
-            if !b".-".contains(&mark) || *between.get_or_insert(mark) != mark {
+            if !b".-_".contains(&mark) || *between.get_or_insert(mark) != mark {
                 return None;
             }
             end += 1;
@@ -117,7 +120,11 @@ fn v4(bytes: &[u8], start: usize) -> Option<Written> {
         *octet = std::str::from_utf8(number).ok()?.parse().ok()?;
         end += digits;
     }
-    let style = if between == Some(b'-') { Style::Dashes } else { Style::Plain };
+    let style = match between {
+        Some(b'-') => Style::Dashes,
+        Some(b'_') => Style::Underscores,
+        _ => Style::Plain,
+    };
     Some(Written { address: Ipv4Addr::from_octets(octets).into(), style, start, end })
 }
 
@@ -159,6 +166,7 @@ mod tests {
             ("300.10.0.0.1", "10.0.0.1 Plain"),
             ("v10.0.0.1/24", "10.0.0.1 Plain"),
             ("ip-10-0-0-1.eu-west-1.compute.internal", "10.0.0.1 Dashes"),
+            ("pool_10_0_0_1_8080", "10.0.0.1 Underscores"),
             ("[2001:db8::1]:80", "2001:db8::1 Plain"),
             ("2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::1 Plain"),
             ("fe80::1%eth0", "fe80::1 Plain"),
@@ -185,6 +193,7 @@ mod tests {
             "256.0.0.1",
             "10.0.0.0001",
             "10-0.0-1",
+            "10_0-0_1",
             "2026-11-21T09:23:36Z",
             "12:34:56",
             "aa:bb:cc:dd:ee:ff",

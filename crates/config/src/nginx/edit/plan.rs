@@ -479,7 +479,11 @@ impl NewUpstream {
 
     /// A name that no block has.
     fn name(&self, occurrence: &Occurrence<'_>) -> String {
-        let address = self.address.strip_prefix("unix:").unwrap_or(&self.address);
+        // The name must not hold an IPv6 address: without its colons nobody would know it for one, to hide it.
+        let address = match self.address.rsplit_once(']') {
+            Some((_, port)) => format!("ipv6{port}"),
+            None => self.address.strip_prefix("unix:").unwrap_or(&self.address).to_owned(),
+        };
         let plain: String =
             address.chars().map(|sign| if sign.is_ascii_alphanumeric() { sign } else { '_' }).collect();
         let plain = plain.trim_matches('_');

@@ -48,6 +48,16 @@ pub enum PastedError {
         /// That command.
         shown: String,
     },
+    /// A whole table is one line.
+    #[error(
+        "{name}: line {line}: the line breaks of this table are lost; paste it as it was printed, or as a file"
+    )]
+    OneLine {
+        /// The text.
+        name: String,
+        /// That line.
+        line: u32,
+    },
     /// There is nothing in it.
     #[error("{name}: it is empty; paste what `ss -tanpoe` prints")]
     Empty {
@@ -164,6 +174,9 @@ fn nothing_known(name: &str, text: &str) -> PastedError {
     match lines(text, 0, 1).find(|line| !line.says.trim().is_empty()) {
         Some(line) if is_command(line.says) => {
             PastedError::NothingOfIt { name, line: line.number, shown: quoted(line.says) }
+        }
+        Some(line) if crate::table::ss::is_title_and_more(line.says) => {
+            PastedError::OneLine { name, line: line.number }
         }
         Some(line) => PastedError::NothingKnown { name, line: line.number, shown: quoted(line.says) },
         None => PastedError::Empty { name },

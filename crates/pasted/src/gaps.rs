@@ -5,6 +5,10 @@ use crate::sockets::{Found, Table};
 use evidence::{DYNAMIC_PORT_START, Gap, MSL, PORT_RANGE_FIRST, Settings, System, Unseen};
 use tcp::{State, StateSet};
 
+/// With addresses, or with what stands for them: all of them as `x.x.x.x` would be one.
+const HOW_TO_SHOW: &str =
+    "add -n: ss -tanpoe; to hide addresses, lastack collect --redact addresses gives each its own stand-in";
+
 /// Where the gaps of one namespace are put.
 pub(crate) struct Gaps<'g> {
     pub(crate) netns: Option<String>,
@@ -36,7 +40,9 @@ impl Gaps<'_> {
             return;
         }
         self.left_out(tables, found);
-        self.uncovered(found.uncovered);
+        if tables.iter().all(|table| table.seen.named.count == 0) {
+            self.uncovered(found.uncovered);
+        }
         let taken = || found.taken.iter().filter_map(|index| tables.get(*index));
         let sum = |of: fn(&Table<'_>) -> u64| taken().map(of).sum::<u64>();
         let untimed = sum(|table| table.seen.time_wait - table.seen.time_wait_timed);
@@ -73,8 +79,9 @@ impl Gaps<'_> {
         let (seen, section) = (&table.seen, table.section);
         self.strays(Unseen::Sockets, section, seen.odd);
         if seen.named.count > 0 {
-            let because = said(seen.named, section.name, "sockets", "shown with names instead of numbers");
-            self.add(Unseen::Sockets, because, "add -n: ss -tanpoe");
+            let because =
+                said(seen.named, section.name, "sockets", "shown with names, or masked, instead of numbers");
+            self.add(Unseen::Sockets, because, HOW_TO_SHOW);
         }
         if seen.stateless.count > 0 {
             let because = said(seen.stateless, section.name, "sockets", "shown without their state");

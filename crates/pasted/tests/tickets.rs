@@ -197,3 +197,15 @@ fn what_only_counts_is_refused_with_a_reason() {
     let error = try_case(text.as_bytes()).unwrap_err();
     assert!(matches!(error, PastedError::NothingOfIt { line: 1, .. }), "{error}");
 }
+
+#[test]
+fn a_table_without_line_breaks_and_masked_addresses_are_named() {
+    let rows = "TIME-WAIT 0 0 10.0.0.1:40001 10.0.0.2:80 ".repeat(9);
+    let flat = format!("State Recv-Q Send-Q Local Address:Port Peer Address:Port {rows}");
+    let error = try_case(flat.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("line 1: the line breaks of this table are lost"), "{error}");
+    let masked = case(&OUTPUT.replace("10.0.0.2", "x.x.x.x").replace("10.0.0.9", "10.0.0.XXX"));
+    let says = |words: &str| masked.gaps.iter().any(|gap| gap.because.contains(words));
+    assert!(says("4 lines of ticket.txt (sockets) are shown with names, or masked"), "{:?}", masked.gaps);
+    assert!(!says("the command did not ask for them"), "it did: {:?}", masked.gaps);
+}

@@ -109,6 +109,14 @@ fn is_stateless(line: &str) -> bool {
 
 /// True for the title of a table: `State Recv-Q Send-Q Local Address:Port Peer Address:Port`.
 pub(crate) fn is_title(line: &str) -> bool {
+    is_title_and_more(line) && line.split_whitespace().count() <= MOST_IN_TITLE
+}
+
+/// So many words a title has at most.
+const MOST_IN_TITLE: usize = 14;
+
+/// The same, perhaps with rows behind it in the same line.
+pub(crate) fn is_title_and_more(line: &str) -> bool {
     line.contains("Recv-Q") && line.contains("Local Address:Port")
 }
 

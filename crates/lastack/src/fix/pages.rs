@@ -148,6 +148,9 @@ fn foretold(remedy: &Planned) -> Option<String> {
     predicted.filter(|said| !remedy.changes.is_empty() || !said.starts_with(super::foretold::NOT)).cloned()
 }
 
+/// How a tab is shown: as it stands, a terminal would move its cursor.
+const TAB: &str = "    ";
+
 /// The lines of a file that change, with three around them.
 fn file_diff(from: &str, to: &str) -> Vec<(char, String)> {
     let diff = similar::TextDiff::from_lines(from, to);
@@ -161,7 +164,7 @@ fn file_diff(from: &str, to: &str) -> Vec<(char, String)> {
                 similar::ChangeTag::Insert => '+',
                 similar::ChangeTag::Equal => ' ',
             };
-            lines.push((mark, change.value().trim_end_matches('\n').to_owned()));
+            lines.push((mark, change.value().trim_end_matches('\n').replace('\t', TAB)));
         }
     }
     lines

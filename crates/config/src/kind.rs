@@ -38,6 +38,9 @@ impl Kind {
     /// tells.
     pub fn of(path: &str, bytes: &[u8]) -> Option<Self> {
         let begin = bytes.get(..ENOUGH).unwrap_or(bytes);
+        if begin.contains(&0) {
+            return None;
+        }
         // HAProxy's files begin with a section; `listen 80;` is nginx's.
         let lines = haproxy::Tree::parse(begin);
         if let Some(first) = lines.lines().next()
@@ -48,10 +51,10 @@ impl Kind {
         }
         // A setting of the kernel has a dot or a slash in its name, and no directive of nginx has.
         let assigned = sysctl::Tree::parse(begin);
-        if assigned.problems().is_empty()
-            && assigned.assignments().next().is_some()
-            && assigned.assignments().all(|one| one.name().contains('.'))
-        {
+        // A line that is none may be among many that are.
+        let settings = assigned.assignments().count();
+        let is_setting = |key: &str| key.contains(['.', '/']) && !key.contains([' ', '\t', '$', ';', '{']);
+        if settings > assigned.problems().len() && assigned.assignments().all(|one| is_setting(&one.key())) {
             return Some(Self::Sysctl);
         }
         let directives = nginx::Tree::parse(begin);
@@ -84,6 +87,10 @@ mod tests {
         assert_eq!(kind("# x\nbackend b\n  server s 10.0.0.1:80\n"), Some(Kind::Haproxy));
         assert_eq!(kind("net.ipv4.tcp_tw_reuse = 1\n"), Some(Kind::Sysctl));
         assert_eq!(kind("; comment\n-net/ipv4/tcp_tw_reuse=1\n"), Some(Kind::Sysctl));
+        let broken = "net.ipv4.tcp_tw_recycle = 1\nvm.swappiness\nvm/overcommit_memory=1\n";
+        assert_eq!(kind(broken), Some(Kind::Sysctl), "one line is none");
+        assert_eq!(kind("rewrite ^/a.b$ /?c=1;\nlisten 80;\n"), Some(Kind::Nginx));
+        assert_eq!(kind("\u{7f}ELF\0;\0"), None);
         assert_eq!(kind("server {\n  listen 80;\n}\n"), Some(Kind::Nginx));
         assert_eq!(kind("listen 80;\nlocation / { }\n"), Some(Kind::Nginx));
         assert_eq!(kind("listen web\n  bind :80\n  acl a path -m beg /x;y\n"), Some(Kind::Haproxy));

@@ -4,6 +4,7 @@ use crate::told::{Keeping, Passes, Route, on_the_way};
 use crate::wording::count;
 use crate::{Applicability, Change, ProgramChange, Remedy};
 use config::{Edit, haproxy, nginx};
+use evidence::configuration::haproxy::{Proxy, Server};
 use evidence::configuration::nginx::Target;
 use evidence::{Configuration, FilePlace};
 
@@ -114,8 +115,20 @@ impl Route<'_> {
                 self.at(None)
             ),
         };
-        let speak = match &self.keeping {
-            Keeping::Off { .. } => format!(
+        let map = match self.passes {
+            Passes::Nginx(pass, _) => pass.http.as_ref().and_then(|http| http.connection_map),
+            Passes::Haproxy(..) => None,
+        };
+        let speak = match (&self.keeping, map) {
+            // A fixed header would end upgrades, which the map is there for.
+            (Keeping::Off { .. }, Some(map)) => format!(
+                "{}let the map at {} give an empty value, not `close`, where no upgrade is asked for (`'' '';`), with \
+                 `proxy_http_version 1.1;` where {} passes on",
+                if pool.is_empty() { "" } else { ", and " },
+                self.configuration.at(map),
+                self.at(None)
+            ),
+            (Keeping::Off { .. }, None) => format!(
                 "{}set {} where {} passes on{}",
                 if pool.is_empty() { "" } else { ", and " },
                 if self.is_fastcgi() {
@@ -186,13 +199,22 @@ impl Route<'_> {
     /// Another size for the pools that hold so many at most.
     fn pools_of_haproxy(&self, most: i64, size: &str) -> Vec<Change> {
         let Passes::Haproxy(_, backend) = self.passes else { return Vec::new() };
-        let small = backend
-            .servers
-            .iter()
-            .filter(|server| server.pool_max_conn.value().is_some_and(|idle| (0..=most).contains(idle)));
-        let changes = small.map(|server| {
-            let what = format!("`pool-max-conn {size}` for server {} of {}", server.name, self.to);
-            let (name, value) = ("pool-max-conn".to_owned(), size.to_owned());
+        let small =
+            |server: &&Server| server.pool_max_conn.value().is_some_and(|idle| (0..=most).contains(idle));
+        self.servers_of_haproxy(backend, small, "pool-max-conn", size)
+    }
+
+    /// Another value of a parameter for some of the servers; nothing where the section stands between `.if` and `.endif`.
+    fn servers_of_haproxy(
+        &self,
+        backend: &Proxy,
+        which: impl Fn(&&Server) -> bool,
+        name: &str,
+        value: &str,
+    ) -> Vec<Change> {
+        let changes = backend.servers.iter().filter(which).map(|server| {
+            let what = format!("`{name} {value}` for server {} of {}", server.name, self.to);
+            let (name, value) = (name.to_owned(), value.to_owned());
             let edit = haproxy::Change::Server { server: server.place, name, value };
             self.change(server.place, what, Edit::Haproxy(edit))
         });
@@ -237,17 +259,27 @@ impl Route<'_> {
 
     /// More requests on each connection.
     pub(crate) fn more_requests(&self) -> Remedy {
+        let (what, changes) = match self.passes {
+            Passes::Nginx(..) => {
+                let change = self.directive("keepalive_requests", "1000".to_owned());
+                ("`keepalive_requests` out of the block", change.into_iter().collect())
+            }
+            Passes::Haproxy(_, backend) => {
+                let limited =
+                    |server: &&Server| server.max_reuse.value().is_some_and(|more| (0..999).contains(more));
+                (
+                    "`max-reuse` out of the servers",
+                    self.servers_of_haproxy(backend, limited, "max-reuse", "999"),
+                )
+            }
+        };
         Remedy::advice(
             "more-requests",
-            format!("Take `keepalive_requests` out of the block of {}, or set it to 1000 or more", self.to),
+            format!("Take {what} of {}, or let each carry 1000 requests or more", self.to),
             "none",
             "as many connections as requests in work at once",
         )
-        .carried_out(
-            Applicability::Unsafe,
-            self.directive("keepalive_requests", "1000".to_owned()),
-            &GUARDS,
-        )
+        .carried_out(Applicability::Unsafe, changes, &GUARDS)
     }
 
     /// An idle timeout of the pool that ends before that of the server; nothing where the pool has no timeout that could be

@@ -237,7 +237,13 @@ fn keeping_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass) -
                 return Keeping::Unknown;
             };
             if let Some(how) = asks_to_close(version, connection) {
-                return Keeping::Off { how: how.to_owned(), place: asked_at(http, connection), pool };
+                let always = http.connection_map.is_none();
+                let unless = if always { "" } else { " where no upgrade is asked for" };
+                return Keeping::Off {
+                    how: format!("{how}{unless}"),
+                    place: asked_at(http, connection),
+                    pool,
+                };
             }
             pool_of_nginx(
                 configuration,
@@ -311,9 +317,10 @@ fn pool_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass, half
             place: pass.place,
             half_done,
         },
-        // It may be the name of a block with a pool.
+        // It may be the name of a block with a pool. With a port behind the variable it is none: such a block has no port.
         (Target::Variable { text }, None)
-            if nginx.upstreams.iter().all(|upstream| upstream.keepalive.value() == Some(&0)) =>
+            if names_a_port(text)
+                || nginx.upstreams.iter().all(|upstream| upstream.keepalive.value() == Some(&0)) =>
         {
             Keeping::Unpooled {
                 how: format!(
@@ -325,6 +332,12 @@ fn pool_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass, half
         }
         _ => Keeping::Unknown,
     }
+}
+
+/// True if a text with variables ends with a port.
+fn names_a_port(text: &str) -> bool {
+    let port = text.rsplit_once(':').map_or("", |(_, port)| port);
+    !text.starts_with("unix:") && port.parse::<u16>().is_ok()
 }
 
 fn workers(configuration: &Configuration, nginx: &Nginx) -> Option<u64> {
@@ -360,7 +373,9 @@ fn of_haproxy<'a>(
 /// A backend, and the frontends that use it: of these, the one that closes more holds.
 pub(crate) fn on_the_way<'a>(haproxy: &'a Haproxy, backend: &'a Proxy) -> impl Iterator<Item = &'a Proxy> {
     let uses = |proxy: &&Proxy| {
-        proxy.kind == ProxyKind::Frontend && proxy.backends.iter().any(|used| used.name == backend.name)
+        proxy.kind != ProxyKind::Backend
+            && proxy.name != backend.name
+            && proxy.backends.iter().any(|used| used.name == backend.name)
     };
     std::iter::once(backend).chain(haproxy.proxies.iter().filter(uses))
 }
@@ -400,8 +415,17 @@ fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
         place: backend.servers.first().and_then(|server| server.pool_max_conn.place()),
         // Its threads share the pool of a server.
         workers: Some(1),
-        requests: None,
+        requests: fewest_requests(backend),
     }
+}
+
+/// After how many requests HAProxy closes a connection to one of the servers, the fewest: `max-reuse` does not count the first.
+fn fewest_requests(backend: &Proxy) -> Option<(u64, Option<FilePlace>)> {
+    let limits = backend.servers.iter().filter_map(|server| {
+        let more = u64::try_from(*server.max_reuse.value()?).ok()?;
+        Some((more.saturating_add(1), server.max_reuse.place()))
+    });
+    limits.min_by_key(|(requests, _)| *requests)
 }
 
 /// The endpoints that an address in a file means; none for a name that only a resolver knows.

@@ -148,6 +148,79 @@ fn haproxy_and_sysctl_are_told_by_their_text() {
     );
 }
 
+/// An upstream with a pool, and a header that upgrades need.
+const UPGRADES: &str = "events {}
+http {
+    map $http_upgrade $connection { default upgrade; '' close; }
+    upstream app { server 10.0.0.2:8080; keepalive 8; }
+    server { location / {
+        proxy_http_version 1.1;
+        proxy_set_header Connection $connection;
+        proxy_pass http://app;
+    } }
+    server { location / {
+        proxy_http_version 1.1;
+        proxy_set_header Connection '';
+        set $name app.internal;
+        proxy_pass http://$name:8080;
+    } }
+}
+";
+
+#[test]
+fn advice_for_a_map_leaves_upgrades_and_a_variable_with_a_port_has_no_pool() {
+    let folder = folder(&[("nginx.conf", UPGRADES)]);
+    let output = lint(folder.path(), &["nginx.conf", "--nginx-version", "1.22.1"]);
+    let page = text(&output.stdout);
+    assert!(
+        page.contains("nginx.conf:7: warning:") && page.contains("where no upgrade is asked for"),
+        "{page}"
+    );
+    assert!(page.contains("do: nginx: let the map at nginx.conf:3 give an empty value"), "{page}");
+    assert!(!page.contains("Connection \"\""), "{page}");
+    assert!(
+        page.contains("nginx.conf:14: warning: nginx 1.22.1 passes on to what $name:8080 says"),
+        "{page}"
+    );
+}
+
+const HAPROXY_BY_DEFAULTS: &str = "defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    default_backend app
+listen front
+    bind :80
+    option httpclose
+backend app
+    server a 10.0.0.2:8080
+backend other
+    default-server max-reuse 4
+    server b 10.0.0.3:8080
+";
+
+#[test]
+fn haproxys_defaults_say_where_requests_go_and_servers_how_many_a_connection_carries() {
+    let folder = folder(&[("haproxy.cfg", HAPROXY_BY_DEFAULTS)]);
+    let output = lint(folder.path(), &["--sarif", "haproxy.cfg", "--haproxy-version", "2.6.12"]);
+    let expected =
+        ["note upstream-keepalive-off haproxy.cfg:9", "note upstream-keepalive-small haproxy.cfg:12"];
+    assert_eq!(found(&output), expected);
+}
+
+#[test]
+fn a_line_that_is_none_does_not_hide_what_a_file_of_sysctl_sets() {
+    let lines = "; ours\nnet.ipv4.tcp_tw_recycle = 1\nvm.swappiness\nnet/ipv4/ip_forward=1\n";
+    let folder = folder(&[("90.conf", lines), ("program", "\u{7f}ELF\u{0};\u{0} { ; }")]);
+    let output = lint(folder.path(), &["90.conf"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("90.conf:2: warning: tcp_tw_recycle is set at boot"));
+    assert!(!text(&output.stdout).contains("   balancers"), "{}", text(&output.stdout));
+    let output = lint(folder.path(), &["program"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+}
+
 #[test]
 fn idle_timeouts_of_both_sides_are_compared() {
     let front = "http { upstream app { server 10.0.0.2:8080; keepalive 8; keepalive_timeout 60s; }\n\

@@ -69,6 +69,7 @@ struct InForce {
     said: BTreeMap<String, Said<String>>,
     options: BTreeMap<String, FilePlace>,
     retry_on: Option<Said<Vec<String>>>,
+    default_backend: Option<BackendUse>,
     /// Parameters of `default-server`.
     server: BTreeMap<&'static str, Said<String>>,
 }
@@ -217,9 +218,8 @@ impl Evaluation {
         let keyword = text(0);
         match keyword.as_str() {
             "bind" => proxy.binds.push(Bind { address: text(1), place: at }),
-            "use_backend" | "default_backend" => {
-                let default = keyword == "default_backend";
-                proxy.backends.push(BackendUse { name: text(1), place: at, default });
+            "use_backend" => {
+                proxy.backends.push(BackendUse { name: text(1), place: at, default: false });
             }
             "server" | "server-template" => {
                 self.servers += 1;
@@ -258,6 +258,9 @@ impl Evaluation {
         let conn_failure = || Said::Default { value: vec!["conn-failure".to_owned()] };
         proxy.retry_on = in_force.retry_on.unwrap_or_else(conn_failure);
         proxy.options = in_force.options;
+        if proxy.kind != ProxyKind::Backend {
+            proxy.backends.extend(in_force.default_backend);
+        }
         if let Some(source) = in_force.said.remove("source") {
             for server in &mut proxy.servers {
                 server.source.get_or_insert_with(|| source.clone());
@@ -289,6 +292,10 @@ impl InForce {
                     Said::Unknown { because, place } => Said::Unknown { because, place },
                     _ => Said::Written { value: events, place: place(file, line) },
                 });
+            }
+            ["default_backend", name, ..] => {
+                let (name, place) = (shown(name), place(file, line));
+                self.default_backend = Some(BackendUse { name, place, default: true });
             }
             ["default-server", ..] => take_parameters(&mut self.server, file, line, conditional),
             ["option", name, ..] => self.option(file, line, name, conditional, true),

@@ -74,8 +74,8 @@ struct Evaluation<'s> {
     walk: Walk,
     version: Option<Version>,
     facts: Nginx,
-    /// What each variable that a `map` of `$http_upgrade` makes is for requests without that header.
-    maps: BTreeMap<String, String>,
+    /// What each variable that a `map` of `$http_upgrade` makes is for requests without that header, and where the map is.
+    maps: BTreeMap<String, (String, FilePlace)>,
     /// Names of upstreams in lower case: of `http`, of `stream`.
     names: [BTreeSet<String>; 2],
     cut: Option<FilePlace>,
@@ -157,7 +157,7 @@ impl<'s> Evaluation<'s> {
         };
         let value = value_of("").or_else(|| value_of("default")).unwrap_or_default();
         if !value.contains('$') {
-            self.maps.insert(variable.into_owned(), value);
+            self.maps.insert(variable.into_owned(), (value, place(block)));
         }
     }
 
@@ -334,7 +334,7 @@ impl<'s> Evaluation<'s> {
         let default = since(self.version, POOLED_BY_DEFAULT, "1.0".to_owned(), "1.1".to_owned(), told);
         let version = level.said("proxy_http_version", |text| Some(shown(text)), default);
         let headers = level.headers();
-        let connection = headers.and_then(|headers| {
+        let connection_item = headers.and_then(|headers| {
             let mut set = headers.set.iter();
             set.find(|item| {
                 item.directive
@@ -342,11 +342,14 @@ impl<'s> Evaluation<'s> {
                     .is_some_and(|name| name.value().eq_ignore_ascii_case(b"connection"))
             })
         });
-        let connection = match connection {
+        let connection = match connection_item {
             Some(item) => self.connection(*item),
             None => since(self.version, POOLED_BY_DEFAULT, "close".to_owned(), String::new(), told),
         };
-        HttpPass { version, connection, headers_place: headers.and_then(|headers| headers.block).map(place) }
+        let variable = connection_item.map(variable_of);
+        let connection_map = variable.and_then(|variable| self.maps.get(&variable)).map(|(_, place)| *place);
+        let headers_place = headers.and_then(|headers| headers.block).map(place);
+        HttpPass { version, connection, connection_map, headers_place }
     }
 
     fn connection(&self, item: Item<'s>) -> Said<String> {
@@ -354,14 +357,18 @@ impl<'s> Evaluation<'s> {
         if !text.contains('$') {
             return Said::Written { value: shown(&text), place: place(item) };
         }
-        let variable = text.replace(['{', '}'], "");
-        match self.maps.get(&variable) {
-            Some(value) => Said::Written { value: shown(value), place: place(item) },
+        match self.maps.get(&variable_of(&item)) {
+            Some((value, _)) => Said::Written { value: shown(value), place: place(item) },
             None => {
                 Said::Unknown { because: format!("it is what {} is", shown(&text)), place: Some(place(item)) }
             }
         }
     }
+}
+
+/// What a header is set to, with a variable as a map names it.
+fn variable_of(item: &Item<'_>) -> String {
+    item.directive.argument(1).map(Word::text).unwrap_or_default().replace(['{', '}'], "")
 }
 
 /// Which protocol a directive passes on with, if it does.

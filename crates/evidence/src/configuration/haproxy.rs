@@ -50,7 +50,7 @@ pub struct Proxy {
     pub binds: Vec<Bind>,
     /// Servers; those of templates once.
     pub servers: Vec<Server>,
-    /// `use_backend` and `default_backend`, in order. A name with a variable is left as it is.
+    /// `use_backend` in order, and `default_backend`, which `defaults` may say. A name with a variable is left as it is.
     pub backends: Vec<BackendUse>,
 }
 

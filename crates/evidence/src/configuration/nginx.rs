@@ -163,6 +163,9 @@ pub struct HttpPass {
     /// The `Connection` header of requests that do not ask for an upgrade themselves; empty if it is not sent. A
     /// variable that a `map` of `$http_upgrade` makes is resolved for these; other variables are unknown.
     pub connection: Said<String>,
+    /// That `map`, where the header is such a variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_map: Option<FilePlace>,
     /// The level whose `proxy_set_header` are in force: one such directive hides all of the levels around it. None if
     /// there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ struct Seen {
 
 /// Any bytes are refused in one line, or are read to an end: mapped and as a stream alike, each packet within its
 /// bounds, and the part before a break is a whole file.
-pub fn capture_file(bytes: &[u8]) {
+pub(crate) fn capture_file(bytes: &[u8]) {
     let mapped = match Reader::new(bytes) {
         Ok(reader) => read(reader, bytes),
         Err(refused) => {

@@ -7,7 +7,7 @@ type Seen = (Flow, u32, Segment, Option<u8>, Vec<u8>, u16, u8);
 
 /// A link type in two bytes, then frames: for each its length and how much more there was on the wire, in two bytes
 /// each. Every frame is read to an end, and what the short way for Ethernet sees is what the long way sees.
-pub fn frame(bytes: &[u8]) {
+pub(crate) fn frame(bytes: &[u8]) {
     let Some((link, mut rest)) = bytes.split_first_chunk::<2>() else { return };
     let link = u32::from(u16::from_le_bytes(*link)) % 300;
     let (mut plain, mut wrapped) = (file(link), file(PPI));

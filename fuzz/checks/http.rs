@@ -7,7 +7,7 @@ use tcp::{Flags, Segment, Seq};
 ///
 /// Messages: however they are cut into segments, sent again and put out of order, they are counted. Bytes as they
 /// are, with gaps: read to an end, and segments that were sent again change nothing.
-pub fn http(bytes: &[u8]) {
+pub(crate) fn http(bytes: &[u8]) {
     let Some(([a, b, c, d], rest)) = bytes.split_first_chunk::<4>() else { return };
     let dice = Dice(u32::from_le_bytes([*a, *b, *c, *d & 0x7f]) | 1);
     let rest = &rest[..rest.len().min(16 << 10)];

@@ -5,7 +5,7 @@ use tcp::{Flags, Timestamps};
 
 /// Flags, the header's length field, how many bytes of the segment the snap length left, then what stands behind the
 /// first 20 bytes of the header: read, it is what a walk from the first option on finds.
-pub fn tcp_options(bytes: &[u8]) {
+pub(crate) fn tcp_options(bytes: &[u8]) {
     let Some(([flags, offset, snap], behind)) = bytes.split_first_chunk::<3>() else { return };
     let behind = &behind[..behind.len().min(200)];
     let mut segment = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 7];

@@ -5,12 +5,22 @@ use std::collections::BTreeSet;
 use std::panic::RefUnwindSafe;
 use std::path::{Path, PathBuf};
 
+#[path = "../../../fuzz/checks/capture_file.rs"]
+mod capture_file;
 #[path = "../../../fuzz/checks/case.rs"]
 mod case;
+#[path = "../../../fuzz/checks/frame.rs"]
+mod frame;
+#[path = "../../../fuzz/checks/haproxy_config.rs"]
+mod haproxy_config;
+#[path = "../../../fuzz/checks/http.rs"]
+mod http;
 #[path = "../../../fuzz/checks/journal.rs"]
 mod journal;
 #[path = "../../../fuzz/checks/netlink.rs"]
 mod netlink;
+#[path = "../../../fuzz/checks/nginx_config.rs"]
+mod nginx_config;
 #[path = "../../../fuzz/checks/pasted.rs"]
 mod pasted;
 #[path = "../../../fuzz/checks/pasted_outputs.rs"]
@@ -23,6 +33,32 @@ mod proc;
 mod redaction;
 #[path = "../../../fuzz/checks/sos.rs"]
 mod sos;
+#[path = "../../../fuzz/checks/sysctl_config.rs"]
+mod sysctl_config;
+#[path = "../../../fuzz/checks/tcp_options.rs"]
+mod tcp_options;
+
+/// A target, and what must hold of any bytes.
+type Check = (&'static str, fn(&[u8]));
+
+/// The targets with a check of their own; those of one tool's output are in another table.
+const CHECKS: [Check; 15] = [
+    ("capture_file", capture_file::capture_file),
+    ("case", case::case),
+    ("frame", frame::frame),
+    ("haproxy_config", haproxy_config::haproxy_config),
+    ("http", http::http),
+    ("journal", journal::journal),
+    ("netlink", netlink::netlink),
+    ("nginx_config", nginx_config::nginx_config),
+    ("pasted", pasted::pasted),
+    ("plan", plan::plan),
+    ("proc", proc::proc),
+    ("redaction", redaction::redaction),
+    ("sos", sos::sos),
+    ("sysctl_config", sysctl_config::sysctl_config),
+    ("tcp_options", tcp_options::tcp_options),
+];
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
@@ -36,7 +72,14 @@ fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn replay(target: &str, check: impl Fn(&[u8]) + RefUnwindSafe) -> std::io::Result<()> {
+/// The names of the files, or folders, in a folder of `fuzz/`, without what comes after a point.
+fn names_in(folder: &str) -> std::io::Result<BTreeSet<String>> {
+    let files = files_in(&fuzz().join(folder))?;
+    Ok(files.iter().filter_map(|file| file.file_stem()?.to_str().map(str::to_owned)).collect())
+}
+
+/// The files of a corpus for which what must hold does not.
+fn failing(target: &str, check: impl Fn(&[u8]) + RefUnwindSafe) -> std::io::Result<Vec<PathBuf>> {
     let mut failed = Vec::new();
     for file in files_in(&fuzz().join("corpus").join(target))? {
         let bytes = std::fs::read(&file)?;
@@ -44,72 +87,35 @@ fn replay(target: &str, check: impl Fn(&[u8]) + RefUnwindSafe) -> std::io::Resul
             failed.push(file);
         }
     }
+    Ok(failed)
+}
+
+#[test]
+fn each_target_has_a_corpus_that_is_replayed() -> std::io::Result<()> {
+    let targets = names_in("fuzz_targets")?;
+    assert_eq!(names_in("corpus")?, targets);
+    let of_tools = pasted_outputs::TARGETS.map(|(target, _)| target);
+    let replayed = CHECKS.iter().map(|(target, _)| *target).chain(of_tools);
+    assert_eq!(replayed.map(str::to_owned).collect::<BTreeSet<_>>(), targets);
+    Ok(())
+}
+
+#[test]
+fn what_must_hold_of_each_corpus_does() -> std::io::Result<()> {
+    let mut failed = Vec::new();
+    for (target, check) in CHECKS {
+        failed.extend(failing(target, check)?);
+    }
     assert!(failed.is_empty(), "what must hold does not for {failed:#?}");
     Ok(())
 }
 
-/// The names of the files, or folders, in a folder of `fuzz/`, without what comes after a point.
-fn names_in(folder: &str) -> std::io::Result<BTreeSet<String>> {
-    let files = files_in(&fuzz().join(folder))?;
-    Ok(files.iter().filter_map(|file| file.file_stem()?.to_str().map(str::to_owned)).collect())
-}
-
 #[test]
-fn each_target_has_a_corpus_and_each_of_a_tool_its_outputs() -> std::io::Result<()> {
-    let targets = names_in("fuzz_targets")?;
-    assert_eq!(names_in("corpus")?, targets);
-    let of_tools: BTreeSet<_> = targets.into_iter().filter(|target| target.starts_with("pasted_")).collect();
-    assert_eq!(
-        pasted_outputs::TARGETS.iter().map(|(target, _)| (*target).to_owned()).collect::<BTreeSet<_>>(),
-        of_tools
-    );
-    Ok(())
-}
-
-#[test]
-fn the_corpus_of_cases_is_read_and_diagnosed() -> std::io::Result<()> {
-    replay("case", case::case)
-}
-
-#[test]
-fn the_corpus_of_netlink_datagrams_is_read_and_counted() -> std::io::Result<()> {
-    replay("netlink", netlink::netlink)
-}
-
-#[test]
-fn the_corpus_of_pasted_texts_is_read_and_diagnosed() -> std::io::Result<()> {
-    replay("pasted", pasted::pasted)
-}
-
-#[test]
-fn the_corpus_of_proc_texts_is_read() -> std::io::Result<()> {
-    replay("proc", proc::proc)
-}
-
-#[test]
-fn the_corpus_of_plans_is_read() -> std::io::Result<()> {
-    replay("plan", plan::plan)
-}
-
-#[test]
-fn the_corpus_of_journals_is_read() -> std::io::Result<()> {
-    replay("journal", journal::journal)
-}
-
-#[test]
-fn the_corpus_of_each_tools_output_is_read() -> std::io::Result<()> {
+fn what_must_hold_of_each_tools_output_does() -> std::io::Result<()> {
+    let mut failed = Vec::new();
     for (target, _) in pasted_outputs::TARGETS {
-        replay(target, |bytes| pasted_outputs::check(target, bytes))?;
+        failed.extend(failing(target, |bytes| pasted_outputs::check(target, bytes))?);
     }
+    assert!(failed.is_empty(), "what must hold does not for {failed:#?}");
     Ok(())
-}
-
-#[test]
-fn the_corpus_of_texts_with_addresses_is_redacted() -> std::io::Result<()> {
-    replay("redaction", redaction::redaction)
-}
-
-#[test]
-fn the_corpus_of_paths_of_reports_is_told_apart() -> std::io::Result<()> {
-    replay("sos", sos::sos)
 }

@@ -1,10 +1,9 @@
 //! What is read is written again, byte for byte: the files of Debian's packages, examples, and any bytes at all.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the files are files")]
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test")]
-#![allow(unreachable_pub, reason = "the checks are public for the fuzz targets")]
 
 mod any;
-mod corpus;
+mod examples;
 mod packages;
 
 #[path = "../../../../fuzz/checks/haproxy_config.rs"]

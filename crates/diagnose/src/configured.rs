@@ -45,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) closes_per_second: f64,
     /// Opened a second, if nearly all that this host opens go there.
     pub(crate) opens_per_second: Option<f64>,
+    /// Opened a second, if nearly none of them is left, and the route is one of HAProxy that closes its side by a reset.
+    pub(crate) traceless_per_second: Option<f64>,
 }
 
 impl<'a> ConfigurationLook<'a> {
@@ -112,10 +114,15 @@ impl<'a> ConfigurationLook<'a> {
                 }
             }
             let counters = &namespace.counters;
-            if its > 0 && share(its, all) >= NEARLY_ALL && counters.watched() {
+            if counters.watched() {
                 let opened = counters.rise("TcpActiveOpens").unwrap_or(0);
                 let seconds = counters.interval_ms.max(1_000) as f64 / 1_000.0;
-                live.opens_per_second = Some(live.opens_per_second.unwrap_or(0.0) + opened as f64 / seconds);
+                let opens = |before: Option<f64>| Some(before.unwrap_or(0.0) + opened as f64 / seconds);
+                if its > 0 && share(its, all) >= NEARLY_ALL {
+                    live.opens_per_second = opens(live.opens_per_second);
+                } else if its == 0 && route.resets() && share(all, opened) <= 1.0 - NEARLY_ALL {
+                    live.traceless_per_second = opens(live.traceless_per_second);
+                }
             }
             let named: Vec<String> = route.servers.iter().map(Endpoint::to_string).collect();
             let budgets = self.budgets.iter().filter(|budget| budget.netns == namespace.name);
@@ -250,7 +257,15 @@ impl Live {
                 let says = format!("{live} to its servers open, {} in TIME-WAIT", count(self.time_wait));
                 Some((Severity::Note, Confidence::Possible, Evidence::new("sock_diag", says)))
             }
-            _ => None,
+            _ => {
+                let opens = self.traceless_per_second.filter(|opens| *opens >= HURTS_PER_SECOND)?;
+                let says = format!(
+                    "this host opened {} connections a second, and hardly one has left a socket, as where HAProxy ends its \
+                     side by a reset: a capture shows whether they are these",
+                    rate(opens)
+                );
+                Some((Severity::Note, Confidence::Possible, Evidence::new("TcpActiveOpens", says)))
+            }
         }
     }
 }

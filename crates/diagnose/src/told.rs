@@ -94,6 +94,11 @@ impl Route<'_> {
             && backend.http_reuse.value().is_none_or(|reuse| reuse == "safe")
     }
 
+    /// True if the proxy closes connections by a reset, which leaves no socket: HAProxy, where it closes after each answer.
+    pub(crate) fn resets(&self) -> bool {
+        matches!((&self.passes, &self.keeping), (Passes::Haproxy(..), Keeping::Off { .. }))
+    }
+
     /// True if a program of FastCGI is there: most of them serve one connection at a time.
     pub(crate) fn is_fastcgi(&self) -> bool {
         matches!(self.passes, Passes::Nginx(pass, _) if pass.protocol == Protocol::Fastcgi)

@@ -15,7 +15,8 @@
 //!
 //! Where `lastack doctor` finds a running nginx or HAProxy, or is given its files, it names the line that says so,
 //! or the default of that version, and is certain. Without a capture the sockets decide: closes and opens to the
-//! upstream; connections that are few are a note (possible), and files that nobody seems to use are nothing.
+//! upstream; connections that are few are a note (possible), and files that nobody seems to use are nothing. HAProxy
+//! leaves no socket where it ends its side by a reset: opened connections that are gone are a note then (possible).
 //! `lastack lint` judges files alone: a warning where a pool is set that has nothing to keep, else a note.
 //!
 //! ## Why it hurts

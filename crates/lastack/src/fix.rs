@@ -294,7 +294,7 @@ fn finish(options: &Fix, outcome: &remedy::Outcome) -> Outcome {
         report::write_json(&pages::OutcomeJson::new(outcome), &mut text)?;
     } else {
         report::write_outcome(
-            &pages::outcome(outcome, options.rollback.is_some()),
+            &pages::outcome(outcome, options.rollback.is_some(), options.state_dir.as_deref()),
             &mut text,
             screen::style(options.output.color),
         )?;

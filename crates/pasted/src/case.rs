@@ -38,7 +38,7 @@ pub enum PastedError {
     /// There is a command, and nothing of what it prints.
     #[error(
         "{name}: line {line}: nothing of what `{shown}` prints is there, or another program cut it down; paste all that \
-         `ss -tanpoe` prints"
+         `ss -tanpoe` (Windows: `netstat -ano`) prints"
     )]
     NothingOfIt {
         /// The text.

@@ -211,8 +211,8 @@ pub(super) fn progress(event: &Event) -> Option<String> {
     })
 }
 
-/// An outcome for people.
-pub(super) fn outcome(outcome: &Outcome, back: bool) -> OutcomePage {
+/// An outcome for people. `state_dir` is where its journal is, if it was said where.
+pub(super) fn outcome(outcome: &Outcome, back: bool, state_dir: Option<&Path>) -> OutcomePage {
     let id = outcome.id.as_deref().unwrap_or_default();
     let (good, headline) = match outcome.kept {
         _ if !outcome.failed.is_empty() => (false, format!("Not finished ({id}): {}", outcome.because)),
@@ -229,9 +229,12 @@ pub(super) fn outcome(outcome: &Outcome, back: bool) -> OutcomePage {
         per_second: [row.before_per_second, row.during_per_second, row.after_per_second],
         tripped: row.tripped,
     });
+    let at = state_dir.map_or_else(String::new, |folder| {
+        format!(" --state-dir {}", report::shell_quoted(&folder.to_string_lossy()))
+    });
     let next = match outcome.kept {
-        _ if !outcome.failed.is_empty() => vec!["lastack fix --log".to_owned()],
-        Some(true) if !back => vec![format!("lastack fix --rollback {id}")],
+        _ if !outcome.failed.is_empty() => vec![format!("lastack fix{at} --log")],
+        Some(true) if !back => vec![format!("lastack fix{at} --rollback {id}")],
         _ => Vec::new(),
     };
     let failed = outcome.failed.iter().map(|failed| format!("could not be done: {failed}"));

@@ -32,7 +32,8 @@ fn a_file_is_tested_and_taken_and_goes_back() {
         let page = ends(&mut fix(&["--plan", &order]), 1);
         let shown = |line: &str| page.lines().any(|other| other.trim_start().starts_with(line));
         assert!(shown("- ") && shown("+ ") && page.contains("return 200 \"two\""), "{page}");
-        ends(&mut apply(&order), 0);
+        let kept = ends(&mut apply(&order), 0);
+        assert!(kept.contains(&format!("$ lastack fix --state-dir {WORK}/state --rollback ")), "{kept}");
         until("nginx has taken it", || answer().as_deref() == Some("two"));
         assert_eq!(std::fs::metadata(FILE).unwrap().mode(), mode);
         assert_ne!(std::fs::metadata(FILE).unwrap().ino(), inode);

@@ -95,7 +95,7 @@ fn look(options: &Fix) -> anyhow::Result<(Plan, Vec<String>, bool)> {
     let (mut plan, notes) = Plan::new(&case, &diagnosis, &wishes, files)?;
     // Who has confirmed beforehand reads no plan.
     if !options.yes {
-        foretold::fill(&case, &mut plan);
+        foretold::fill(&case, &diagnosis, &mut plan);
     }
     let wanted = |rule: &str| wishes.rules.is_empty() || wishes.rules.iter().any(|name| name == rule);
     let mut findings = diagnosis.findings.iter().filter(|finding| wanted(finding.rule));

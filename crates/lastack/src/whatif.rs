@@ -1,6 +1,6 @@
 //! `lastack whatif`: what a load would do under remedies, played in virtual time.
 
-mod advised;
+pub(crate) mod advised;
 mod answer;
 pub(crate) mod played;
 mod source;

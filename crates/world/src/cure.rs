@@ -7,8 +7,9 @@ mod acts;
 mod idle;
 mod unsimulated;
 
-use crate::scenario::World;
+use crate::scenario::{Client, World};
 use crate::simulator::settings;
+use std::collections::BTreeSet;
 use std::fmt;
 use thiserror::Error;
 
@@ -107,6 +108,21 @@ pub fn because(name: &str) -> Option<&'static str> {
     unsimulated::because(name)
 }
 
+/// Does something to a world that has only these clients, unless they are none.
+fn narrowed<T>(world: &mut World, only: &BTreeSet<String>, act: impl FnOnce(&mut World) -> T) -> T {
+    if only.is_empty() {
+        return act(world);
+    }
+    let all = std::mem::take(&mut world.clients);
+    world.clients = all.iter().filter(|client| only.contains(&client.name)).cloned().collect();
+    let done = act(world);
+    let mut changed = std::mem::take(&mut world.clients).into_iter();
+    let of =
+        |client: Client| if only.contains(&client.name) { changed.next().unwrap_or(client) } else { client };
+    world.clients = all.into_iter().map(of).collect();
+    done
+}
+
 impl Cure {
     /// A change of a setting.
     ///
@@ -143,6 +159,21 @@ impl Cure {
     ///
     /// If it cannot be simulated, or would change nothing here.
     pub fn apply(&self, world: &mut World, here: &str) -> Result<Vec<String>, CureError> {
+        self.apply_to(world, here, &BTreeSet::new())
+    }
+
+    /// The same, only for connections of these clients, by their names in the world; none: of all. Settings are for all
+    /// connections of a host, whoever makes them.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be simulated, or would change nothing here.
+    pub fn apply_to(
+        &self,
+        world: &mut World,
+        here: &str,
+        only: &BTreeSet<String>,
+    ) -> Result<Vec<String>, CureError> {
         let done = match self {
             Self::Set { host, setting, value } => {
                 let name = host.as_deref().unwrap_or(here);
@@ -163,7 +194,7 @@ impl Cure {
                 let act = acts::find(name)
                     .ok_or_else(|| CureError::Wrong(format!("no remedy is called {name:?}")))?;
                 let before = world.clone();
-                let done = act(world, here, *number);
+                let done = narrowed(world, only, |world| act(world, here, *number));
                 if done.is_empty() || *world == before {
                     *world = before;
                     return Err(CureError::NotSimulated(

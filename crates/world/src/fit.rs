@@ -152,6 +152,8 @@ pub struct Fit {
     pub names: Vec<(String, String)>,
     /// Who talks to whom.
     pub talkers: Vec<Talker>,
+    /// The clients of the model that each of them became, by name; none if it goes through a proxy.
+    pub clients: Vec<Vec<String>>,
     /// True if the load goes on; false if it was over when it was seen, and is played as it was.
     pub lasts: bool,
     /// How long connections are begun, milliseconds.

@@ -22,15 +22,52 @@ pub use effect::Effect;
 pub use numbers::{Numbers, Point};
 
 use crate::cure::{Cure, CureError};
-use crate::fit::Fit;
+use crate::fit::{Fit, Party, Talker};
 use crate::scenario::World;
 use crate::simulator::simulate_sampled;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 /// So many times a world is looked at while it runs.
 const LOOKS: u64 = 120;
 
+/// So many destinations of a remedy are named.
+const MOST_NAMED: usize = 3;
+
 /// Among so many connections chance makes no difference that one would see.
 const MANY: f64 = 100_000.0;
+
+/// The connections of a model that go to some destinations, for a remedy that is about these; none if these are all, or if
+/// nobody is known to go to one of them. A destination is written as findings do: `192.0.2.9:80`.
+pub fn only_to<'d>(fit: &Fit, destinations: impl IntoIterator<Item = &'d str> + Clone) -> Option<Only> {
+    let mut chosen = BTreeSet::new();
+    for to in destinations.clone() {
+        let to = to.parse::<SocketAddr>().ok()?;
+        let fits = |talker: &Talker, strict: bool| {
+            talker.port == to.port()
+                && match talker.server {
+                    Party::At(address) => address == to.ip(),
+                    // A host knows itself by many addresses.
+                    Party::Here => !strict,
+                    Party::Others => false,
+                }
+        };
+        let strictly = fit.talkers.iter().any(|talker| fits(talker, true));
+        let places = (0..).zip(&fit.talkers).filter(|(_, talker)| fits(talker, strictly));
+        let named = places.flat_map(|(place, _): (usize, _)| fit.clients.get(place).into_iter().flatten());
+        let before = chosen.len();
+        chosen.extend(named.cloned());
+        if chosen.len() == before {
+            return None;
+        }
+    }
+    let to: Vec<&str> = destinations.into_iter().collect();
+    let named = to.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = to.len().saturating_sub(MOST_NAMED);
+    let to = if more > 0 { format!("{named} and {more} more") } else { named };
+    let are_all = fit.low.clients.iter().all(|client| chosen.contains(&client.name));
+    (!are_all && !chosen.is_empty()).then_some(Only { to, clients: chosen })
+}
 
 /// The two ends of what is known of a load, and the host that is asked about.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,11 +86,11 @@ impl Worlds {
         Self { worlds: vec![world, other], here: here.to_owned() }
     }
 
-    fn apply(&mut self, cure: &Cure, here: &str) -> Result<Vec<String>, CureError> {
+    fn apply(&mut self, cure: &Cure, here: &str, only: &BTreeSet<String>) -> Result<Vec<String>, CureError> {
         let before = self.worlds.clone();
         let mut done = Vec::new();
         for world in &mut self.worlds {
-            match cure.apply(world, here) {
+            match cure.apply_to(world, here, only) {
                 Ok(said) => done = said,
                 Err(error) => {
                     self.worlds = before;
@@ -88,6 +125,17 @@ pub struct Remedy {
     pub host: Option<String>,
     /// What it changes.
     pub cures: Vec<Cure>,
+    /// The connections that it is about; none: all.
+    pub only: Option<Only>,
+}
+
+/// The connections that a remedy is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Only {
+    /// Where they go, in words.
+    pub to: String,
+    /// The clients of the model that make them, by name.
+    pub clients: BTreeSet<String>,
 }
 
 impl Remedy {
@@ -101,7 +149,7 @@ impl Remedy {
             }
             Cure::Remedy { .. } => cure.to_string(),
         };
-        Self { name, host: None, cures: vec![cure] }
+        Self { name, host: None, cures: vec![cure], only: None }
     }
 }
 
@@ -192,8 +240,10 @@ fn carry_out(worlds: &mut Worlds, remedy: &Remedy) -> Result<Vec<String>, String
     let here = remedy.host.clone().unwrap_or_else(|| worlds.here.clone());
     let before = worlds.worlds.clone();
     let mut changes = Vec::new();
+    let everywhere = BTreeSet::new();
+    let clients = remedy.only.as_ref().map_or(&everywhere, |only| &only.clients);
     for cure in &remedy.cures {
-        match worlds.apply(cure, &here) {
+        match worlds.apply(cure, &here, clients) {
             Ok(done) => changes.extend(done),
             Err(error) => {
                 worlds.worlds = before;
@@ -203,6 +253,9 @@ fn carry_out(worlds: &mut Worlds, remedy: &Remedy) -> Result<Vec<String>, String
     }
     if worlds.worlds == before {
         return Err("it changes nothing here: it is so already".to_owned());
+    }
+    if let Some(only) = &remedy.only {
+        changes.insert(0, format!("only for connections to {}", only.to));
     }
     Ok(changes)
 }

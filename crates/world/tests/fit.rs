@@ -5,7 +5,7 @@ use evidence::Case;
 use proptest::prelude::*;
 use world::fit::{Ends, Fit, Knowledge, Pace, Party, Unfit, fit};
 use world::scenario::Bind;
-use world::whatif::{Effect, Remedy, Worlds, plan};
+use world::whatif::{Effect, Remedy, Worlds, only_to, plan};
 use world::{Scenario, simulate_in_full};
 
 /// 200 connections a second for ever, each 50 ms long, cut after 20 s: a host as `doctor` would find it.
@@ -238,7 +238,10 @@ fn exchange() -> impl Strategy<Value = serde_json::Value> {
                 "first_closer": {"client": first.0, "server": first.1, "both": first.2},
                 "not_closed_by": {"client": never.0, "server": never.1, "both": never.2},
                 "resets_by": {"abort-by-linger": {"client": requests, "server": open, "both": graceful}},
-                "http": {"connections": open, "requests": requests},
+                "http": {"connections": open, "requests": requests, "kept": {"count": open}},
+                "closed_idle": {"client": first.0, "server": first.1, "both": 0}, "idle_ms": [first.2 % 100_000, 100_000],
+                "resets": {"idle-timeout-race": {"count": requests % 1_000}, "after-close": {"count": open}},
+                "without_timestamps": {"count": graceful}, "time_wait_at": {"client": 0, "server": graceful, "both": 0},
             })
         },
     )
@@ -357,4 +360,30 @@ fn a_server_that_answers_without_timestamps_has_none_in_the_model() {
     exchange.without_timestamps.count = exchange.connections;
     let (said, failed) = reused(&case);
     assert!(said && failed.low > 100.0, "{failed:?}");
+}
+
+#[test]
+fn a_remedy_for_one_destination_leaves_the_others_alone() {
+    let mut case = recorded("port-exhaustion");
+    let exchanges = &mut case.traffic.as_mut().unwrap().exchanges;
+    let mut other = exchanges[0].clone();
+    other.server.address = Some("192.0.2.9".parse().unwrap());
+    let named = exchanges[0].server.to_string();
+    exchanges.push(other);
+    let fit = fit(&case, &Knowledge::default()).unwrap();
+    let only = only_to(&fit, [named.as_str()]).unwrap();
+    assert_eq!((only.to.as_str(), only.clients.len()), (named.as_str(), 1));
+    // Both are all there is, and where nobody goes nothing is left out.
+    assert_eq!(only_to(&fit, [named.as_str(), "192.0.2.9:8080"]), None);
+    assert_eq!(only_to(&fit, ["192.0.2.10:8080"]), None);
+    assert_eq!(only_to(&fit, ["somewhere"]), None);
+    let everywhere = Remedy::named("keep-connections=4".parse().unwrap());
+    let plan = plan(&Worlds::from(&fit), &[Remedy { only: Some(only), ..everywhere.clone() }, everywhere]);
+    let pooled = |column: usize| -> Vec<bool> {
+        plan.columns[column].worlds[0].clients.iter().map(|client| client.pool.is_some()).collect()
+    };
+    assert_eq!([pooled(0), pooled(1), pooled(2)], [[false, false], [true, false], [true, true]]);
+    assert_eq!(plan.columns[1].changes[0], format!("only for connections to {named}"));
+    let time_wait = |column: usize| plan.columns[column].play(&fit.here).numbers.time_wait.high;
+    assert!(time_wait(0) > 1_900.0 && (900.0..1_100.0).contains(&time_wait(1)) && time_wait(2) < 10.0);
 }

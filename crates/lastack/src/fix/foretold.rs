@@ -4,7 +4,8 @@
 //! Who asks for a plan waits for it. So what is played is bounded by the events that happen in it, whatever the load is;
 //! the same case gives the same words on every machine.
 
-use crate::whatif::played;
+use crate::whatif::{advised, played};
+use diagnose::Diagnosis;
 use evidence::Case;
 use remedy::{Change, Plan, Planned};
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ const MOST_TRIED: usize = 24;
 pub(super) const NOT: &str = "not foretold: ";
 
 /// Fills in what is foretold of each remedy, or why nothing is.
-pub(super) fn fill(case: &Case, to: &mut Plan) {
+pub(super) fn fill(case: &Case, diagnosis: &Diagnosis, to: &mut Plan) {
     let namespaces: BTreeSet<String> = to.remedies.iter().map(|remedy| remedy.netns.clone()).collect();
     let share = MOST_EVENTS / u64::try_from(namespaces.len()).unwrap_or(u64::MAX).max(1);
     for netns in namespaces {
@@ -37,15 +38,23 @@ pub(super) fn fill(case: &Case, to: &mut Plan) {
             to.remedies.iter_mut().filter(|remedy| remedy.netns == netns).collect();
         // What may be done at once comes first, if not all can be played.
         remedies.sort_by_key(|remedy| remedy.changes.is_empty());
-        fill_namespace(case, &netns, share, &mut remedies);
+        fill_namespace(case, diagnosis, &netns, share, &mut remedies);
     }
 }
 
-fn fill_namespace(case: &Case, netns: &str, most_events: u64, remedies: &mut [&mut Planned]) {
+fn fill_namespace(
+    case: &Case,
+    diagnosis: &Diagnosis,
+    netns: &str,
+    most_events: u64,
+    remedies: &mut [&mut Planned],
+) {
     let mut cures = Vec::new();
     for remedy in remedies.iter_mut() {
         match cures_of(remedy) {
-            Ok(of) => cures.push((Remedy { name: remedy.name.clone(), host: None, cures: of }, remedy)),
+            Ok(of) => {
+                cures.push((Remedy { name: remedy.name.clone(), host: None, cures: of, only: None }, remedy));
+            }
             Err(because) => remedy.predicted = Some(format!("{NOT}{because}")),
         }
     }
@@ -70,9 +79,15 @@ fn fill_namespace(case: &Case, netns: &str, most_events: u64, remedies: &mut [&m
             return;
         }
     };
+    for (cure, remedy) in &mut cures {
+        let asking = diagnosis
+            .findings
+            .iter()
+            .filter(|finding| finding.rule == remedy.rule && remedy.why.contains(&finding.claim));
+        cure.only = advised::only(&fit, &cure.cures, asking);
+    }
     let (worlds, ends) = affordable(&fit, cures.len(), most_events);
     let mut stage = Stage::new(&fit, worlds, ends, most_events);
-    // The same for another destination is the same in the model, where it is done to all.
     let mut known: Vec<(&Remedy, Result<usize, String>)> = Vec::new();
     let mut places = Vec::new();
     for (cure, _) in &cures {
@@ -91,9 +106,11 @@ fn fill_namespace(case: &Case, netns: &str, most_events: u64, remedies: &mut [&m
         places.push(place);
     }
     let played = stage.play();
-    for ((_, remedy), place) in cures.into_iter().zip(places) {
+    for ((cure, remedy), place) in cures.into_iter().zip(places) {
+        let only =
+            cure.only.map_or_else(String::new, |only| format!("only for connections to {}: ", only.to));
         let said = match place {
-            Ok(place) => stage.said(&played, place),
+            Ok(place) => format!("{only}{}", stage.said(&played, place)),
             Err(because) => format!("{NOT}{because}"),
         };
         remedy.predicted = Some(said);
@@ -222,9 +239,10 @@ mod tests {
     }
 
     fn filled(case: &Case) -> Plan {
+        let diagnosis = diagnose::diagnose(case);
         let (mut plan, _) =
-            Plan::new(case, &diagnose::diagnose(case), &Wishes::default(), remedy::Files::Elsewhere).unwrap();
-        fill(case, &mut plan);
+            Plan::new(case, &diagnosis, &Wishes::default(), remedy::Files::Elsewhere).unwrap();
+        fill(case, &diagnosis, &mut plan);
         plan
     }
 

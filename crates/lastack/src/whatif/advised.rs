@@ -4,7 +4,8 @@ use super::source::{Of, Source};
 use diagnose::{Change, Diagnosis, Finding};
 use std::collections::BTreeSet;
 use world::cure::Cure;
-use world::whatif::Remedy;
+use world::fit::Fit;
+use world::whatif::{Only, Remedy, only_to};
 
 /// More are not tried: each is a world of its own, twice.
 const MOST_ADVISED: usize = 12;
@@ -24,9 +25,9 @@ pub(super) fn remedies(source: &Source) -> Advised {
     let mut advised = Advised::default();
     let mut known = BTreeSet::new();
     match &source.of {
-        Of::Case(case, _) => {
+        Of::Case(case, fit) => {
             let Diagnosis { findings, .. } = diagnose::diagnose(case);
-            advised.take(&findings, None, &mut known);
+            advised.take(&findings, None, Some(fit), &mut known);
         }
         Of::Scenario(scenario) => {
             let Some(first) = scenario.variants.first() else { return advised };
@@ -45,7 +46,7 @@ pub(super) fn remedies(source: &Source) -> Advised {
                 let own = run.addresses.get(host).map_or(&[][..], Vec::as_slice);
                 let Diagnosis { mut findings, .. } = diagnose::diagnose(case);
                 findings.retain(|finding| finding.concerns(own));
-                advised.take(&findings, Some(host), &mut known);
+                advised.take(&findings, Some(host), None, &mut known);
             }
         }
     }
@@ -53,7 +54,13 @@ pub(super) fn remedies(source: &Source) -> Advised {
 }
 
 impl Advised {
-    fn take(&mut self, findings: &[Finding], host: Option<&String>, known: &mut BTreeSet<&'static str>) {
+    fn take(
+        &mut self,
+        findings: &[Finding],
+        host: Option<&String>,
+        fit: Option<&Fit>,
+        known: &mut BTreeSet<&'static str>,
+    ) {
         for remedy in findings.iter().flat_map(|finding| &finding.remedies) {
             if !known.insert(remedy.name) {
                 continue;
@@ -69,12 +76,34 @@ impl Advised {
             }
             match cures(remedy) {
                 Ok(cures) => {
-                    self.remedies.push(Remedy { name: remedy.name.to_owned(), host: host.cloned(), cures });
+                    let asking =
+                        || findings.iter().filter(|one| one.remedies.iter().any(|it| it.name == remedy.name));
+                    let only = fit.and_then(|fit| only(fit, &cures, asking()));
+                    self.remedies.push(Remedy {
+                        name: remedy.name.to_owned(),
+                        host: host.cloned(),
+                        cures,
+                        only,
+                    });
                 }
                 Err(because) => self.left_out.push((remedy.name.to_owned(), because)),
             }
         }
     }
+}
+
+/// The connections that a remedy is about, if all findings that ask for it name a destination. A setting is for all.
+pub(crate) fn only<'f>(
+    fit: &Fit,
+    cures: &[Cure],
+    findings: impl Iterator<Item = &'f Finding>,
+) -> Option<Only> {
+    if cures.iter().any(|cure| matches!(cure, Cure::Set { .. })) {
+        return None;
+    }
+    let named: Option<BTreeSet<&str>> =
+        findings.map(|finding| finding.subject.destination.as_deref()).collect();
+    only_to(fit, named?)
 }
 
 /// What a remedy changes: its settings, or what it is known to do.

@@ -69,7 +69,7 @@ pub(super) fn fit(
     }
     let lasts = talkers.iter().any(Talker::lasts);
     let for_ms = length(namespace, &talkers, knowledge, lasts, &mut assumptions)?;
-    let low = Builder::new(namespace, for_ms, lasts, End::Low).world(&talkers, &mut assumptions);
+    let (low, clients) = Builder::new(namespace, for_ms, lasts, End::Low).world(&talkers, &mut assumptions);
     let mut unsaid = Vec::new();
     let builder = Builder::new(namespace, for_ms, lasts, End::High);
     let names = builder.names(&talkers);
@@ -81,7 +81,7 @@ pub(super) fn fit(
     };
     let here = names.iter().find(|(_, stands_for)| *stands_for == about.to_string());
     let here = here.map_or_else(|| HERE.to_owned(), |(name, _)| name.clone());
-    let high = builder.world(&talkers, &mut unsaid);
+    let (high, _) = builder.world(&talkers, &mut unsaid);
     let mut without: Vec<String> = talkers
         .iter()
         .filter(|talker| talker.without_timestamps && talker.server != Party::Here)
@@ -111,7 +111,7 @@ pub(super) fn fit(
     for world in [&low, &high] {
         world.check().map_err(|error| Unfit::Unusable(error.to_string()))?;
     }
-    Ok(Fit { low, high, here, names, talkers, lasts, for_ms, assumptions })
+    Ok(Fit { low, high, here, names, talkers, clients, lasts, for_ms, assumptions })
 }
 
 /// How long connections are begun, milliseconds.
@@ -186,7 +186,7 @@ impl<'n> Builder<'n> {
         builder.hosts.iter().map(|(party, host)| (host.name.clone(), party.to_string())).collect()
     }
 
-    fn world(mut self, talkers: &[Talker], assumptions: &mut Vec<Assumption>) -> World {
+    fn world(mut self, talkers: &[Talker], assumptions: &mut Vec<Assumption>) -> (World, Vec<Vec<String>>) {
         for talker in talkers {
             self.host(talker.client);
             self.host(talker.server);
@@ -195,10 +195,14 @@ impl<'n> Builder<'n> {
             }
         }
         let proxied = self.proxy(talkers, assumptions);
+        let mut became = Vec::new();
         for (place, talker) in talkers.iter().enumerate() {
+            let before = self.clients.len();
             if !proxied.contains(&place) {
                 self.talk(talker);
             }
+            let own = self.clients.iter().skip(before);
+            became.push(own.map(|client| client.name.clone()).collect());
         }
         // What is open in the end is closed when it has been idle for long enough.
         let idle = talkers.iter().filter(|talker| !talker.lasts()).filter_map(|talker| talker.idle);
@@ -208,7 +212,7 @@ impl<'n> Builder<'n> {
         } else {
             self.for_ms.saturating_mul(4).saturating_add(MAY_TAKE_MS)
         };
-        World {
+        let world = World {
             // What a change does is the same over both: one function of the kernel serves them.
             family: Family::Ipv4,
             seed: if self.end == End::Low { 1 } else { 2 },
@@ -223,7 +227,8 @@ impl<'n> Builder<'n> {
             probes: Vec::new(),
             faults: Vec::new(),
             steps: Vec::new(),
-        }
+        };
+        (world, became)
     }
 
     fn host(&mut self, party: Party) -> String {

@@ -5,7 +5,7 @@
 //! streams. One comes back just after the server's timeout, the other before it; together they have the requests, the
 //! connections and the requests that were lost.
 
-use super::{Assumption, Ends, Range, Talker};
+use super::{Assumption, Ends, HARD_LIMIT, Range, Talker};
 use crate::scenario::{Client, Close, ClosesWhen, How};
 use evidence::configuration::{haproxy, nginx};
 use evidence::{Case, Endpoint, Exchange};
@@ -28,6 +28,9 @@ const IN_TIME: f64 = 0.8;
 const MOST_TURNS: f64 = 1_000.0;
 /// Half of an interval so many times is exact enough.
 const HALVINGS: u32 = 30;
+
+/// The most that a scenario allows.
+const MOST_AT_ONCE: u32 = 100_000;
 
 /// Idle timeouts beyond this are as none, milliseconds.
 const MOST_MS: u64 = 3_600_000;
@@ -107,7 +110,7 @@ impl Idle {
     ) -> Vec<Client> {
         let timeout = self.server_ms as f64;
         let (apart, all_s) = (timeout * LATE, talker.over_ms.max(1) as f64 / 1e3);
-        let at_once = u64::from(talker.at_once.max(1));
+        let at_once = u64::from(talker.at_once.clamp(1, MOST_AT_ONCE));
         let turns = ((talker.over_ms as f64 - timeout) / apart).floor().max(1.0);
         let late = whole(self.asked_after as f64 / turns).clamp(1, at_once);
         // A load that goes on has been going on: the first connections of this stream are those that are open.
@@ -115,7 +118,7 @@ impl Idle {
         let times = goes_on.map_or(1.0, |seconds| seconds / all_s);
         let asked_late = self.asked_after as f64 * times + late as f64;
         let pooled = |size: u64, requests: f64, per_second: f64, burst: f64| Client {
-            connections: count(requests),
+            connections: count(requests.min(HARD_LIMIT)),
             per_second: Some(per_second.clamp(1e-6, 1e7)),
             burst: count(burst),
             concurrency: count(size as f64),

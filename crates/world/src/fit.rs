@@ -34,10 +34,10 @@ const MOST_PLAYED: f64 = 600_000.0;
 const LEAST_LENGTHS: f64 = 1.1;
 
 /// unless even that were more connections than this.
-const HARD_LIMIT: f64 = 4_000_000.0;
+const HARD_LIMIT: f64 = 2_000_000.0;
 
 /// Of a load that is played once, so many connections are played at most: each may stay, and takes memory.
-const MOST_ONCE: f64 = 1_000_000.0;
+const MOST_ONCE: f64 = 300_000.0;
 
 /// A load is said to go on if there were closes in so many of the last [`LATELY_S`] seconds.
 const LASTING_SECONDS: usize = 5;

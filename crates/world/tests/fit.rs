@@ -387,3 +387,31 @@ fn a_remedy_for_one_destination_leaves_the_others_alone() {
     let time_wait = |column: usize| plan.columns[column].play(&fit.here).numbers.time_wait.high;
     assert!(time_wait(0) > 1_900.0 && (900.0..1_100.0).contains(&time_wait(1)) && time_wait(2) < 10.0);
 }
+
+/// What many peers hold at once, they have found ports for; and what cannot be played is played in part.
+#[test]
+fn more_sockets_than_can_be_played_are_scaled_down_and_it_is_said() {
+    let stays = |count: u64| {
+        let case = serde_json::json!({
+            "schema": "lastack.case/1",
+            "host": {"name": "h"},
+            "namespaces": [{"name": "", "sockets": {"groups": [
+                {"role": "server", "local": "10.0.0.1:8080", "remote": "*", "states": {"CLOSE-WAIT": count}},
+                {"role": "client", "local": "10.0.0.1", "remote": "10.0.0.9:90", "states": {"CLOSE-WAIT": 20_000},
+                 "ports": {"other": {"preferred": 14_116, "other": 5_884}}},
+            ]}}],
+        });
+        fit(&Case::from_bytes(case.to_string().as_bytes()).unwrap(), &Knowledge::default()).unwrap()
+    };
+    for (count, said) in [(50_000, false), (10_000_000, true), (u64::from(u32::MAX), true)] {
+        let fit = stays(count);
+        let connections: Vec<u64> = fit.talkers.iter().map(|talker| talker.connections).collect();
+        // The small one is left as it is: its ports are those that are short.
+        assert_eq!(connections, [count.min(280_000), 20_000]);
+        assert!(fit.talkers.iter().all(|talker| u64::from(talker.at_once) <= talker.connections));
+        assert_eq!(fit.assumptions.iter().any(|one| one.assumed.contains("stand for")), said);
+    }
+    let numbers = plan(&Worlds::from(&stays(30_000)), &[]).columns[0].play("here").numbers;
+    let left = numbers.ports_left.unwrap().low;
+    assert!(numbers.failed.high < 0.5 && (8_231.5..8_232.5).contains(&left), "{numbers:?}");
+}

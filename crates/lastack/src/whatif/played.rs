@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_THREADS: usize = 8;
 
 /// So many events happen in all worlds together: some minutes of one processor.
-const MOST_EVENTS: u64 = 240_000_000;
+const MOST_EVENTS: u64 = 120_000_000;
 /// So many each may have, however many they are.
-const LEAST_EACH: u64 = 12_000_000;
+const LEAST_EACH: u64 = 8_000_000;
 
 /// Plays every world of every column. None for a column in which more happens than anybody would wait for.
 pub(super) fn all(columns: &[Column], here: &str) -> Vec<Option<Played>> {

@@ -37,6 +37,9 @@ const MOST_AT_ONCE: u32 = 100_000;
 /// So many peers are named in one assumption.
 const MOST_NAMED: usize = 4;
 
+/// From one address so many connections are made to a peer, of the 28,232 ports that it has by default.
+const PORTS_OF_ONE: f64 = 25_000.0;
+
 /// Whether what is uncertain is taken at its least or at its most.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -56,17 +59,7 @@ pub(super) fn fit(
             talker.pace = talker.pace.max(Pace::GoesOn);
         }
     }
-    let once = talkers.iter().filter(|talker| !talker.lasts()).map(|talker| talker.connections as f64);
-    let once: f64 = once.sum();
-    if once > MOST_ONCE {
-        for talker in talkers.iter_mut().filter(|talker| !talker.lasts()) {
-            talker.scale(MOST_ONCE / once);
-        }
-        assumptions.push(Assumption::new(
-            format!("{MOST_ONCE:.0} connections stand for {once:.0}"),
-            "so many are played at most; ports and tables are not made smaller, so that they fill later",
-        ));
-    }
+    scale_down(&mut talkers, &mut assumptions);
     let lasts = talkers.iter().any(Talker::lasts);
     let for_ms = length(namespace, &talkers, knowledge, lasts, &mut assumptions)?;
     let (low, clients) = Builder::new(namespace, for_ms, lasts, End::Low).world(&talkers, &mut assumptions);
@@ -112,6 +105,57 @@ pub(super) fn fit(
         world.check().map_err(|error| Unfit::Unusable(error.to_string()))?;
     }
     Ok(Fit { low, high, here, names, talkers, clients, lasts, for_ms, assumptions })
+}
+
+/// Fewer connections where a case has more than can be played. The largest talkers are made smaller first: where ports are
+/// short it is not for want of these.
+fn scale_down(talkers: &mut [Talker], assumptions: &mut Vec<Assumption>) {
+    let counts = |talkers: &[Talker]| -> Vec<f64> {
+        talkers.iter().filter(|talker| !talker.lasts()).map(|talker| talker.connections as f64).collect()
+    };
+    let once: f64 = counts(talkers).iter().sum();
+    if once > MOST_ONCE {
+        let level = level(counts(talkers), MOST_ONCE);
+        for talker in talkers.iter_mut().filter(|talker| !talker.lasts()) {
+            let connections = talker.connections as f64;
+            if connections > level {
+                talker.scale(level / connections);
+                talker.at_once = talker.at_once.min(u32::try_from(talker.connections).unwrap_or(u32::MAX));
+            }
+        }
+        let played: f64 = counts(talkers).iter().sum();
+        assumptions.push(Assumption::new(
+            format!("{played:.0} connections stand for {once:.0}: the answer is a part of what it would be"),
+            "no more are played of a load that is played once; ports and tables are not made smaller, so that they fill later",
+        ));
+    }
+    let rate = |talkers: &[Talker]| -> f64 {
+        talkers.iter().filter(|talker| talker.lasts()).map(|talker| talker.per_second.high).sum()
+    };
+    let wanted = rate(talkers);
+    if wanted > HARD_LIMIT {
+        for talker in talkers.iter_mut().filter(|talker| talker.lasts()) {
+            talker.scale(HARD_LIMIT / wanted);
+        }
+        assumptions.push(Assumption::new(
+            format!("{HARD_LIMIT:.0} connections a second stand for {wanted:.0}: the answer is a part of what it would be"),
+            "no more can be played; ports and tables are not made smaller, so that they fill later",
+        ));
+    }
+}
+
+/// What each of some numbers may be at most so that they are no more than `most` together.
+fn level(mut numbers: Vec<f64>, most: f64) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let (mut left, mut rest) = (most, numbers.len() as f64);
+    for number in numbers {
+        if number * rest > left {
+            break;
+        }
+        left -= number;
+        rest -= 1.0;
+    }
+    left / rest.max(1.0)
 }
 
 /// How long connections are begun, milliseconds.
@@ -272,6 +316,20 @@ impl<'n> Builder<'n> {
         rate.clamp(1e-6, 1e7)
     }
 
+    /// Addresses that a client has. Peers have shown that they find ports for what they do, and several of them may be one
+    /// host of the model.
+    fn sources(&self, talker: &Talker, rate: f64) -> u16 {
+        if talker.client == Party::Here {
+            return talker.sources;
+        }
+        let lasts = self.namespace.settings.time_wait().as_secs_f64();
+        let kept = if talker.lasts() { rate * lasts } else { talker.connections as f64 };
+        let held = kept.max(f64::from(talker.at_once));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let needed = (held / PORTS_OF_ONE).ceil() as u16;
+        talker.sources.max(needed)
+    }
+
     /// A client, without where it goes.
     fn client(&mut self, talker: &Talker) -> Client {
         let host = self.host(talker.client);
@@ -303,7 +361,7 @@ impl<'n> Builder<'n> {
             Ends::ServerCloses | Ends::ServerResets | Ends::ServerClosesIdle => (ClosesWhen::Peer, How::Fin),
             Ends::ClientNeverCloses | Ends::StaysOpen => (ClosesWhen::Never, How::Fin),
         };
-        let sources = self.widen(talker.client, talker.sources);
+        let sources = self.widen(talker.client, self.sources(talker, rate));
         let think_ms = if requests > 1 && !stays { talker.open_ms / u64::from(requests) } else { 0 };
         Client {
             name: format!("client-{number}"),

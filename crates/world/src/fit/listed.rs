@@ -277,7 +277,8 @@ fn unexplained(
             if here_connects { client == Party::Here } else { server == Party::Here }
         };
         let side = |talker: &&Talker| is_here(talker.client, talker.server) && talker.lasts();
-        let explained: f64 = talkers.iter().filter(side).map(|talker| talker.per_second.high).sum();
+        // An empty sum of floats is -0.
+        let explained = 0.0 + talkers.iter().filter(side).map(|talker| talker.per_second.high).sum::<f64>();
         let rest = opened - lost - explained;
         let seconds = namespace.counters.interval_ms as f64 / 1e3;
         if opened - lost < explained * UNEXPLAINED || rest * seconds < AT_LEAST {

@@ -24,6 +24,7 @@ mod processors;
 mod proxies;
 mod random;
 mod rehearsal;
+mod round_trip;
 pub(crate) mod seen;
 mod servers;
 pub(crate) mod settings;

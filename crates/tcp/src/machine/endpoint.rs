@@ -102,6 +102,8 @@ pub struct Endpoint {
     since: Nanos,
     /// SND.UNA when a probe of the tail's loss went out.
     probed: Option<Seq>,
+    /// The timeouts that follow from the round trip: of a retransmission, and of that probe.
+    timeouts: [Nanos; 2],
     /// When TIME-WAIT or FIN-WAIT-2 ends, or an orphan's FIN-WAIT-2 becomes a mini-socket.
     linger_at: Option<Nanos>,
     out: [Option<Segment>; OUT],
@@ -172,6 +174,7 @@ impl Endpoint {
             retransmits: 0,
             since: 0,
             probed: None,
+            timeouts: [0; 2],
             linger_at: None,
             out: [None; OUT],
         }
@@ -422,6 +425,7 @@ impl Endpoint {
         self.last_invalid = None;
         self.retransmits = 0;
         self.probed = None;
+        self.timeouts = [0; 2];
         self.retransmit_at = None;
     }
 

@@ -225,6 +225,7 @@ impl Simulation<'_> {
             // The listener's bind bucket is shared: the port itself is not taken once more.
             socket.hold = Some(track);
             socket.acks.begins(socket.endpoint.rcv_nxt());
+            socket.round_trip.sent(self.now, socket.endpoint.snd_nxt(), false);
             if let Owner::Front(proxy) = owner {
                 // HAProxy's tcp-smart-accept, on by default for HTTP: TCP_QUICKACK off at its listener.
                 socket.acks.set_answers(self.world.proxies[proxy].program == Program::Haproxy);

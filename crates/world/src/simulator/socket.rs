@@ -3,6 +3,7 @@
 use super::acks::Acks;
 use super::host::Tuple;
 use super::ports::{Address, FlowId};
+use super::round_trip::RoundTrip;
 use super::tap::Content;
 use tcp::machine::{Endpoint, Nanos};
 use tcp::{Seq, State};
@@ -122,6 +123,7 @@ pub(super) struct Socket {
     /// Messages of the other side that came in full.
     pub(super) received: u32,
     pub(super) acks: Acks,
+    pub(super) round_trip: RoundTrip,
 }
 
 impl Talk {
@@ -169,6 +171,7 @@ impl Socket {
             notes: Notes::default(),
             received: 0,
             acks: Acks::NONE,
+            round_trip: RoundTrip::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::counters::Counter;
 use super::host::{Host, Mini, Place, Tuple};
 use super::network::{Packet, is_loopback};
 use super::random::mix;
+use super::servers::ms;
 use super::settings::{Reuse, Timestamps};
 use super::socket::SocketRef;
 use super::tap::Content;
@@ -64,6 +65,9 @@ impl Simulation<'_> {
             }
             _ => 0,
         };
+        if let Drive::Segment(packet) = what {
+            self.measure_round_trip(at, packet);
+        }
         let host = &mut self.hosts[at.host];
         let surroundings = Surroundings::of(host, now, minis, None);
         let Some(socket) = host.sockets.get_mut(at.slot) else { return };
@@ -128,6 +132,13 @@ impl Simulation<'_> {
         }
         for packet in &out {
             socket.acks.left(now, &packet.segment);
+            let segment = &packet.segment;
+            let numbers = segment.length
+                + u32::from(segment.flags.has(Flags::SYN))
+                + u32::from(segment.flags.has(Flags::FIN));
+            if numbers > 0 {
+                socket.round_trip.sent(now, segment.seq.plus(numbers), is_again);
+            }
         }
         let heard = if let Drive::Segment(packet) = what {
             let end = packet.segment.seq.plus(packet.segment.length);
@@ -212,6 +223,25 @@ impl Simulation<'_> {
                     _ => "ETIMEDOUT",
                 }),
             );
+        }
+    }
+
+    /// What an acknowledgement tells of the round trip.
+    fn measure_round_trip(&mut self, at: SocketRef, packet: &Packet) {
+        let (now, segment) = (self.now, &packet.segment);
+        if !segment.flags.has(Flags::ACK) {
+            return;
+        }
+        let tuple = Tuple { local: packet.destination, remote: packet.source };
+        let echoed = segment.timestamps.zip(self.clock(at.host, tuple)).map(|(timestamps, clock)| {
+            #[expect(clippy::cast_possible_truncation, reason = "a timestamp wraps")]
+            let ago = ((now / 1_000_000) as u32).wrapping_add(clock).wrapping_sub(timestamps.echo);
+            now.saturating_sub(ms(u64::from(ago)))
+        });
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let next = socket.endpoint.snd_nxt();
+        if let Some((timeout, probe)) = socket.round_trip.acknowledged(now, segment.ack, next, echoed) {
+            socket.endpoint.set_timeouts(timeout, probe);
         }
     }
 

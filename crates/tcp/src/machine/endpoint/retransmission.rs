@@ -32,12 +32,17 @@ impl Endpoint {
             State::SynReceived => (self.stack.retransmit_syn, self.retransmits),
             _ => (self.stack.retransmit, self.retransmits),
         };
-        nanos(first).saturating_mul(1 << doublings.min(16)).min(LONGEST)
+        let measured = if self.opens() { 0 } else { self.timeouts[0] };
+        nanos(first).max(measured).saturating_mul(1 << doublings.min(16)).min(LONGEST)
     }
 
     /// What is in flight has its timer from now on.
     pub(super) fn start_timer(&mut self, now: Nanos) {
-        let length = self.timeout();
+        let length = if self.probes_next() {
+            nanos(self.stack.retransmit).max(self.timeouts[1])
+        } else {
+            self.timeout()
+        };
         let late = if self.stack.gives_up_by_time { late(length) } else { 0 };
         self.retransmit_at = Some(now.saturating_add(length).saturating_add(late));
     }
@@ -54,19 +59,34 @@ impl Endpoint {
         self.retransmits == 0 && self.probed == Some(self.una)
     }
 
+    /// What follows from the round trip as its owner measured it, in nanoseconds: how long a retransmission waits, and a
+    /// probe of the tail's loss before it. Shorter than to a near peer ([`Stack::retransmit`](crate::profile::Stack))
+    /// none of them is, and a SYN's is not meant.
+    pub const fn set_timeouts(&mut self, retransmission: Nanos, probe: Nanos) {
+        self.timeouts = [retransmission, probe];
+    }
+
+    const fn opens(&self) -> bool {
+        matches!(self.state, State::SynSent | State::SynReceived)
+    }
+
+    /// True if what is in flight is first probed for.
+    fn probes_next(&self) -> bool {
+        self.stack.loss_probe && !self.opens() && self.retransmits == 0 && !self.is_probing()
+    }
+
     /// The timer of what is in flight has come.
     pub(super) fn retransmission_due(&mut self, now: Nanos) {
         if self.gives_up(now) {
             self.fire(now, Timer::RetransmissionGivenUp);
             return;
         }
-        let opens = matches!(self.state, State::SynSent | State::SynReceived);
-        if self.stack.loss_probe && !opens && self.retransmits == 0 && !self.is_probing() {
+        if self.probes_next() {
             // net/ipv4/tcp_output.c tcp_send_loss_probe(): neither counted nor followed by a longer timeout. Where one
             // segment is in flight its timer is about as long as the other.
             self.probed = Some(self.una);
         } else {
-            if self.retransmits == 0 && !opens {
+            if self.retransmits == 0 && !self.opens() {
                 self.since = now;
             }
             self.retransmits += 1;

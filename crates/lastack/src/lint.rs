@@ -1,5 +1,7 @@
 //! `lastack lint`, and the configurations that `lastack doctor` is given.
 
+mod fixes;
+
 use crate::arguments::{Lint, LintOf};
 use crate::{Outcome, screen};
 use anyhow::{Context as _, bail};
@@ -15,11 +17,16 @@ use std::process::ExitCode;
 const BEGINNING: u64 = 256 << 10;
 
 pub(crate) fn run(options: &Lint) -> Outcome {
-    let case = read(options)?;
+    let mut case = read(options)?;
+    let files = case.configurations.clone();
+    for file in case.configurations.iter_mut().flat_map(|configuration| &mut configuration.files) {
+        *file = as_typed(file);
+    }
     let lint = report::Lint::new(&case, diagnose::lint(&case));
     let mut text = Vec::new();
     if options.sarif {
-        report::write_json(&report::sarif(&lint, env!("CARGO_PKG_VERSION")), &mut text)?;
+        let fixes = fixes::fixes(&lint.findings, &files, as_typed);
+        report::write_json(&report::sarif(&lint, &fixes, env!("CARGO_PKG_VERSION")), &mut text)?;
     } else if options.output.json {
         report::write_json(&lint, &mut text)?;
     } else {
@@ -68,7 +75,6 @@ fn read(options: &Lint) -> anyhow::Result<Case> {
     if !sysctl.is_empty() {
         take(&mut case, programs::sysctl(&sysctl).with_context(|| listed(&sysctl))?);
     }
-    as_typed(&mut case);
     Ok(case)
 }
 
@@ -129,15 +135,12 @@ fn kind(file: &Path) -> anyhow::Result<Kind> {
     }
 }
 
-/// Names below the working directory are shortened to what one would type there.
-fn as_typed(case: &mut Case) {
-    let Ok(here) = std::env::current_dir() else { return };
-    let Some(here) = here.to_str().map(|here| format!("{}/", here.trim_end_matches('/'))) else { return };
-    for file in case.configurations.iter_mut().flat_map(|configuration| &mut configuration.files) {
-        if let Some(rest) = file.strip_prefix(&here) {
-            *file = rest.to_owned();
-        }
-    }
+/// A name below the working directory is shortened to what one would type there.
+fn as_typed(file: &str) -> String {
+    let here = std::env::current_dir()
+        .ok()
+        .and_then(|here| Some(format!("{}/", here.to_str()?.trim_end_matches('/'))));
+    here.and_then(|here| file.strip_prefix(&here)).unwrap_or(file).to_owned()
 }
 
 fn shown(file: &Path) -> String {

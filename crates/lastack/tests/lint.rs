@@ -238,6 +238,58 @@ fn idle_timeouts_of_both_sides_are_compared() {
     }
 }
 
+/// The file with the first fix of the finding at a line.
+fn fixed(folder: &Path, name: &str, output: &Output, line: u64) -> String {
+    let sarif: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let at = |result: &&Value| result["locations"][0]["physicalLocation"]["region"]["startLine"] == line;
+    let fix = &results.iter().find(at).unwrap()["fixes"][0];
+    assert!(!fix["description"]["text"].as_str().unwrap().is_empty());
+    let change = &fix["artifactChanges"][0];
+    assert_eq!(change["artifactLocation"]["uri"], name);
+    let before = std::fs::read_to_string(folder.join(name)).unwrap();
+    let lines: Vec<&str> = before.split_inclusive('\n').collect();
+    let mut after = String::new();
+    let mut taken = 0;
+    for one in change["replacements"].as_array().unwrap() {
+        let region = |key: &str| usize::try_from(one["deletedRegion"][key].as_u64().unwrap()).unwrap();
+        assert_eq!((region("startColumn"), region("endColumn")), (1, 1), "whole lines");
+        after.extend(lines[taken..region("startLine") - 1].iter().copied());
+        after.push_str(one["insertedContent"]["text"].as_str().unwrap());
+        taken = region("endLine") - 1;
+    }
+    after.extend(lines[taken..].iter().copied());
+    after
+}
+
+#[test]
+fn a_fix_that_an_editor_applies_ends_its_finding() {
+    let folder = folder(&[
+        ("nginx.conf", HALF_DONE),
+        ("h.cfg", "defaults\n  mode http\n  option http-server-close\nbackend b\n  server s 10.0.0.2:80\n"),
+    ]);
+    let version = ["--nginx-version", "1.22.1", "--sarif"];
+    for (name, line) in [("nginx.conf", 11), ("nginx.conf", 7), ("nginx.conf", 21), ("h.cfg", 3)] {
+        let output = lint(folder.path(), &[&[name][..], &version].concat());
+        let before = found(&output);
+        let gone = before.iter().find(|one| one.ends_with(&format!("{name}:{line}"))).unwrap();
+        let other = folder.path().join("fixed");
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::write(other.join(name), fixed(folder.path(), name, &output, line)).unwrap();
+        let after = found(&lint(&other, &[&[name][..], &version].concat()));
+        assert_eq!(after.len(), before.len() - 1, "{gone}: {after:?}");
+    }
+    // What a part stands in is nobody's file, and of sysctl.d nothing is written.
+    std::fs::write(folder.path().join("part"), "location / { proxy_pass http://10.0.0.2:80; }\n").unwrap();
+    std::fs::write(folder.path().join("90.conf"), "net.ipv4.tcp_tw_recycle = 1\n").unwrap();
+    let output = lint(folder.path(), &[&["part", "90.conf"][..], &version].concat());
+    assert_eq!(found(&output).len(), 2);
+    let sarif: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for result in sarif["runs"][0]["results"].as_array().unwrap() {
+        assert_eq!(result["fixes"], serde_json::json!([]));
+    }
+}
+
 #[test]
 fn a_part_is_judged_where_it_is_included() {
     let folder = folder(&[

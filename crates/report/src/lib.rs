@@ -56,7 +56,7 @@ pub use plot::write_plot;
 pub use report::{
     GapRow, HostRow, LookRow, NamespaceRow, NotShown, Report, SCHEMA, Summary, UnknownRow, thousands,
 };
-pub use sarif::sarif;
+pub use sarif::{Fix, FixedFile, Replacement, sarif};
 pub use sequence::{Folded, SequencePage, Step, length_text};
 pub use talkers::{GroupRow, ListenerRow, ProcessRow, ProgramRow, Sockets};
 pub use traffic::{HttpRow, OverTime, PeerRow, Shown, Sides, TrafficRow};

@@ -5,9 +5,39 @@ use diagnose::Finding;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// The SARIF log of a lint. `version` is that of the program. Files whose names are relative stay so, against the root
+/// What a remedy would write into files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does.
+    pub description: String,
+    /// The files that it changes.
+    pub files: Vec<FixedFile>,
+}
+
+/// What changes in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedFile {
+    /// The file, by the name that findings have for it.
+    pub file: String,
+    /// In the order of places, none of which overlap.
+    pub replacements: Vec<Replacement>,
+}
+
+/// A text that takes the place of another one. Places are line and column, from 1, in characters, of the text before all
+/// replacements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Where what goes begins.
+    pub from: (usize, usize),
+    /// What comes behind it.
+    pub to: (usize, usize),
+    /// What comes.
+    pub text: String,
+}
+
+/// The SARIF log of a lint; `fixes` are those of each of its findings. `version` is that of the program. Files whose names are relative stay so, against the root
 /// of the sources; others are `file:` URIs.
-pub fn sarif(lint: &Lint, version: &str) -> Value {
+pub fn sarif(lint: &Lint, fixes: &[Vec<Fix>], version: &str) -> Value {
     let judging: Vec<&diagnose::Rule> =
         diagnose::rules().iter().filter(|rule| rule.reads_configurations()).collect();
     let rules: Vec<Value> = judging
@@ -21,7 +51,10 @@ pub fn sarif(lint: &Lint, version: &str) -> Value {
             })
         })
         .collect();
-    let results: Vec<Value> = lint.findings.iter().map(|finding| result(lint, finding, &judging)).collect();
+    let fixes = fixes.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+    let results = lint.findings.iter().zip(fixes);
+    let results: Vec<Value> =
+        results.map(|(finding, fixes)| result(lint, finding, fixes, &judging)).collect();
     let notifications: Vec<Value> = lint
         .problems
         .iter()
@@ -48,7 +81,7 @@ pub fn sarif(lint: &Lint, version: &str) -> Value {
     })
 }
 
-fn result(log: &Lint, finding: &Finding, judging: &[&diagnose::Rule]) -> Value {
+fn result(log: &Lint, finding: &Finding, fixes: &[Fix], judging: &[&diagnose::Rule]) -> Value {
     let mut text = format!("{}.", finding.claim);
     for remedy in &finding.remedies {
         let _ = write!(text, " {}.", remedy.summary);
@@ -66,6 +99,27 @@ fn result(log: &Lint, finding: &Finding, judging: &[&diagnose::Rule]) -> Value {
         "message": { "text": text },
         "locations": place.map(|line| location(line, None)).into_iter().collect::<Vec<_>>(),
         "relatedLocations": related.collect::<Vec<_>>(),
+        "fixes": fixes.iter().map(fix).collect::<Vec<_>>(),
+    })
+}
+
+fn fix(fix: &Fix) -> Value {
+    let replacement = |one: &Replacement| {
+        let (from, to) = (one.from, one.to);
+        json!({
+            "deletedRegion": { "startLine": from.0, "startColumn": from.1, "endLine": to.0, "endColumn": to.1 },
+            "insertedContent": { "text": one.text },
+        })
+    };
+    let file = |one: &FixedFile| {
+        json!({
+            "artifactLocation": { "uri": uri(&one.file) },
+            "replacements": one.replacements.iter().map(replacement).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "description": { "text": fix.description },
+        "artifactChanges": fix.files.iter().map(file).collect::<Vec<_>>(),
     })
 }
 

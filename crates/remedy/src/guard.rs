@@ -1,7 +1,7 @@
 //! Guards: counters that are watched after a change, and the bound that each must keep within.
 //!
-//! Before the change each counter is watched for a while; that gives its usual rate. Afterwards it may rise twice as fast,
-//! and by [`SPARE`] besides, or by one a second if that is more. So what was quiet may stir, a busy host may be twice as
+//! Before the change each counter is watched for a while; that gives its usual rate. From the first step on it may rise
+//! twice as fast, and by [`SPARE`] besides, or by one a second if that is more. So what was quiet may stir, a busy host may be twice as
 //! busy, and a service that fails on every connection shows within seconds.
 
 use crate::step::Place;
@@ -55,7 +55,7 @@ pub struct Measured {
     pub counter: String,
     /// Before the change.
     pub before_per_second: Option<f64>,
-    /// While the change was watched.
+    /// From the first step on, until it was decided.
     pub during_per_second: Option<f64>,
     /// After it was decided.
     pub after_per_second: Option<f64>,
@@ -145,7 +145,7 @@ pub(crate) struct Measuring<'a> {
     pub(crate) guards: &'a BTreeSet<Guard>,
     /// Before the change: begin and end.
     pub(crate) before: Option<(Glance, Glance)>,
-    /// After it: begin and end.
+    /// From before the first step on: begin, and the last glance.
     pub(crate) during: Option<(Glance, Glance)>,
 }
 

@@ -224,22 +224,30 @@ impl<'a, 'w> Apply<'a, 'w> {
             // Whoever takes something back wants it taken back: there is nothing to watch and nobody to ask.
             return Ok("it was asked for".to_owned());
         }
+        // What is only about the next boot changes nothing that could be watched.
+        let watched = self.begin.at_once > 0;
         let before_ms = self.worker.order.before_ms;
-        if before_ms > 0 {
+        if before_ms > 0 && watched {
             (self.worker.tell)(Event::Measuring { for_ms: before_ms });
             let first = self.glance(measuring)?;
             self.worker.control.rest(Duration::from_millis(before_ms))?;
             measuring.before = Some((first, self.glance(measuring)?));
         }
         self.note_workers()?;
+        // From before the first change on: what it does while the others are made counts.
+        if watched {
+            measuring.during = Some((self.glance(measuring)?, self.glance(measuring)?));
+        }
         for number in 0..self.begin.at_once {
             self.take(number)?;
+            self.hold(measuring)?;
         }
         self.append(&Record::Watching)?;
-        let guard = Duration::from_millis(self.worker.order.guard_ms);
-        (self.worker.tell)(Event::Watching { for_ms: self.worker.order.guard_ms });
-        measuring.during = Some((self.glance(measuring)?, self.glance(measuring)?));
-        self.watch(measuring, guard, false)?;
+        if watched {
+            let guard = Duration::from_millis(self.worker.order.guard_ms);
+            (self.worker.tell)(Event::Watching { for_ms: self.worker.order.guard_ms });
+            self.watch(measuring, guard, false)?;
+        }
         if !self.worker.order.confirmed {
             (self.worker.tell)(Event::Asking { for_ms: self.worker.order.answer_ms });
             let answer = Duration::from_millis(self.worker.order.answer_ms);
@@ -253,10 +261,10 @@ impl<'a, 'w> Apply<'a, 'w> {
             scene.check(step).map_err(words)?;
         }
         self.worker.control.listens()?;
-        Ok(if self.worker.order.confirmed {
-            "confirmed beforehand, and the guards held".to_owned()
-        } else {
-            "confirmed".to_owned()
+        Ok(match (self.worker.order.confirmed, watched) {
+            (true, true) => "confirmed beforehand, and the guards held".to_owned(),
+            (true, false) => "confirmed beforehand; it is about the next boot".to_owned(),
+            (false, _) => "confirmed".to_owned(),
         })
     }
 
@@ -290,6 +298,13 @@ impl<'a, 'w> Apply<'a, 'w> {
         }
     }
 
+    /// Looks whether the guards hold, from the first change up to now.
+    fn hold(&self, measuring: &mut Measuring<'_>) -> Result<(), String> {
+        let Some((_, last)) = &mut measuring.during else { return Ok(()) };
+        *last = Glance::take(self.worker.root, measuring.guards).map_err(|error| error.to_string())?;
+        measuring.tripped().first().map_or(Ok(()), |tripped| Err(tripped.to_string()))
+    }
+
     /// Watches the guards for so long; if somebody was asked, until the answer comes. True if that is yes.
     fn watch(
         &mut self,
@@ -306,13 +321,7 @@ impl<'a, 'w> Apply<'a, 'w> {
                 Said::Back => return Err("it was asked to be taken back".to_owned()),
                 Said::Gone => return Err(GONE.to_owned()),
             }
-            let now = self.glance(measuring)?;
-            if let Some((_, last)) = &mut measuring.during {
-                *last = now;
-            }
-            if let Some(tripped) = measuring.tripped().first() {
-                return Err(tripped.to_string());
-            }
+            self.hold(measuring)?;
             if asked && said == Said::Keep {
                 return Ok(true);
             }

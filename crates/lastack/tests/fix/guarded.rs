@@ -1,7 +1,9 @@
 //! The dead-man switch: what is not confirmed does not stay.
 
+use crate::nginx;
 use crate::sandbox::{
-    CHANGES, DURABLE, State, applies, apply, before, ends, fix, get, in_sandbox, plan, said, set, until,
+    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, in_sandbox, plan, run, said, set,
+    until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -169,6 +171,53 @@ fn a_guard_that_trips_takes_it_back() {
         assert!(fails["during_per_second"].as_f64().unwrap() > 0.0, "{fails}");
         assert!(fails["after_per_second"].is_number(), "{fails}");
         assert_eq!(State::read(), unchanged);
+    });
+}
+
+#[test]
+fn a_guard_that_trips_between_two_steps_takes_it_back() {
+    const NAME: &str = "guarded::a_guard_that_trips_between_two_steps_takes_it_back";
+    const SETTING: &str = "net.ipv4.tcp_fin_timeout";
+    if !nginx::has_nginx(NAME) {
+        return;
+    }
+    in_sandbox(NAME, || {
+        nginx::start();
+        set(SETTING, "30");
+        // A setting, and then a file whose test waits until somebody writes into a pipe.
+        let pipe = format!("{WORK}/pipe");
+        run("mkfifo", &[&pipe]);
+        let order = nginx::plan(
+            nginx::FILE,
+            &nginx::server("one"),
+            &format!("include {pipe};\n{}", nginx::server("two")),
+        );
+        let text = std::fs::read_to_string(&order).unwrap();
+        let setting = format!("[[remedy.change]]\nsetting = \"{SETTING}\"\nfrom = \"30\"\nto = \"60\"\n");
+        std::fs::write(&order, format!("{text}{setting}")).unwrap();
+        let workers = nginx::workers();
+        let child = fix(&["--plan", &order, "--apply", "--yes", "--guard", "0", "--baseline", "100ms"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = || {
+            let entries = std::fs::read_dir("/proc").unwrap().flatten();
+            entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())
+        };
+        until("nginx tests its files", || lines().any(|line| line.contains("nginx\0-t\0")));
+        assert_eq!(get(SETTING), "60");
+        for _ in 0..100 {
+            std::net::TcpStream::connect("127.0.0.1:9").unwrap_err();
+        }
+        std::fs::write(&pipe, "").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("TcpAttemptFails rose by"), "{}", said(&output));
+        assert!(!said(&output).contains("Done: reload"), "{}", said(&output));
+        assert_eq!(get(SETTING), "30");
+        assert_eq!(std::fs::read_to_string(nginx::FILE).unwrap(), nginx::server("one"));
+        assert_eq!(nginx::workers(), workers, "nginx was told");
     });
 }
 

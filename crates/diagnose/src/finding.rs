@@ -204,6 +204,16 @@ pub enum Change {
         /// Its value after.
         to: String,
     },
+    /// Of what a setting is from the next boot on. Nothing changes now.
+    AtBoot {
+        /// Its name.
+        #[serde(rename = "setting_at_boot")]
+        setting: String,
+        /// What the files of `sysctl.d` set it to so far.
+        from: String,
+        /// Its value now, which is to stay.
+        to: String,
+    },
     /// Of what a program is told. The file as it was is the inverse.
     Program(ProgramChange),
 }

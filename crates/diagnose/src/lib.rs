@@ -26,6 +26,7 @@ mod rules;
 mod served;
 mod systems;
 mod told;
+pub mod value;
 mod wording;
 
 pub use budget::{Budget, BudgetOwner, Reuse, budgets};

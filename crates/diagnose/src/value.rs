@@ -43,22 +43,21 @@ const FIN_WAIT_2_RULE: &str = "fin-wait-2-waiting";
 
 /// True if two values of a setting mean the same: the kernel separates by tabs, and joins ports to ranges.
 pub fn same(setting: &str, one: &str, other: &str) -> bool {
-    if setting == "net.ipv4.ip_local_reserved_ports" {
-        let ports = |text: &str| {
-            if text.trim().is_empty() { Some(PortSet::default()) } else { PortSet::parse(text) }
-        };
-        return ports(one).is_some() && ports(one) == ports(other);
-    }
-    one.split_whitespace().eq(other.split_whitespace())
+    let ports = |text: &str| {
+        if text.trim().is_empty() { Some(PortSet::default()) } else { PortSet::parse(text) }
+    };
+    let alike = one.split_whitespace().eq(other.split_whitespace());
+    alike
+        || setting == "net.ipv4.ip_local_reserved_ports" && ports(one).is_some() && ports(one) == ports(other)
 }
 
 /// The value with single spaces, as it is written.
-pub(crate) fn plain(value: &str) -> String {
+pub fn plain(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Why a change is never made, as the end of a sentence; none if it may be. `rule` is what asks for it.
-pub(crate) fn refused(rule: &str, setting: &str, from: &str, to: &str) -> Option<String> {
+pub fn refused(rule: &str, setting: &str, from: &str, to: &str) -> Option<String> {
     let Some(known) = KNOWN.iter().find(|known| known.name == setting) else {
         return Some("no rule of lastack changes this setting; use sysctl for others".to_owned());
     };
@@ -66,6 +65,21 @@ pub(crate) fn refused(rule: &str, setting: &str, from: &str, to: &str) -> Option
         return Some(why);
     }
     trap(setting, to).or_else(|| never(rule, setting, from, to).map(str::to_owned))
+}
+
+/// Why a value that a setting has now is never made the one of the next boot, which is to be `from` so far; none if it may
+/// be. It may be of any setting that is read: the kernel has taken the value already.
+pub fn refused_at_boot(rule: &str, setting: &str, from: &str, to: &str) -> Option<String> {
+    if KNOWN.iter().any(|known| known.name == setting) {
+        return refused(rule, setting, from, to);
+    }
+    let mut read =
+        evidence::SETTINGS.iter().flat_map(|(prefix, names)| names.iter().map(move |name| (prefix, name)));
+    if !read.any(|(prefix, name)| setting.strip_prefix(prefix) == Some(name)) {
+        return Some("lastack does not read this setting".to_owned());
+    }
+    let numbers = to.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b',' | b'-'));
+    (!numbers || to.is_empty()).then(|| "the value must be numbers".to_owned())
 }
 
 fn malformed(known: &Known, from: &str, to: &str) -> Option<String> {
@@ -78,7 +92,7 @@ fn malformed(known: &Known, from: &str, to: &str) -> Option<String> {
         Kind::Number(least, most) => within(least, most),
         Kind::NotLess(least, most) => within(least, most).or_else(|| {
             let less = number(from).zip(number(to)).is_some_and(|(from, to)| to < from);
-            less.then(|| format!("less than the {from} it is now would drop what fits today"))
+            less.then(|| format!("less than {from} would drop what fits with that"))
         }),
         Kind::Range => {
             let two = to.split_whitespace().count() == 2;
@@ -186,6 +200,24 @@ mod tests {
         assert_eq!(refused("fin-timeout-misread", "net.ipv4.tcp_fin_timeout", "61", "60"), None);
         assert!(refused("fin-timeout-misread", "net.ipv4.tcp_fin_timeout", "61", "59").is_some());
         assert_eq!(refused("time-wait-table-full", "net.ipv4.tcp_max_tw_buckets", "5000", "131072"), None);
+    }
+
+    #[test]
+    fn what_is_never_advised_is_not_kept_at_boot_either() {
+        let refused =
+            |setting: &str, boot: &str, now: &str| refused_at_boot("setting-not-durable", setting, boot, now);
+        assert!(refused("net.ipv4.tcp_timestamps", "1", "0").is_some());
+        assert!(refused("net.core.somaxconn", "4096", "128").is_some());
+        assert!(refused("net.ipv4.tcp_fin_timeout", "60", "15").is_some());
+        assert_eq!(refused("net.core.somaxconn", "128", "4096"), None);
+        // No rule changes these, but somebody has.
+        assert_eq!(refused("net.ipv4.tcp_keepalive_time", "7200", "600"), None);
+        assert_eq!(refused("net.ipv4.tcp_mem", "1 2 3", "4 5 6"), None);
+        for (setting, now) in
+            [("kernel.core_pattern", "1"), ("net.ipv4.tcp_mem", ""), ("net.ipv4.tcp_mem", "1\n2")]
+        {
+            assert!(refused(setting, "", now).is_some(), "{setting} = {now:?}");
+        }
     }
 
     #[test]

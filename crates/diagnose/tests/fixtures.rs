@@ -163,7 +163,9 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
             continue;
         }
         assert!(!remedy.changes.is_empty(), "{name} can be applied, but says not what to change");
-        assert!(!remedy.guards.is_empty(), "{name} can be applied, but nothing guards it");
+        // What is about the next boot moves no counter now.
+        let at_boot = remedy.changes.iter().all(|change| matches!(change, Change::AtBoot { .. }));
+        assert_ne!(remedy.guards.is_empty(), !at_boot, "{name} can be applied: what guards it?");
         for change in &remedy.changes {
             match change {
                 // The inverse must be what is set now, not what the rule believes.
@@ -175,6 +177,11 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
                         "{name}: {setting} is not what going back would set"
                     );
                     assert_ne!(from, to, "{name} changes nothing");
+                }
+                Change::AtBoot { setting, from, to } => {
+                    let now = namespace.unwrap().settings.text(setting).map(diagnose::value::plain);
+                    assert_eq!(now.as_ref(), Some(to), "{name}: {setting} is not what is to stay");
+                    assert!(!diagnose::value::same(setting, from, to), "{name} changes nothing");
                 }
                 Change::Program(change) => {
                     let configuration = &case.configurations[change.configuration];
@@ -257,6 +264,9 @@ fn shown(findings: &[Finding]) -> String {
                 match change {
                     Change::Setting { setting, from, to } => {
                         writeln!(text, "    {setting}: {from:?} -> {to:?}").unwrap();
+                    }
+                    Change::AtBoot { setting, from, to } => {
+                        writeln!(text, "    {setting} at boot: {from:?} -> {to:?}").unwrap();
                     }
                     Change::Program(change) => {
                         let ProgramChange { program, file, line, what, .. } = change;

@@ -58,7 +58,7 @@ fn texts(finding: &Finding) -> Vec<String> {
         all.extend([remedy.summary.clone(), remedy.risk.clone(), remedy.expected.clone()]);
         all.extend(remedy.guards.clone());
         all.extend(remedy.changes.iter().map(|change| match change {
-            Change::Setting { setting, .. } => setting.clone(),
+            Change::Setting { setting, .. } | Change::AtBoot { setting, .. } => setting.clone(),
             Change::Program(change) => change.what.clone(),
         }));
     }

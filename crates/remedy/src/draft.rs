@@ -1,13 +1,13 @@
 //! From a plan to steps: where each change is to be made, what is there now, and what makes it last.
 
-use crate::durable::{self, Lasting};
+use crate::durable::{self, Boot, Lasting, Wins};
 use crate::guard::{self, Guard};
 use crate::journal::Story;
 use crate::plan::{Change, Plan, Replaced};
 use crate::program::Running;
 use crate::replace::{ReplaceError, Target};
 use crate::step::{Kept, Now, Place, Scene, Step, StepError};
-use crate::value;
+use diagnose::value;
 use kernel::change::Setting;
 use kernel::netns::{self, Found};
 use kernel::{NetnsError, Root, Selection};
@@ -49,19 +49,66 @@ fn inode_at_boot(root: &Root) -> Option<u64> {
     rustix::fs::stat(root.proc.join("1/ns/net")).ok().map(|stat| stat.st_ino)
 }
 
+/// What is to be so after the next boot.
+struct AtBoot {
+    /// What the files say so far.
+    files: Boot,
+    /// The namespace that they are for.
+    inode: Option<u64>,
+    settings: Vec<ToLast>,
+}
+
+/// A setting that is to be so after the next boot.
+struct ToLast {
+    netns: Place,
+    setting: String,
+    before: String,
+    value: String,
+    why: Vec<String>,
+}
+
+impl AtBoot {
+    /// Whether a value that a setting has now can be made that of the next boot; the answer is what the files say if they say
+    /// that already.
+    fn check(
+        &self,
+        netns: &Place,
+        setting: &str,
+        (from, to): (&str, &str),
+        now: &str,
+    ) -> Result<Option<String>, StepError> {
+        let cannot = |why| StepError::NotAtBoot { setting: setting.to_owned(), why };
+        if Some(netns.inode) != self.inode {
+            let why = format!("{} is not the network namespace that files of sysctl.d are for", netns.name);
+            return Err(cannot(why));
+        }
+        if !value::same(setting, now, to) {
+            return Err(StepError::changed(setting, now, to));
+        }
+        let at_boot = self.files.value(setting).unwrap_or_default();
+        if value::same(setting, &at_boot, to) {
+            return Ok(Some(value::plain(&at_boot)));
+        }
+        if !value::same(setting, &at_boot, from) {
+            return Err(StepError::changed(&format!("{setting} at boot"), &at_boot, from));
+        }
+        self.files.forbids(setting, to).map_or(Ok(None), |why| Err(cannot(why)))
+    }
+}
+
 impl Draft {
     /// The steps of a plan. Changes that are made already are left out.
     pub(crate) fn of(root: &Root, plan: &Plan) -> Result<Self, StepError> {
         let mut draft = Self::default();
-        let mut lasting: Vec<(usize, Vec<String>)> = Vec::new();
-        let at_boot = inode_at_boot(root);
+        let mut boot = AtBoot { files: Boot::read(root), inode: inode_at_boot(root), settings: Vec::new() };
         for remedy in plan.chosen() {
             let (place, found) = place(root, &remedy.netns)?;
             draft.guards.extend(guard::guards(&place, &remedy.guards));
             let mut changes = Vec::new();
             for change in &remedy.changes {
-                let (setting, from, to) = match change {
-                    Change::Setting { setting, from, to } => (setting, from, to),
+                let (setting, from, to, only_at_boot) = match change {
+                    Change::Setting { setting, from, to } => (setting, from, to, false),
+                    Change::AtBoot { setting, from, to } => (setting, from, to, true),
                     Change::File { .. } => {
                         changes.push(change.what());
                         continue;
@@ -73,23 +120,31 @@ impl Draft {
                     before: from.clone(),
                     after: value::plain(to),
                 };
-                changes.push(format!("{} = {}", step.subject(), value::plain(to)));
+                let when = if only_at_boot { " at boot" } else { "" };
+                let subject = format!("{}{when}", step.subject());
+                changes.push(format!("{subject} = {}", value::plain(to)));
                 let now = netns::enter(&found, || Setting::find(root, setting)?.read())??;
-                if value::same(setting, &now, to) {
-                    draft.notes.push(format!("{} is {} already", step.subject(), value::plain(&now)));
+                let known = if only_at_boot {
+                    boot.check(&place, setting, (from, to), &now)?
+                } else {
+                    value::same(setting, &now, to).then(|| value::plain(&now))
+                };
+                if let Some(known) = known {
+                    draft.notes.push(format!("{subject} is {known} already"));
                     continue;
                 }
-                let known = draft.steps.iter().position(|other| *other == step);
-                let number = known.unwrap_or_else(|| {
+                if !only_at_boot && !draft.steps.contains(&step) {
                     draft.steps.push(step);
-                    draft.steps.len().saturating_sub(1)
-                });
+                }
                 let mut why = vec![format!("{} ({})", remedy.summary, remedy.name)];
                 why.extend(remedy.why.iter().cloned());
-                match lasting.iter_mut().find(|(other, _)| *other == number) {
-                    Some((_, known)) => known.extend(why),
-                    None => lasting.push((number, why)),
-                }
+                boot.settings.push(ToLast {
+                    netns: place.clone(),
+                    setting: setting.clone(),
+                    before: from.clone(),
+                    value: value::plain(to),
+                    why,
+                });
             }
             draft.about.push(format!("{}: {}", remedy.name, changes.join(", ")));
         }
@@ -98,7 +153,11 @@ impl Draft {
         }
         draft.reload_programs();
         draft.at_once = draft.steps.len();
-        draft.make_lasting(root, lasting, at_boot)?;
+        if draft.at_once == 0 {
+            // What is about the next boot moves no counter now.
+            draft.guards.clear();
+        }
+        draft.make_lasting(boot)?;
         Ok(draft)
     }
 
@@ -132,19 +191,11 @@ impl Draft {
     }
 
     /// Adds the file that sets at boot what is set now, where that is the namespace in which it is read.
-    fn make_lasting(
-        &mut self,
-        root: &Root,
-        lasting: Vec<(usize, Vec<String>)>,
-        at_boot: Option<u64>,
-    ) -> Result<(), StepError> {
-        let mut settings = Vec::new();
-        for (number, why) in lasting {
-            let Some(Step::Setting { netns, setting, before, after }) = self.steps.get(number).cloned()
-            else {
-                continue;
-            };
-            if Some(netns.inode) != at_boot {
+    fn make_lasting(&mut self, boot: AtBoot) -> Result<(), StepError> {
+        let mut settings: Vec<Lasting<'_>> = Vec::new();
+        for wish in &boot.settings {
+            let ToLast { netns, setting, before, value, why } = wish;
+            if Some(netns.inode) != boot.inode {
                 self.notes.push(format!(
                     "{setting} lasts as long as the network namespace {}: set it where that is made, too",
                     netns.name
@@ -152,8 +203,10 @@ impl Draft {
             } else if !Path::new(durable::FILE).parent().is_some_and(Path::is_dir) {
                 self.notes
                     .push(format!("{setting} lasts until the next boot: this host has no /etc/sysctl.d"));
+            } else if let Some(known) = settings.iter_mut().find(|known| known.setting == setting.as_str()) {
+                known.why.extend(why.iter().cloned());
             } else {
-                settings.push((setting, before, after, why));
+                settings.push(Lasting { setting, value, before, why: why.clone() });
             }
         }
         if settings.is_empty() {
@@ -161,17 +214,16 @@ impl Draft {
         }
         let target = Target::open(Path::new(durable::FILE))?;
         let old = target.read()?;
-        let lasting: Vec<Lasting<'_>> = settings
-            .iter()
-            .map(|(setting, before, after, why)| Lasting { setting, value: after, before, why: why.clone() })
-            .collect();
-        let text = durable::with(old.as_deref(), &lasting);
-        let others = kernel::programs::boot_files(root);
-        for Lasting { setting, value, .. } in &lasting {
-            if let Some(file) = durable::overridden(&others, &text, setting, value) {
-                self.notes.push(format!(
-                    "{file} sets {setting} too, and may win at the next boot: change it there"
-                ));
+        let text = durable::with(old.as_deref(), &settings);
+        for Lasting { setting, value, .. } in &settings {
+            match boot.files.wins(&text, setting, value) {
+                Some(Wins::Always(file)) => self
+                    .notes
+                    .push(format!("{file} sets {setting} too, and wins at the next boot: change it there")),
+                Some(Wins::WithProcps(file)) => self.notes.push(format!(
+                    "{file} sets {setting} too, and wins at the next boot if `sysctl --system` runs then: change it there"
+                )),
+                None => {}
             }
         }
         let step = self.file_step(Path::new(durable::FILE), old, Some(text));
@@ -203,14 +255,6 @@ impl Draft {
         let Some(begin) = story.begin() else { return Ok(Self::default()) };
         let scene = Scene { root, id: &begin.id, folder };
         let mut draft = Self::default();
-        let settings: Vec<&str> = begin
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Setting { setting, .. } => Some(setting.as_str()),
-                Step::File { .. } | Step::Test { .. } | Step::Reload { .. } => None,
-            })
-            .collect();
         let files = begin.files();
         for step in begin.steps_now(root).iter().rev() {
             let what = step.subject();
@@ -230,10 +274,14 @@ impl Draft {
                     draft.steps.extend(back);
                 }
                 // Other settings have come into our file since.
-                (Step::File { path, .. }, Now::Other(_)) if path == Path::new(durable::FILE) => {
+                (Step::File { path, before, after }, Now::Other(_)) if path == Path::new(durable::FILE) => {
+                    let (before, after) = (scene.kept(before.as_ref())?, scene.kept(after.as_ref())?);
+                    let given = durable::given(&before.unwrap_or_default(), &after.unwrap_or_default());
                     let now = Target::open(path)?.read()?;
-                    let left =
-                        durable::taken_out(now.as_deref().unwrap_or_default(), settings.iter().copied());
+                    let left = durable::taken_out(
+                        now.as_deref().unwrap_or_default(),
+                        given.iter().map(String::as_str),
+                    );
                     let back = draft.file_step(path, now, left);
                     draft.steps.extend(back);
                 }

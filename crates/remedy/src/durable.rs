@@ -3,9 +3,12 @@
 //! Each setting has comments of ours before it; everything else in the file is left as it is. Its name sorts behind
 //! `99-sysctl.conf`, because the last file that sets something wins (sysctl.d(5)).
 
-use crate::value;
 use config::sysctl::{File, SYSCTL_CONF, Tree, evaluate};
+use diagnose::value;
+use kernel::Root;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Where programs look for it.
 pub const FILE: &str = "/etc/sysctl.d/99-zz-lastack.conf";
@@ -83,23 +86,69 @@ fn without(text: &[u8], setting: &str) -> Vec<u8> {
     kept.concat()
 }
 
-/// The file that will win over ours at the next boot, if there is one: it is applied later, or instead of ours, and
-/// sets something else. `ours` is what our file will hold, `files` are all that are there now.
-pub(crate) fn overridden(files: &[File], ours: &[u8], setting: &str, value: &str) -> Option<String> {
-    let mut files: Vec<File> = files.iter().filter(|file| file.path != FILE).cloned().collect();
-    // Where `sysctl --system` is what runs at boot, this comes last whatever it is called.
-    let conf =
-        files.iter().find(|file| file.path == SYSCTL_CONF || file.target.as_deref() == Some(SYSCTL_CONF));
-    let last =
-        conf.and_then(|conf| conf.tree.assignments().filter(|one| one.name() == setting).last()?.value());
-    if last.is_some_and(|last| !value::same(setting, &last, value)) {
-        return Some(SYSCTL_CONF.to_owned());
+/// The settings that a file of ours was given.
+pub(crate) fn given(before: &[u8], after: &[u8]) -> BTreeSet<String> {
+    let says = |text: &[u8]| -> BTreeSet<(String, Option<String>)> {
+        let tree = Tree::parse(text);
+        tree.assignments().map(|one| (one.name(), one.value().map(Cow::into_owned))).collect()
+    };
+    says(after).difference(&says(before)).map(|(setting, _)| setting.clone()).collect()
+}
+
+/// A file that wins over ours at the next boot: it is applied later, or instead of ours, and sets something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wins {
+    /// Whenever the host starts.
+    Always(String),
+    /// Where `sysctl --system` is what runs then: it reads this one last, whatever it is called.
+    WithProcps(String),
+}
+
+/// What the files of `sysctl.d` say, as they are now.
+pub(crate) struct Boot {
+    files: Vec<File>,
+}
+
+impl Boot {
+    pub(crate) fn read(root: &Root) -> Self {
+        Self { files: kernel::programs::boot_files(root) }
     }
-    files.push(File { path: FILE.to_owned(), target: None, tree: Tree::parse(ours) });
-    let boot = evaluate(&files);
-    let winner = boot.sysctl.as_ref()?.winner(setting)?;
-    let path = boot.files.get(usize::try_from(winner.place.file).ok()?)?;
-    (path != FILE && !value::same(setting, &winner.value, value)).then(|| path.clone())
+
+    /// What a setting is set to at the next boot.
+    pub(crate) fn value(&self, setting: &str) -> Option<String> {
+        evaluate(&self.files).sysctl?.winner(setting).map(|winner| winner.value.clone())
+    }
+
+    /// Why a value that a setting has now cannot be made that of the next boot by our file, as a clause.
+    pub(crate) fn forbids(&self, setting: &str, value: &str) -> Option<String> {
+        if !Path::new(FILE).parent().is_some_and(Path::is_dir) {
+            return Some("this host has no /etc/sysctl.d".to_owned());
+        }
+        let now = self.files.iter().find(|file| file.path == FILE).map(|file| file.tree.to_bytes());
+        let lasting = Lasting { setting, value, before: "", why: Vec::new() };
+        match self.wins(&with(now.as_deref(), &[lasting]), setting, value) {
+            Some(Wins::Always(file)) => {
+                Some(format!("{file} sets {setting} too, and wins over {FILE}: change it there"))
+            }
+            Some(Wins::WithProcps(_)) | None => None,
+        }
+    }
+
+    /// The file that will win over ours at the next boot, if there is one. `ours` is what our file will hold.
+    pub(crate) fn wins(&self, ours: &[u8], setting: &str, value: &str) -> Option<Wins> {
+        let mut files: Vec<File> = self.files.iter().filter(|file| file.path != FILE).cloned().collect();
+        files.push(File { path: FILE.to_owned(), target: None, tree: Tree::parse(ours) });
+        let boot = evaluate(&files);
+        let winner = boot.sysctl.as_ref()?.winner(setting)?;
+        let path = boot.files.get(usize::try_from(winner.place.file).ok()?)?;
+        if path != FILE && !value::same(setting, &winner.value, value) {
+            return Some(Wins::Always(path.clone()));
+        }
+        let is_conf = |file: &&File| file.path == SYSCTL_CONF || file.target.as_deref() == Some(SYSCTL_CONF);
+        let conf = files.iter().find(is_conf)?;
+        let last = conf.tree.assignments().filter(|one| one.name() == setting).last()?.value()?;
+        (!value::same(setting, &last, value)).then(|| Wins::WithProcps(SYSCTL_CONF.to_owned()))
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -152,10 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_is_what_was_not_said_before() {
+        let old = "vm.swappiness = 1\nnet.ipv4.tcp_rfc1337 = 1\n";
+        let file = with(Some(old.as_bytes()), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]);
+        assert_eq!(given(old.as_bytes(), &file).into_iter().collect::<Vec<_>>(), [RFC1337, REUSE]);
+        assert!(given(&file, &file).is_empty());
+    }
+
+    #[test]
     fn a_file_that_wins_is_named() {
         let file = |path: &str, text: &str| File { path: path.into(), target: None, tree: Tree::parse(text) };
         let ours = with(None, &[lasting(REUSE, "1")]);
-        let wins = |files: &[File]| overridden(files, &ours, REUSE, "1");
+        let wins = |files: &[File]| Boot { files: files.to_vec() }.wins(&ours, REUSE, "1");
+        let always = |file: &File| Some(Wins::Always(file.path.clone()));
         assert_eq!(wins(&[]), None);
         let early = file("/etc/sysctl.d/10-first.conf", "net.ipv4.tcp_tw_reuse=0");
         let alike = file("/etc/sysctl.d/zz.conf", "net.ipv4.tcp_tw_reuse = 1\n");
@@ -164,16 +222,19 @@ mod tests {
         assert_eq!(wins(&[file(FILE, "net.ipv4.tcp_tw_reuse = 0")]), None);
         let later =
             file("/usr/lib/sysctl.d/zz.conf", "net.ipv4.tcp_tw_reuse = 1\nnet/ipv4/tcp_tw_reuse = 0\n");
-        assert_eq!(wins(std::slice::from_ref(&later)).unwrap(), later.path);
+        assert_eq!(wins(std::slice::from_ref(&later)), always(&later));
         // That one is masked by another of its name, which says nothing of this.
         assert_eq!(wins(&[later, file("/etc/sysctl.d/zz.conf", "")]), None);
         // A pattern does not win over a name.
         assert_eq!(wins(&[file("/etc/sysctl.d/zz.conf", "net.ipv4.tcp_tw_* = 0")]), None);
-        assert_eq!(wins(&[file(SYSCTL_CONF, "net.ipv4.tcp_tw_reuse = 0")]).unwrap(), SYSCTL_CONF);
+        let procps = Some(Wins::WithProcps(SYSCTL_CONF.to_owned()));
+        assert_eq!(wins(&[file(SYSCTL_CONF, "net.ipv4.tcp_tw_reuse = 0")]), procps);
         let linked = File {
             target: Some(SYSCTL_CONF.into()),
             ..file("/etc/sysctl.d/99-sysctl.conf", "net.ipv4.tcp_tw_reuse=0")
         };
-        assert_eq!(wins(&[linked]).unwrap(), SYSCTL_CONF);
+        assert_eq!(wins(std::slice::from_ref(&linked)), procps);
+        let last = File { path: "/etc/sysctl.d/zz-sysctl.conf".into(), ..linked };
+        assert_eq!(wins(std::slice::from_ref(&last)), always(&last));
     }
 }

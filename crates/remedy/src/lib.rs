@@ -24,7 +24,6 @@ mod settle;
 mod step;
 mod store;
 mod supervise;
-mod value;
 mod worker;
 
 pub use durable::FILE as DURABLE_FILE;
@@ -40,7 +39,6 @@ pub use settle::{RecoverError, Recovered, Settled, recover};
 pub use step::{Kept, Place, Step, StepError};
 pub use store::{Entry, Lock, Store, StoreError};
 pub use supervise::{Outcome, SuperviseError, supervise, wait_for_lock};
-pub use value::same;
 pub use worker::work;
 
 /// Checks what can be checked of a plan without changing anything, and says what somebody should know of it.

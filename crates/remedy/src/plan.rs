@@ -7,9 +7,10 @@ mod told;
 pub use text::{MAX_PLAN, PlanError};
 pub use told::Files;
 
+use crate::durable::Boot;
 use crate::merge::merged;
 use crate::program::Program;
-use crate::value;
+use diagnose::value;
 use diagnose::{Applicability, Diagnosis, Finding};
 use evidence::Case;
 use offer::Offer;
@@ -76,6 +77,16 @@ pub enum Change {
         /// Its value after.
         to: String,
     },
+    /// A setting from the next boot on. Nothing changes now.
+    AtBoot {
+        /// Its name.
+        #[serde(rename = "setting_at_boot")]
+        setting: String,
+        /// What the files of `sysctl.d` set it to at boot; without our line, which is the inverse, they do again.
+        from: String,
+        /// Its value now, which is to stay.
+        to: String,
+    },
     /// A file of a program, as a whole. The program tests it, and takes it.
     File {
         /// Where it is.
@@ -94,6 +105,7 @@ impl Change {
     pub fn what(&self) -> String {
         match self {
             Self::Setting { setting, .. } => setting.clone(),
+            Self::AtBoot { setting, .. } => format!("{setting} at boot"),
             Self::File { file, .. } => file.display().to_string(),
         }
     }
@@ -154,6 +166,10 @@ impl Plan {
         files: Files<'_>,
     ) -> Result<(Self, Vec<String>), Refusal> {
         let mut told = told::Told::new(case, files);
+        let boot = match files {
+            Files::Here(root) => Some(Boot::read(root)),
+            Files::Elsewhere => None,
+        };
         let mut offers: Vec<Offer> = Vec::new();
         let wanted = |finding: &&Finding| {
             wishes.rules.is_empty() || wishes.rules.iter().any(|rule| rule == finding.rule)
@@ -172,6 +188,14 @@ impl Plan {
         let mut by_hand = Vec::new();
         let mut remedies: Vec<Planned> = Vec::new();
         for Offer { mut planned, edits } in offers {
+            let forbidden = planned.changes.iter().find_map(|change| match (change, &boot) {
+                (Change::AtBoot { setting, to, .. }, Some(boot)) => boot.forbids(setting, to),
+                _ => None,
+            });
+            if let Some(why) = forbidden {
+                by_hand.push((planned.name.clone(), why));
+                planned.leave_to_a_person();
+            }
             if !edits.is_empty() {
                 match told.changes(&edits) {
                     Ok((changes, said)) => {
@@ -253,20 +277,21 @@ impl Plan {
             }
             for change in &remedy.changes {
                 match change {
-                    Change::Setting { setting, from, to } => {
-                        if let Some(why) = value::refused(&remedy.rule, setting, from, &value::plain(to)) {
-                            return Err(Refusal::Never {
-                                setting: setting.clone(),
-                                to: value::plain(to),
-                                why,
-                            });
+                    Change::Setting { setting, from, to } | Change::AtBoot { setting, from, to } => {
+                        let (rule, to) = (&remedy.rule, value::plain(to));
+                        let why = match change {
+                            Change::AtBoot { .. } => value::refused_at_boot(rule, setting, from, &to),
+                            _ => value::refused(rule, setting, from, &to),
+                        };
+                        if let Some(why) = why {
+                            return Err(Refusal::Never { setting: setting.clone(), to, why });
                         }
                         let (other, before) =
                             *asked.entry((&remedy.netns, setting)).or_insert((remedy, change));
                         if before != change {
                             let names = [other, remedy].map(|remedy| remedy.name.clone());
                             let [one, other] = names;
-                            return Err(Refusal::Conflict(one, other, change.what()));
+                            return Err(Refusal::Conflict(one, other, setting.clone()));
                         }
                     }
                     Change::File { file, to, .. } => {

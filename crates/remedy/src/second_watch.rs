@@ -35,6 +35,10 @@ pub fn watch_again(store: &Store, id: &str, length: Duration) -> Result<Vec<Stri
     let entry = store.entries()?.into_iter().find(|entry| entry.id == id);
     let entry = entry.ok_or_else(|| WatchError::NoSuchApply(id.to_owned()))?;
     let begin = entry.story.begin().ok_or_else(|| WatchError::NoSuchApply(id.to_owned()))?;
+    if begin.guards.is_empty() {
+        // It is about the next boot.
+        return Ok(Vec::new());
+    }
     let measured = entry.story.measured().iter();
     let usual: BTreeMap<(&str, &str), f64> = measured
         .filter_map(|row| Some(((row.netns.as_str(), row.counter.as_str()), row.before_per_second?)))

@@ -5,7 +5,7 @@ use crate::failpoint;
 use crate::plan::Refusal;
 use crate::program::{ProgramError, Running};
 use crate::replace::{ReplaceError, Target};
-use crate::value;
+use diagnose::value;
 use kernel::change::{ChangeError, Setting};
 use kernel::netns::{self, Found};
 use kernel::{NetnsError, Root, Selection};
@@ -170,10 +170,18 @@ pub enum StepError {
     Changed {
         /// The setting.
         what: String,
-        /// Its value now.
+        /// Its value now, in words.
         now: String,
-        /// Its value when the plan was made.
+        /// Its value when the plan was made, in words.
         before: String,
+    },
+    /// A value that a setting has now cannot be made that of the next boot.
+    #[error("{setting} cannot be set at boot: {why}")]
+    NotAtBoot {
+        /// The setting.
+        setting: String,
+        /// Why.
+        why: String,
     },
     /// The kernel took a value and kept another.
     #[error("{what}: the kernel was told {wanted} and says {says}")]
@@ -188,6 +196,13 @@ pub enum StepError {
     /// What the journal keeps is damaged.
     #[error("{0}: damaged in the journal's folder")]
     Damaged(String),
+}
+
+impl StepError {
+    /// Something that is not as the plan has it.
+    pub(crate) fn changed(what: &str, now: &str, before: &str) -> Self {
+        Self::Changed { what: what.to_owned(), now: shown(now), before: shown(before) }
+    }
 }
 
 /// Where steps are taken: the kernel's trees, and the contents that the journal keeps.

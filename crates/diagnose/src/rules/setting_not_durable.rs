@@ -25,13 +25,18 @@
 //!
 //! ## What to do
 //!
-//! Decide which value is meant. Write it once, in a file of `/etc/sysctl.d` of your own, take the other lines out,
-//! and apply it with `sysctl --system`.
+//! Decide which value is meant: files and kernel do not tell.
+//!
+//! Is it the one that is set now, `lastack fix --remedy keep-at-boot` writes it into lastack's own file of
+//! `/etc/sysctl.d`, with the reason. Where another file wins over that one nevertheless, it says which, and
+//! writes nothing. Is it the one of the file, apply it: `sysctl --system`. Take the other lines out.
 //!
 //! ## What not to do
 //!
 //! Do not write it into a file of `/usr/lib/sysctl.d`: the next package overwrites it. Do not rely on the order of
-//! names: the line that wins today loses to a file that somebody adds.
+//! names: the line that wins today loses to a file that somebody adds. Do not make durable what hurts: a value
+//! that lastack never sets (`tcp_timestamps = 0`, a smaller `somaxconn`) is not offered to be kept, and the
+//! finding says why.
 //!
 //! Settings of other network namespaces are not compared: they begin with what the kernel presets, whatever files
 //! say, and a container's are set by whoever starts it.
@@ -42,10 +47,13 @@
 //! systemd only if a link in `sysctl.d` leads to it.
 
 use crate::configured::ConfigurationLook;
+use crate::value;
 use crate::wording::clipped;
-use crate::{Confidence, Evidence, Finding, Remedy, Severity, Subject, Verdict};
-use evidence::Configuration;
+use crate::{
+    Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Verdict,
+};
 use evidence::configuration::sysctl::{Loses, Sysctl};
+use evidence::{Configuration, Namespace};
 
 const RULE: &str = "setting-not-durable";
 
@@ -57,20 +65,43 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let Some(host) = look.host() else { return Verdict::Quiet };
     let differs = host.settings.values.iter().filter_map(|(setting, now)| {
         let (written, at) = look.written(setting)?;
-        (!same(&written.value, now)).then(|| {
-            let (value, now) = (clipped(&written.value).into_owned(), clipped(now).into_owned());
-            finding(
-                format!("{setting} is {now} now, and the next boot sets it to {value}"),
-                Subject { netns: host.name.clone(), setting: Some(setting.to_owned()), ..Subject::default() },
-                vec![
-                    Evidence::new(setting, format!("is {now}")),
-                    Evidence::new(at.clone(), format!("sets it to {value} at boot")),
-                ],
-                format!("Write the value that is meant at {at}, and apply it: sysctl --system"),
-            )
-        })
+        (!value::same(setting, &written.value, now)).then(|| until_boot(host, setting, (&written.value, &at), now))
     });
     look.most(differs.collect())
+}
+
+/// A setting that the next boot changes: what a file says of it, and what it is now.
+fn until_boot(host: &Namespace, setting: &str, (boot, at): (&str, &str), now: &str) -> Finding {
+    let (said, is) = (clipped(boot), clipped(now));
+    let change = Change::AtBoot { setting: setting.to_owned(), from: boot.to_owned(), to: value::plain(now) };
+    let refused = value::refused_at_boot(RULE, setting, boot, &value::plain(now));
+    let keep = refused.is_none().then(|| {
+        Remedy::advice(
+            "keep-at-boot",
+            format!("Set {setting} = {is} at boot as well: in a file of /etc/sysctl.d, with the reason"),
+            format!("if {said} is what was meant, and {is} was only tried, the trial becomes the rule"),
+            "the host is after a boot what it is now",
+        )
+        .carried_out(Applicability::Unsafe, [change], &[])
+    });
+    let apply = Remedy::advice(
+        "one-line-in-a-file",
+        format!("Write the value that is meant at {at}, and apply it: sysctl --system"),
+        "sysctl --system sets all that the files say, not this alone",
+        "the host is after a boot what it is now",
+    );
+    Finding {
+        remedies: keep.into_iter().chain([apply]).collect(),
+        avoid: refused.map(|because| Avoid::new(format!("keep {setting} = {is}"), because)).into_iter().collect(),
+        ..finding(
+            format!("{setting} is {is} now, and the next boot sets it to {said}"),
+            Subject { netns: host.name.clone(), setting: Some(setting.to_owned()), ..Subject::default() },
+            vec![
+                Evidence::new(setting, format!("is {is}")),
+                Evidence::new(at, format!("sets it to {said} at boot")),
+            ],
+        )
+    }
 }
 
 /// Lines that lose to another one with another value.
@@ -79,26 +110,32 @@ fn contradictions(files: &Configuration, sysctl: &Sysctl) -> Vec<Finding> {
     for key in &sysctl.keys {
         let Some(winner) = &key.winner else { continue };
         let lost = key.overridden.iter().filter(|lost| {
-            matches!(lost.by, Loses::Later) && !same(&lost.assignment.value, &winner.value)
+            matches!(lost.by, Loses::Later) && !value::same(&key.name, &lost.assignment.value, &winner.value)
         });
         for lost in lost {
             let (at, wins) = (files.at(lost.assignment.place), files.at(winner.place));
             let (value, winning) = (clipped(&lost.assignment.value), clipped(&winner.value));
-            found.push(finding(
+            let keep_one = Remedy::advice(
+                "one-line-in-a-file",
+                format!("Keep one of the two lines; the one at {at} does nothing"),
+                "none, if it is the value that the host runs with",
+                "the host is after a boot what it is now",
+            );
+            let finding = finding(
                 format!("{} is set to {value}, and a later line sets it to {winning}", key.name),
                 Subject { setting: Some(key.name.clone()), ..Subject::default() },
                 vec![
                     Evidence::new(at.clone(), format!("sets it to {value}, without effect")),
                     Evidence::new(wins, format!("sets it to {winning}, which holds")),
                 ],
-                format!("Keep one of the two lines; the one at {at} does nothing"),
-            ));
+            );
+            found.push(Finding { remedies: vec![keep_one], ..finding });
         }
     }
     found
 }
 
-fn finding(claim: String, subject: Subject, evidence: Vec<Evidence>, what: String) -> Finding {
+fn finding(claim: String, subject: Subject, evidence: Vec<Evidence>) -> Finding {
     Finding {
         rule: RULE,
         severity: Severity::Note,
@@ -106,18 +143,8 @@ fn finding(claim: String, subject: Subject, evidence: Vec<Evidence>, what: Strin
         claim,
         subject,
         evidence,
-        remedies: vec![Remedy::advice(
-            "one-line-in-a-file",
-            what,
-            "none, if it is the value that the host runs with",
-            "the host is after a boot what it is now",
-        )],
+        remedies: Vec::new(),
         avoid: Vec::new(),
         next: None,
     }
-}
-
-/// Values alike but for blanks.
-fn same(one: &str, other: &str) -> bool {
-    one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
 }

@@ -127,7 +127,7 @@ fn cures_of(remedy: &Planned) -> Result<Vec<Cure>, String> {
         .iter()
         .filter_map(|change| match change {
             Change::Setting { setting, to, .. } => Some((setting.as_str(), to.as_str())),
-            Change::File { .. } => None,
+            Change::AtBoot { .. } | Change::File { .. } => None,
         })
         .collect();
     // A file says what it says in the words of its program: the remedy's name says what that does.

@@ -107,15 +107,19 @@ fn part(remedy: &Planned) -> PlanPart {
     };
     let diff = |change: &Change| {
         let shown = |value: &str| if value.is_empty() { "(empty)".to_owned() } else { value.to_owned() };
+        let inside = |what: String| {
+            if remedy.netns == "host" { what } else { format!("{what} in {}", remedy.netns) }
+        };
         match change {
             Change::Setting { setting, from, to } => DiffPart {
-                what: if remedy.netns == "host" {
-                    setting.clone()
-                } else {
-                    format!("{setting} in {}", remedy.netns)
-                },
+                what: inside(setting.clone()),
                 lines: vec![('-', shown(from)), ('+', shown(to))],
                 inverse: format!("{setting} = {}", shown(from)),
+            },
+            Change::AtBoot { from, to, .. } => DiffPart {
+                what: format!("{}, by {}", inside(change.what()), remedy::DURABLE_FILE),
+                lines: vec![('-', shown(from)), ('+', shown(to))],
+                inverse: "the line out of that file".to_owned(),
             },
             Change::File { file, program, from, to } => DiffPart {
                 what: format!("{}, tested and taken by {}", file.display(), program.name()),

@@ -110,7 +110,7 @@ pub(crate) fn only<'f>(
 fn cures(remedy: &diagnose::Remedy) -> Result<Vec<Cure>, String> {
     let settings = remedy.changes.iter().filter_map(|change| match change {
         Change::Setting { setting, to, .. } => Some((setting, to)),
-        Change::Program(_) => None,
+        Change::AtBoot { .. } | Change::Program(_) => None,
     });
     // What a program is told is known by the remedy's name.
     if settings.clone().next().is_none() {

@@ -1,6 +1,7 @@
 //! `lastack fix` on a host of its own: what is changed, what is taken back, and what is refused.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod at_boot;
 mod guarded;
 mod haproxy;
 mod killed;

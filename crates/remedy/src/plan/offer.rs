@@ -2,7 +2,7 @@
 
 use super::told::Told;
 use super::{Change, Planned, Wishes};
-use crate::value;
+use diagnose::value;
 use diagnose::{Applicability, Finding, ProgramChange, Remedy};
 use std::fmt::Write as _;
 
@@ -20,6 +20,11 @@ impl Offer {
         for change in &remedy.changes {
             match change {
                 diagnose::Change::Setting { setting, from, to } => changes.push(Change::Setting {
+                    setting: setting.clone(),
+                    from: value::plain(from),
+                    to: value::plain(to),
+                }),
+                diagnose::Change::AtBoot { setting, from, to } => changes.push(Change::AtBoot {
                     setting: setting.clone(),
                     from: value::plain(from),
                     to: value::plain(to),

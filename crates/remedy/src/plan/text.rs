@@ -79,6 +79,7 @@ struct RemedyTable {
 #[serde(deny_unknown_fields)]
 struct ChangeTable {
     setting: Option<String>,
+    setting_at_boot: Option<String>,
     file: Option<Spanned<PathBuf>>,
     program: Option<Spanned<String>>,
     from: Spanned<String>,
@@ -123,18 +124,24 @@ fn remedy(text: &str, table: RemedyTable) -> Result<Planned, PlanError> {
     };
     let change = |table: ChangeTable| {
         let at_from = table.from.span().start;
-        match (table.setting, table.file, table.program) {
-            (Some(setting), None, None) => {
+        match (table.setting, table.setting_at_boot, table.file, table.program) {
+            (Some(setting), None, None, None) => {
                 Ok(Change::Setting { setting, from: table.from.into_inner(), to: table.to })
             }
-            (None, Some(file), Some(program)) => {
+            (None, Some(setting), None, None) => {
+                Ok(Change::AtBoot { setting, from: table.from.into_inner(), to: table.to })
+            }
+            (None, None, Some(file), Some(program)) => {
                 let known = Program::named(program.get_ref());
                 let known = known
                     .ok_or_else(|| at(program.span().start, "`program` is nginx or haproxy".to_owned()))?;
                 let (from, to) = (table.from.into_inner(), table.to);
                 Ok(Change::File { file: file.into_inner(), program: known, from, to })
             }
-            _ => Err(at(at_from, "a change has either `setting`, or `file` and `program`".to_owned())),
+            _ => {
+                let what = "a change has either `setting`, `setting_at_boot`, or `file` and `program`";
+                Err(at(at_from, what.to_owned()))
+            }
         }
     };
     Ok(Planned {
@@ -208,8 +215,11 @@ fn write_all(plan: &Plan, to: &mut String) -> std::fmt::Result {
         for change in &remedy.changes {
             writeln!(to, "\n[[remedy.change]]")?;
             match change {
-                Change::Setting { setting, from, to: value } => {
-                    writeln!(to, "setting = {}", quoted(setting))?;
+                Change::Setting { setting, from, to: value }
+                | Change::AtBoot { setting, from, to: value } => {
+                    let key =
+                        if matches!(change, Change::AtBoot { .. }) { "setting_at_boot" } else { "setting" };
+                    writeln!(to, "{key} = {}", quoted(setting))?;
                     writeln!(to, "from = {}", quoted(from))?;
                     writeln!(to, "to = {}", quoted(value))?;
                 }
@@ -302,6 +312,15 @@ mod tests {
             made_at: "2026-11-21T06:00:00Z".into(),
             remedies: vec![
                 planned("tw-reuse", Applicability::Unsafe, vec![change("net.ipv4.tcp_tw_reuse", "2", "1")]),
+                planned(
+                    "keep-at-boot",
+                    Applicability::Unsafe,
+                    vec![Change::AtBoot {
+                        setting: "net.ipv4.tcp_rfc1337".into(),
+                        from: "1".into(),
+                        to: "0".into(),
+                    }],
+                ),
                 Planned { apply: false, ..planned("pool", Applicability::DisplayOnly, Vec::new()) },
             ],
         }
@@ -354,6 +373,11 @@ mod tests {
             Change::Setting { setting: "net.ipv4.tcp_tw_reuse".into(), from: "2".into(), to: "0".into() };
         twice.remedies.push(second);
         assert!(matches!(twice.check(), Err(Refusal::Conflict(..))));
+        // What is changed now does not stay what it is.
+        let mut both = plan();
+        both.remedies[1].changes[0] =
+            Change::AtBoot { setting: "net.ipv4.tcp_tw_reuse".into(), from: "1".into(), to: "2".into() };
+        assert!(matches!(both.check(), Err(Refusal::Conflict(..))));
         assert!(matches!(plan().check_host("other"), Err(Refusal::OtherHost(..))));
     }
 

@@ -180,6 +180,12 @@ fn exact<W: Write>(
     let margin = " ".repeat(indent);
     let (setting, from, to) = match change {
         Change::Setting { setting, from, to } => (setting, from, to),
+        Change::AtBoot { setting, from, to } => {
+            let said = format!("in /etc/sysctl.d: {setting} = {to}");
+            pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Command, &said))?;
+            let now = format!("(at boot {from} so far)");
+            return pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Faint, &now));
+        }
         Change::Program(change) => {
             let said = format!("{}:{}: {}", change.file, change.line, change.what);
             return pen.flow(&[(Paint::Plain, &margin)], indent, (Paint::Command, &said));

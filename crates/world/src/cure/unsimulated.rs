@@ -13,6 +13,7 @@ const ALL: &[(&str, &str)] = &[
     ("find-what-drops", "it is a search, not a change"),
     ("fin-timeout-line-out", "it is about the next boot"),
     ("fix-the-peer", "what the peer does wrong is not known here"),
+    ("keep-at-boot", "it is about the next boot"),
     ("keep-the-listener", "the model has no restarts"),
     ("leave-the-server-alone", "it is to change nothing"),
     ("let-resets-pass", "the model has no filters between hosts"),

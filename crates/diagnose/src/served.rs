@@ -1,7 +1,7 @@
 //! What nginx and HAProxy are told about the connections of their clients: a [`Served`] for each place they listen.
 
+use crate::address;
 use crate::repair;
-use crate::told::endpoints_or;
 use crate::wording::counted;
 use crate::{Applicability, Change, Evidence, Remedy};
 use config::{Edit, haproxy, nginx};
@@ -58,7 +58,7 @@ fn of_nginx<'a>(configuration: (usize, &'a Configuration), server: &'a Server) -
         configuration,
         program: "nginx",
         place: server.place,
-        listens: server.listen.iter().flat_map(|listen| listens(listen)).collect(),
+        listens: server.listen.iter().flat_map(|listen| address::listens_of_nginx(listen)).collect(),
         idle: known(&server.keepalive_timeout_ms),
         requests: known(&server.keepalive_requests),
         closes: None,
@@ -74,7 +74,7 @@ fn of_haproxy<'a>(configuration: (usize, &'a Configuration), proxy: &'a Proxy) -
         configuration,
         program: "HAProxy",
         place: proxy.place,
-        listens: proxy.binds.iter().flat_map(|bind| listens(&bind.address)).collect(),
+        listens: proxy.binds.iter().flat_map(|bind| address::listens_of_haproxy(&bind.address)).collect(),
         idle: timeout.and_then(known),
         requests: None,
         closes: closes.then(|| proxy.connection.place()).flatten(),
@@ -156,17 +156,4 @@ impl Served<'_> {
     pub(crate) fn carried_out(&self, remedy: Remedy) -> Remedy {
         remedy.carried_out(Applicability::Unsafe, self.repair(), &repair::GUARDS)
     }
-}
-
-/// `80`, `*:80`, `:80`, `10.0.0.1:80`, `[::]:80` as endpoints; any address where none is meant.
-fn listens(text: &str) -> Vec<Endpoint> {
-    let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-    if let Ok(port) = port.parse::<u16>() {
-        return vec![Endpoint { address: None, port: Some(port) }];
-    }
-    let any = |end: Endpoint| match end.address {
-        Some(address) if address.is_unspecified() => Endpoint { address: None, ..end },
-        _ => end,
-    };
-    endpoints_or(text, 80).into_iter().map(any).collect()
 }

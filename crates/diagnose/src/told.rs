@@ -1,14 +1,21 @@
 //! What nginx and HAProxy are told about the connections to their upstreams: a [`Route`] for each place they pass on to.
 
 use crate::Evidence;
+use crate::address;
 use crate::wording::counted;
 use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
 use evidence::configuration::nginx::{HttpPass, Nginx, Pass, Protocol, Target, Upstream, Workers};
 use evidence::{Case, Configuration, Endpoint, FilePlace, Namespace, Said};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// So many routes of one case are judged.
 const MAX_ROUTES: usize = 2_000;
+
+/// So many servers of one route are looked for.
+const MAX_SERVERS: usize = 1_000;
+
+/// So many ports that its clients come to.
+const MAX_PORTS: usize = 100;
 
 /// What is done with a connection to an upstream after an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,12 +210,13 @@ fn of_nginx<'a>(
     let (to, servers) = match (&pass.target, upstream) {
         (_, Some(upstream)) => {
             let servers = upstream.servers.iter().filter(|server| !server.down);
-            let addresses = servers.flat_map(|server| endpoints(&server.address)).take(1_000).collect();
+            let addresses = servers.flat_map(|server| address::of_nginx(&server.address, 80));
+            let addresses = addresses.take(MAX_SERVERS).collect();
             (format!("upstream {}", upstream.name), addresses)
         }
         (Target::Address { address }, None) => {
             let port = if pass.tls { 443 } else { 80 };
-            (address.clone(), endpoints_or(address, port))
+            (address.clone(), address::of_nginx(address, port))
         }
         (Target::Variable { text }, None) => (text.clone(), Vec::new()),
         _ => return None,
@@ -369,10 +377,21 @@ fn of_haproxy<'a>(
         to: format!("backend {}", backend.name),
         place: backend.place,
         block: Some(backend.place),
-        servers: backend.servers.iter().flat_map(|server| endpoints(&server.address)).take(1_000).collect(),
+        servers: servers_of_haproxy(haproxy, backend),
         keeping: keeping_of_haproxy(haproxy, backend),
         idle_ms: None,
     })
+}
+
+/// The servers of a backend. One without a port is asked at the one that the client came to.
+fn servers_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Vec<Endpoint> {
+    let binds = on_the_way(haproxy, backend).flat_map(|proxy| &proxy.binds);
+    let ports = binds.flat_map(|bind| address::listens_of_haproxy(&bind.address)).filter_map(|end| end.port);
+    let mut ports: Vec<u16> = ports.take(MAX_PORTS).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let servers = backend.servers.iter();
+    servers.flat_map(|server| address::of_haproxy(&server.address, &ports)).take(MAX_SERVERS).collect()
 }
 
 /// A backend, and the frontends that use it: of these, the one that closes more holds.
@@ -433,36 +452,12 @@ fn fewest_requests(backend: &Proxy) -> Option<(u64, Option<FilePlace>)> {
     limits.min_by_key(|(requests, _)| *requests)
 }
 
-/// The endpoints that an address in a file means; none for a name that only a resolver knows.
-fn endpoints(address: &str) -> Vec<Endpoint> {
-    endpoints_or(address, 80)
-}
-
-/// The same, with the port that is meant where none is written.
-pub(crate) fn endpoints_or(address: &str, port: u16) -> Vec<Endpoint> {
-    let address = address.strip_prefix("ipv4@").or_else(|| address.strip_prefix("ipv6@")).unwrap_or(address);
-    if let Ok(end) = address.parse::<std::net::SocketAddr>() {
-        return vec![Endpoint::new(end.ip(), end.port())];
-    }
-    if let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return vec![Endpoint::new(ip, port)];
-    }
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, number)) => (host, number.parse().unwrap_or(0)),
-        None => (address, port),
-    };
-    if port > 0 && host.eq_ignore_ascii_case("localhost") {
-        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        return loopback.into_iter().map(|ip| Endpoint::new(ip, port)).collect();
-    }
-    Vec::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use evidence::configuration::haproxy;
     use evidence::{Group, Role, Running};
+    use std::net::Ipv4Addr;
 
     /// HAProxy in a namespace, which passes on to 10.0.2.1:8080.
     fn case() -> Case {

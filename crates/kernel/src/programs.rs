@@ -9,7 +9,7 @@ mod named;
 mod started;
 
 pub use files::Copy;
-pub use named::{Named, copied, haproxy, nginx, sysctl};
+pub use named::{Named, Versions, copied, haproxy, nginx, sysctl};
 pub use started::Started;
 
 use crate::process;

@@ -18,14 +18,14 @@ const BEGINNING: u64 = 256 << 10;
 
 pub(crate) fn run(options: &Lint) -> Outcome {
     let mut case = read(options)?;
-    let files = case.configurations.clone();
+    let read = case.configurations.clone();
     for file in case.configurations.iter_mut().flat_map(|configuration| &mut configuration.files) {
         *file = as_typed(file);
     }
     let lint = report::Lint::new(&case, diagnose::lint(&case));
     let mut text = Vec::new();
     if options.sarif {
-        let fixes = fixes::fixes(&lint.findings, &files, as_typed);
+        let fixes = fixes::fixes(&lint.findings, &read, as_typed);
         report::write_json(&report::sarif(&lint, &fixes, env!("CARGO_PKG_VERSION")), &mut text)?;
     } else if options.output.json {
         report::write_json(&lint, &mut text)?;

@@ -5,7 +5,7 @@ use crate::case_file::said;
 use anyhow::{Context as _, bail};
 use evidence::{Case, Gap, Unseen};
 use flate2::read::MultiGzDecoder;
-use kernel::programs::{self, Copy};
+use kernel::programs::{self, Copy, Versions};
 use lzma_rust2::XzReader;
 use pasted::Text;
 use pasted::sos::{self, Part};
@@ -26,6 +26,9 @@ const MOST_FILES: usize = 4_000_000;
 /// A tar file shows here what it is (POSIX `ustar`).
 const TAR_MARK: std::ops::Range<usize> = 257..262;
 
+/// Packages that have nginx itself.
+const NGINX: [&str; 5] = ["nginx", "nginx-core", "nginx-light", "nginx-full", "nginx-extras"];
+
 const XZ_MARK: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 
@@ -35,7 +38,9 @@ pub(crate) struct SosReport {
     /// Outputs by their commands, with their paths.
     outputs: BTreeMap<String, (String, Vec<u8>)>,
     configuration: BTreeMap<String, Copy>,
-    nginx_version: Option<String>,
+    /// By what the programs wrote, or else by their packages.
+    versions: Versions,
+    packaged: Versions,
     /// Files that are there and cannot be read.
     refused: Vec<String>,
     bytes: usize,
@@ -82,7 +87,11 @@ impl SosReport {
         for refused in &self.refused {
             gap(Unseen::Text, refused.clone(), "read the report as who may read it");
         }
-        for named in programs::copied(self.configuration, self.nginx_version.as_deref()) {
+        let versions = Versions {
+            nginx: self.versions.nginx.or(self.packaged.nginx),
+            haproxy: self.versions.haproxy.or(self.packaged.haproxy),
+        };
+        for named in programs::copied(self.configuration, &versions) {
             for (path, why) in named.refused {
                 gap(Unseen::Configuration, format!("what {path} says: {why}"), "give the file by name");
             }
@@ -118,7 +127,16 @@ impl SosReport {
             (Part::Output { command }, Copy::File(bytes)) => {
                 self.outputs.entry(command).or_insert_with(|| (path.to_owned(), bytes));
             }
-            (Part::NginxBuild, Copy::File(bytes)) => self.nginx_version = sos::nginx_version(&bytes),
+            (Part::NginxBuild, Copy::File(bytes)) => self.versions.nginx = sos::nginx_version(&bytes),
+            (Part::HaproxyTest, Copy::File(bytes)) => self.versions.haproxy = sos::haproxy_version(&bytes),
+            (Part::Packages, Copy::File(bytes)) => {
+                // The same list may be there twice.
+                let tell = |known: &mut Option<String>, names: &[&str]| {
+                    *known = known.take().or_else(|| sos::packaged_version(&bytes, names));
+                };
+                tell(&mut self.packaged.nginx, &NGINX);
+                tell(&mut self.packaged.haproxy, &["haproxy"]);
+            }
             (_, Copy::Link(_)) => {}
         }
         Ok(())

@@ -20,7 +20,7 @@ tcp   CLOSE-WAIT 1      0                                     10.0.0.5:40002    
 	 skmem:(r1,rb131072,t0,tb16384,f0,w0,o0,bl0,d0) ts sack cubic wscale:7,7 rto:204 rtt:0.1/0.05 lastsnd:91000 lastrcv:91000 lastack:91000
 "#;
 
-const FILES: [(&str, &str); 19] = [
+const FILES: [(&str, &str); 21] = [
     ("sos_commands/networking/ss_-peaonmi", SS),
     (
         "sos_commands/networking/netstat_-W_-neopa",
@@ -66,6 +66,12 @@ const FILES: [(&str, &str); 19] = [
     (
         "etc/nginx/conf.d/app.conf",
         "upstream app { server 10.0.0.9:8080; }\nserver { listen 80; location / { proxy_pass http://app; } }\n",
+    ),
+    ("etc/haproxy/haproxy.cfg", "defaults\n mode http\nbackend app\n server s 10.0.0.9:8080\n"),
+    (
+        "sos_commands/rpm/sh_-c_rpm_--nodigest_-qa_--qf_-59_NVRA_INSTALLTIME_date_sort_-V",
+        "haproxy-1.8.27-5.el8.x86_64          Tue Sep  3 10:00:00 2024\n\
+         nginx-1.24.0-1.el9.x86_64            Tue Sep  3 10:00:00 2024\n",
     ),
     ("etc/sysctl.conf", "net.ipv4.tcp_fin_timeout = 15\n"),
     ("etc/shadow", "root:secret:::\n"),
@@ -154,7 +160,12 @@ fn check(case: &Case) {
     assert_eq!(blue.sockets.by_state.of(State::Established), 1);
     assert_eq!(blue.settings.local_port_range().ports(), 100);
     let nginx = case.configurations.iter().find(|one| one.nginx.is_some()).unwrap();
-    assert_eq!(nginx.version.as_deref(), Some("1.20.1"));
+    assert_eq!(nginx.version.as_deref(), Some("1.20.1"), "it said so itself");
+    let haproxy = case.configurations.iter().find(|one| one.haproxy.is_some()).unwrap();
+    assert_eq!(haproxy.version.as_deref(), Some("1.8.27"), "its package says so");
+    // What depends on the version is known: before 2.0 connections are not shared.
+    let reuse = &haproxy.haproxy.as_ref().unwrap().proxies[0].http_reuse;
+    assert_eq!(reuse.value().map(String::as_str), Some("never"));
     let upstreams = &nginx.nginx.as_ref().unwrap().upstreams;
     assert_eq!(upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>(), ["app"]);
     let boot = case.configurations.iter().find(|one| one.sysctl.is_some()).unwrap();

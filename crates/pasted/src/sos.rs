@@ -11,6 +11,10 @@ pub enum Part {
     },
     /// What `nginx -V` wrote.
     NginxBuild,
+    /// What `haproxy -c` wrote.
+    HaproxyTest,
+    /// A list of packages, by rpm or dpkg.
+    Packages,
     /// A file of the configuration of nginx, HAProxy or sysctl, or a link to one, by its path on the host.
     Configuration {
         /// `/etc/nginx/nginx.conf`.
@@ -39,6 +43,9 @@ const COMMANDS: [(&str, &str); 14] = [
 /// The plugins of sos that run them.
 const PLUGINS: [&str; 6] = ["networking", "kernel", "conntrack", "date", "host", "general"];
 
+/// The plugins whose files tell versions.
+const VERSIONS: [&str; 4] = ["nginx", "haproxy", "rpm", "dpkg"];
+
 /// Files below /proc/net.
 const PROC_NET: [&str; 8] =
     ["snmp", "netstat", "sockstat", "sockstat6", "tcp", "tcp6", "nf_conntrack", "stat/nf_conntrack"];
@@ -58,14 +65,24 @@ const CONFIGURATION: [&str; 7] = [
 pub fn part(path: &str) -> Option<Part> {
     if let Some(rest) = path.strip_prefix("sos_commands/") {
         let (plugin, rest) = rest.split_once('/')?;
-        if rest == "nginx_-V" && plugin == "nginx" {
-            return Some(Part::NginxBuild);
+        match plugin {
+            "nginx" if rest == "nginx_-V" => return Some(Part::NginxBuild),
+            "haproxy" if rest.starts_with("haproxy_-f_") => return Some(Part::HaproxyTest),
+            "dpkg" if rest == "dpkg_-l" => return Some(Part::Packages),
+            "rpm" if rest == "package-data" || rest.starts_with("sh_-c_rpm_") && rest.contains("_-qa_") => {
+                return Some(Part::Packages);
+            }
+            _ => {}
         }
         return PLUGINS.contains(&plugin).then(|| output(rest)).flatten();
     }
     if let Some(rest) = path.strip_prefix("proc/") {
         let file = below_net(rest)?;
         return PROC_NET.contains(&file).then(|| Part::Output { command: format!("cat /proc/net/{file}") });
+    }
+    // Links to the above in newer reports.
+    if matches!(path, "installed-rpms" | "installed-debs") {
+        return Some(Part::Packages);
     }
     let is_configuration = path == "etc/sysctl.conf"
         || CONFIGURATION.iter().any(|tree| is_below(path, tree)) && path.split('/').all(|name| name != "..");
@@ -74,7 +91,7 @@ pub fn part(path: &str) -> Option<Part> {
 
 /// True if a directory of a report may hold such files, at whatever depth.
 pub fn may_hold(directory: &str) -> bool {
-    let plugins = PLUGINS.iter().chain(&["nginx"]).map(|plugin| format!("sos_commands/{plugin}"));
+    let plugins = PLUGINS.iter().chain(&VERSIONS).map(|plugin| format!("sos_commands/{plugin}"));
     let mut trees = CONFIGURATION.iter().map(|tree| (*tree).to_owned()).chain(plugins);
     if let Some(rest) = directory.strip_prefix("proc/") {
         let mut names = rest.split('/');
@@ -123,9 +140,57 @@ pub fn nginx_version(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes.get(..4_096).unwrap_or(bytes));
     let (_, rest) = text.split_once("nginx version: ")?;
     let (_, rest) = rest.split_once('/')?;
-    let version: String =
-        rest.chars().take_while(|sign| sign.is_ascii_digit() || *sign == '.').take(32).collect();
-    (!version.is_empty()).then_some(version)
+    version(rest).map(|(version, _)| version)
+}
+
+/// The version in what `haproxy -c` writes before its first warning: `[NOTICE] (7) : haproxy version is 2.6.12-1+deb12u4`.
+/// One that warns of nothing does not tell.
+pub fn haproxy_version(bytes: &[u8]) -> Option<String> {
+    const MARK: &[u8] = b"haproxy version is ";
+    let begin = memchr::memmem::find(bytes, MARK)?.saturating_add(MARK.len());
+    let rest = bytes.get(begin..)?;
+    version(&String::from_utf8_lossy(rest.get(..64).unwrap_or(rest))).map(|(version, _)| version)
+}
+
+/// The version of a program by the packages that are installed; none if these are several that differ. `names` are packages
+/// that have the program: `["haproxy"]`.
+pub fn packaged_version(bytes: &[u8], names: &[&str]) -> Option<String> {
+    let mut found: Option<String> = None;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some(version) = package(line.get(..512).unwrap_or(line), names) else { continue };
+        if found.as_ref().is_some_and(|other| *other != version) {
+            return None;
+        }
+        found = Some(version);
+    }
+    found
+}
+
+/// The version in a line of rpm, `haproxy-2.4.22-3.el9.x86_64 Tue 3 Sep`, or of dpkg, `ii  haproxy  2.6.12-1+deb12u4  amd64`.
+fn package(line: &[u8], names: &[&str]) -> Option<String> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut words = line.split_ascii_whitespace();
+    let first = words.next()?;
+    // Old dpkg cuts columns: a version that ends where its column does may be the beginning of another.
+    let whole =
+        |text: &str| version(text).filter(|(_, behind)| !behind.is_empty()).map(|(version, _)| version);
+    // What is wanted, and what is there: installed.
+    if first.len() == 2 && first.ends_with('i') {
+        let name = words.next()?;
+        let name = name.split_once(':').map_or(name, |(name, _)| name);
+        let version = names.contains(&name).then(|| words.next()).flatten()?;
+        // What is before the epoch's colon tells no version.
+        return whole(version.split_once(':').map_or(version, |(_, rest)| rest));
+    }
+    names.iter().find_map(|name| whole(first.strip_prefix(name)?.strip_prefix('-')?))
+}
+
+/// The number that a text begins with, and what follows it.
+fn version(text: &str) -> Option<(String, &str)> {
+    let end = text.find(|sign: char| !sign.is_ascii_digit() && sign != '.').unwrap_or(text.len());
+    let (version, behind) = text.split_at(end);
+    (version.starts_with(|sign: char| sign.is_ascii_digit()) && version.len() <= 32)
+        .then(|| (version.trim_end_matches('.').to_owned(), behind))
 }
 
 #[cfg(test)]
@@ -191,5 +256,51 @@ mod tests {
         assert_eq!(path("etc/sysctl.conf"), "/etc/sysctl.conf");
         assert_eq!(nginx_version(b"nginx version: openresty/1.25.3.1\nbuilt by"), Some("1.25.3.1".into()));
         assert_eq!(nginx_version(b"sh: nginx: not found"), None);
+    }
+
+    #[test]
+    fn versions_are_told_by_programs_and_by_packages() {
+        for path in [
+            "sos_commands/dpkg/dpkg_-l",
+            "sos_commands/rpm/package-data",
+            "sos_commands/rpm/sh_-c_rpm_--nodigest_-qa_--qf_-59_NVRA_INSTALLTIME_date_sort_-V",
+            "installed-rpms",
+        ] {
+            assert_eq!(part(path), Some(Part::Packages), "{path}");
+        }
+        assert!(may_hold("sos_commands/rpm") && may_hold("sos_commands/haproxy"));
+        assert_eq!(
+            part("sos_commands/haproxy/haproxy_-f_.etc.haproxy.haproxy.cfg_-c"),
+            Some(Part::HaproxyTest)
+        );
+        assert_eq!(part("sos_commands/rpm/rpm_--showrc"), None);
+
+        let notice = b"[NOTICE]   (31533) : haproxy version is 2.6.12-1+deb12u4\n[WARNING] x\n";
+        assert_eq!(haproxy_version(notice), Some("2.6.12".into()));
+        assert_eq!(haproxy_version(b"Configuration file is valid\n"), None);
+        assert_eq!(haproxy_version(b"haproxy version is "), None);
+
+        let found = |text: &str| packaged_version(text.as_bytes(), &["haproxy"]);
+        let dpkg = "||/ Name    Version            Architecture Description\n+++-==\n\
+                    rc  haproxy 1.8.19-1+deb10u3   amd64        removed\n\
+                    ii  haproxy 2.6.12-1+deb12u4   amd64        fast and reliable\n\
+                    ii  haproxy-doc 2.4.0-1        all          manual\n";
+        assert_eq!(found(dpkg).as_deref(), Some("2.6.12"));
+        assert_eq!(found("hi  haproxy:amd64  1:3.0.5-1ppa1~jammy  amd64\n").as_deref(), Some("3.0.5"));
+        let rpm =
+            "haproxy-exporter-1.0-1.el9.x86_64   Tue Sep  3\nhaproxy-2.4.22-3.el9_3.x86_64      Tue Sep  3\n";
+        assert_eq!(found(rpm).as_deref(), Some("2.4.22"));
+        let core = packaged_version(b"nginx-core-1.20.1-14.el9.x86_64 x\n", &["nginx", "nginx-core"]);
+        assert_eq!(core.as_deref(), Some("1.20.1"));
+        // Two that differ: which one runs is not known. One that is cut off may be another.
+        for text in [
+            "haproxy-2.4.22-3.el9.x86_64\nhaproxy-3.0.5-1.el9.x86_64\n",
+            "ii  haproxy  2.6.1 amd64",
+            "",
+            "haproxy-\n",
+            "ii haproxy",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
     }
 }

@@ -157,7 +157,7 @@ impl Draft {
             // What is about the next boot moves no counter now.
             draft.guards.clear();
         }
-        draft.make_lasting(boot)?;
+        draft.make_lasting(&boot)?;
         Ok(draft)
     }
 
@@ -191,7 +191,7 @@ impl Draft {
     }
 
     /// Adds the file that sets at boot what is set now, where that is the namespace in which it is read.
-    fn make_lasting(&mut self, boot: AtBoot) -> Result<(), StepError> {
+    fn make_lasting(&mut self, boot: &AtBoot) -> Result<(), StepError> {
         let mut settings: Vec<Lasting<'_>> = Vec::new();
         for wish in &boot.settings {
             let ToLast { netns, setting, before, value, why } = wish;

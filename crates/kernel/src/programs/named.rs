@@ -97,9 +97,18 @@ pub fn sysctl(files: &[PathBuf]) -> io::Result<Named> {
     Ok(Named::new(configuration, reader))
 }
 
+/// The versions of programs, where they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Of nginx: `1.22.1`.
+    pub nginx: Option<String>,
+    /// Of HAProxy: `2.6.12`.
+    pub haproxy: Option<String>,
+}
+
 /// What copies of a host's files say, which somebody made, by their paths on that host: of nginx and HAProxy what their
 /// packages begin with, and what is set at boot. What is not among them is left out.
-pub fn copied(files: BTreeMap<String, Copy>, nginx_version: Option<&str>) -> Vec<Named> {
+pub fn copied(files: BTreeMap<String, Copy>, versions: &Versions) -> Vec<Named> {
     const NGINX: &str = "/etc/nginx/nginx.conf";
     const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
     let has_nginx = files.contains_key(NGINX);
@@ -115,11 +124,14 @@ pub fn copied(files: BTreeMap<String, Copy>, nginx_version: Option<&str>) -> Vec
     };
     if has_nginx {
         let sources = reader.nginx(NGINX).ok();
-        take(sources.map(|sources| config::nginx::evaluate(&sources, nginx_version)), &mut reader);
+        take(
+            sources.map(|sources| config::nginx::evaluate(&sources, versions.nginx.as_deref())),
+            &mut reader,
+        );
     }
     if !haproxy.is_empty() {
         let sources = reader.haproxy(&haproxy).ok();
-        take(sources.map(|sources| sources.evaluate(None)), &mut reader);
+        take(sources.map(|sources| sources.evaluate(versions.haproxy.as_deref())), &mut reader);
     }
     let boot = Some(reader.sysctl()).filter(|configuration| !configuration.files.is_empty());
     take(boot, &mut reader);
@@ -239,14 +251,17 @@ mod tests {
             ("/etc/sysctl.d/99-sysctl.conf".to_owned(), Copy::Link("../sysctl.conf".to_owned())),
             ("/etc/sysctl.conf".to_owned(), file("net.ipv4.tcp_fin_timeout = 15\n")),
         ]);
-        let all = copied(copies, Some("1.22.1"));
+        let versions = Versions { nginx: Some("1.22.1".to_owned()), haproxy: Some("2.6.12".to_owned()) };
+        let all = copied(copies, &versions);
         let [nginx, haproxy, boot] = &all[..] else { panic!("{all:?}") };
         assert_eq!(passes(nginx), ["s:1 a"]);
         assert_eq!(nginx.refused.len(), 1, "a link in a circle: {:?}", nginx.refused);
         assert_eq!(haproxy.configuration.haproxy.as_ref().unwrap().proxies.len(), 1);
+        let told = [nginx, haproxy].map(|named| named.configuration.version.clone());
+        assert_eq!(told, [versions.nginx.clone(), versions.haproxy.clone()]);
         let winner = boot.configuration.sysctl.as_ref().unwrap().winner("net.ipv4.tcp_fin_timeout").unwrap();
         assert_eq!(boot.configuration.at(winner.place), "/etc/sysctl.d/99-sysctl.conf:1");
-        assert_eq!(copied(BTreeMap::new(), None).len(), 0);
+        assert_eq!(copied(BTreeMap::new(), &versions).len(), 0);
     }
 
     #[test]

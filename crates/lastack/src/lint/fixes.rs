@@ -70,14 +70,13 @@ fn replaced(file: &EditedFile, name: String) -> Option<FixedFile> {
 mod tests {
     use super::*;
 
-    fn places(before: &str, after: &str) -> Vec<((usize, usize), (usize, usize), String)> {
-        let file = EditedFile { path: "a".into(), before: before.into(), after: after.into() };
-        let fixed = replaced(&file, "a".into()).unwrap();
-        fixed.replacements.into_iter().map(|one| (one.from, one.to, one.text)).collect()
-    }
-
     #[test]
     fn lines_that_change_are_replaced_and_no_others() {
+        let places = |before: &str, after: &str| {
+            let file = EditedFile { path: "a".into(), before: before.into(), after: after.into() };
+            let fixed = replaced(&file, "a".into()).unwrap();
+            fixed.replacements.into_iter().map(|one| (one.from, one.to, one.text)).collect::<Vec<_>>()
+        };
         assert_eq!(places("a\nb\nc\n", "a\nB\nc\n"), [((2, 1), (3, 1), "B\n".to_owned())]);
         assert_eq!(places("a\nc\n", "a\nb\nc\n"), [((2, 1), (2, 1), "b\n".to_owned())]);
         assert_eq!(places("a\nb\n", "a\n"), [((2, 1), (3, 1), String::new())]);

@@ -107,7 +107,7 @@ fn or_any(end: Endpoint) -> Endpoint {
 mod tests {
     use super::*;
 
-    fn shown(ends: Vec<Endpoint>) -> String {
+    fn shown(ends: &[Endpoint]) -> String {
         ends.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(" ")
     }
 
@@ -142,10 +142,10 @@ mod tests {
             ("10.0.0.1:0", ""),
             ("", ""),
         ] {
-            assert_eq!(shown(of_haproxy(text, &[8_000])), end, "{text}");
+            assert_eq!(shown(&of_haproxy(text, &[8_000])), end, "{text}");
         }
-        assert_eq!(shown(of_haproxy("10.0.0.1", &[80, 443])), "10.0.0.1:80 10.0.0.1:443");
-        assert_eq!(shown(of_haproxy("10.0.0.1:+65000", &[80, 8_000])), "10.0.0.1:65080");
+        assert_eq!(shown(&of_haproxy("10.0.0.1", &[80, 443])), "10.0.0.1:80 10.0.0.1:443");
+        assert_eq!(shown(&of_haproxy("10.0.0.1:+65000", &[80, 8_000])), "10.0.0.1:65080");
         assert_eq!(of_haproxy("10.0.0.1", &[]), []);
     }
 
@@ -164,7 +164,7 @@ mod tests {
             (":0", ""),
             (":9-8", ""),
         ] {
-            assert_eq!(shown(listens_of_haproxy(text)), ends, "{text}");
+            assert_eq!(shown(&listens_of_haproxy(text)), ends, "{text}");
         }
         assert_eq!(listens_of_haproxy(":1-65535").len(), MAX_RANGE);
     }
@@ -180,12 +180,12 @@ mod tests {
             ("app:80", ""),
             ("10.0.0.1:x", ""),
         ] {
-            assert_eq!(shown(of_nginx(text, 80)), ends, "{text}");
+            assert_eq!(shown(&of_nginx(text, 80)), ends, "{text}");
         }
         for (text, ends) in
             [("80", "*:80"), ("*:80", "*:80"), ("[::]:80", "*:80"), ("10.0.0.1:80", "10.0.0.1:80")]
         {
-            assert_eq!(shown(listens_of_nginx(text)), ends, "{text}");
+            assert_eq!(shown(&listens_of_nginx(text)), ends, "{text}");
         }
     }
 }

@@ -4,6 +4,7 @@
 mod cases;
 mod configurations;
 
+use diagnose::value;
 use evidence::{Case, CaseError};
 use proptest::prelude::*;
 
@@ -25,10 +26,20 @@ proptest! {
         for finding in &diagnosis.findings {
             prop_assert!(!finding.claim.contains('\n') && !finding.evidence.is_empty(), "{}", finding.claim);
             for change in finding.remedies.iter().flat_map(|remedy| &remedy.changes) {
-                let diagnose::Change::Setting { setting, from, to } = change else { continue };
-                let now = case.namespaces[0].settings.text(setting);
-                prop_assert_eq!(now, Some(from.as_str()), "{}", finding.rule);
-                prop_assert_ne!(from, to, "{}", finding.rule);
+                let now = |setting: &str| case.namespaces[0].settings.text(setting).map(str::to_owned);
+                match change {
+                    diagnose::Change::Setting { setting, from, to } => {
+                        let now = now(setting);
+                        prop_assert_eq!(now.as_ref(), Some(from), "{}", finding.rule);
+                        prop_assert_ne!(from, to, "{}", finding.rule);
+                    }
+                    diagnose::Change::AtBoot { setting, from, to } => {
+                        let now = now(setting).map(|now| value::plain(&now));
+                        prop_assert_eq!(now.as_ref(), Some(to), "{}", finding.rule);
+                        prop_assert!(!value::same(setting, from, to), "{}", finding.rule);
+                    }
+                    diagnose::Change::Program(_) => {}
+                }
             }
         }
         // A rule that found something in a namespace does not also say that it could not. (What it found in packets

@@ -4,6 +4,7 @@
 //! names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
 //! new files without being started anew, and is left to a person.
 
+mod serving;
 mod taking;
 
 pub use taking::Worker;

@@ -2,8 +2,11 @@
 //! them, starts new workers, waits a tenth of a second and only then looks at signals again. A file that changes meanwhile is
 //! read or not, nobody knows which. So it is waited until the master rests, before and after.
 //!
-//! What shows is the workers: files that were taken have new ones, files that were refused leave those that were there.
+//! What shows is the workers: files that were taken have new ones, files that were refused leave those that were there. A new
+//! worker alone is no sign: HAProxy's from 3.1 on is started before the files are read, and ends if they are refused. So
+//! it is waited until those that served before serve no more: whoever has taken the files tells them to.
 
+use super::serving::serving;
 use super::{PATIENCE, Program, ProgramError, Running, Stat, bounded};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -16,6 +19,10 @@ const GLANCE: Duration = Duration::from_millis(15);
 /// A master rests if it does so at so many glances: at a single one, a signal may have left the queue without being
 /// at work yet.
 const GLANCES: u32 = 3;
+
+/// A master that has no new worker rests if it waits for signals at so many glances: a second. Before, it may be about to start
+/// one.
+const GLANCES_ALONE: u32 = 64;
 
 /// A process that a program has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,13 +37,27 @@ impl Running {
     /// Tells the program to take its files, and returns when it has.
     pub(crate) fn reload(&self, proc: &Path) -> Result<(), ProgramError> {
         let before = self.at_rest(proc)?;
+        let served = serving(proc, &before);
         self.tell(proc)?;
-        let after = self.at_rest(proc)?;
         // Without workers the one process does all, and does not show what it has read.
-        if before.is_empty() || is_new(&before, &after) {
-            return Ok(());
+        if before.is_empty() {
+            return self.at_rest(proc).map(drop);
         }
-        Err(ProgramError::NotTaken(self.program.name(), self.pid))
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let now = self.at_rest(proc)?;
+            if !is_new(&before, &now) {
+                return Err(ProgramError::NotTaken(self.program.name(), self.pid));
+            }
+            let left: Vec<Worker> = served.iter().filter(|worker| now.contains(worker)).copied().collect();
+            if serving(proc, &left).is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(self.busy());
+            }
+            std::thread::sleep(GLANCE);
+        }
     }
 
     /// Waits until the program does nothing about its files any more. The answer is its workers.
@@ -46,15 +67,20 @@ impl Running {
         loop {
             self.check_runs(proc)?;
             let workers = self.workers(proc);
-            rested = if self.rests(proc, &workers) { rested.saturating_add(1) } else { 0 };
-            if rested >= GLANCES {
+            let glances = self.rests(proc, &workers);
+            rested = if glances.is_some() { rested.saturating_add(1) } else { 0 };
+            if glances.is_some_and(|glances| rested >= glances) {
                 return Ok(workers);
             }
             if Instant::now() >= end {
-                return Err(ProgramError::Busy(self.program.name(), self.pid, PATIENCE.as_secs()));
+                return Err(self.busy());
             }
             std::thread::sleep(GLANCE);
         }
+    }
+
+    fn busy(&self) -> ProgramError {
+        ProgramError::Busy(self.program.name(), self.pid, PATIENCE.as_secs())
     }
 
     fn workers(&self, proc: &Path) -> Vec<Worker> {
@@ -70,20 +96,30 @@ impl Running {
         workers
     }
 
-    fn rests(&self, proc: &Path, workers: &[Worker]) -> bool {
+    /// True if it has something to poll with: it has come to its loop, or nearly so.
+    fn polls(&self, proc: &Path) -> bool {
+        let files = std::fs::read_dir(proc.join(format!("{}/fd", self.pid))).into_iter().flatten().flatten();
+        let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        links.any(|link| link == Path::new("anon_inode:[eventpoll]"))
+    }
+
+    /// At how many glances on end it must look so to be at rest; none if it does not.
+    fn rests(&self, proc: &Path, workers: &[Worker]) -> Option<u32> {
         // The master of either holds signals back but when it waits for one. Until it gets to run at all, one is on its way.
         let status = bounded(&proc.join(format!("{}/status", self.pid)));
         if status.is_some_and(|status| !waits_for(&status, self.program.signal())) {
-            return false;
+            return None;
         }
         match self.program {
-            Program::Nginx => true,
-            // Its master starts itself anew, with the workers that are to go as arguments; a worker that is not among them
-            // has read the files.
+            Program::Nginx => Some(GLANCES),
+            // Its master starts itself anew, with the workers that are to go as arguments. Up to 3.0 it does so once more when
+            // a worker has read the files, or none could; later ones go on with these arguments.
             Program::Haproxy => {
                 let line = bounded(&proc.join(format!("{}/cmdline", self.pid))).unwrap_or_default();
                 let going: Vec<i32> = going(&line).collect();
-                going.is_empty() || workers.iter().any(|worker| !going.contains(&worker.pid))
+                let done = going.is_empty() || workers.iter().any(|worker| !going.contains(&worker.pid));
+                // While it reads the files itself, as up to 3.0, it may sleep, for a name to be resolved; it polls later.
+                if done { Some(GLANCES) } else { self.polls(proc).then_some(GLANCES_ALONE) }
             }
         }
     }
@@ -168,13 +204,17 @@ mod tests {
         let (none, usr2, held) = ("0000000000000000", "0000000000000800", "0000000000310a01");
         let (plain, anew) =
             ("haproxy\0-W\0-f\0h.cfg\0", "haproxy\0-sf\x006\0-x\0sockpair@3\0-W\0-f\0h.cfg\0");
-        assert!(rests("S (sleeping)", none, none, plain, &[6]));
-        assert!(!rests("S (sleeping)", usr2, none, plain, &[6]), "the signal is on its way");
-        assert!(!rests("R (running)", none, none, plain, &[6]), "the signal is at work");
-        assert!(!rests("S (sleeping)", none, none, anew, &[6]));
-        assert!(!rests("S (sleeping)", none, held, anew, &[6, 24]));
-        assert!(rests("S (sleeping)", none, none, anew, &[6, 24]));
-        assert!(rests("S (sleeping)", none, none, plain, &[24]));
+        assert_eq!(rests("S (sleeping)", none, none, plain, &[6]), Some(GLANCES));
+        assert_eq!(rests("S (sleeping)", usr2, none, plain, &[6]), None, "the signal is on its way");
+        assert_eq!(rests("R (running)", none, none, plain, &[6]), None, "the signal is at work");
+        assert_eq!(rests("S (sleeping)", none, none, anew, &[6]), None, "it may wait for a name");
+        let files = proc.path().join("5/fd");
+        std::fs::create_dir(&files).unwrap();
+        std::os::unix::fs::symlink("anon_inode:[eventpoll]", files.join("3")).unwrap();
+        assert_eq!(rests("S (sleeping)", none, none, anew, &[6]), Some(GLANCES_ALONE));
+        assert_eq!(rests("S (sleeping)", none, held, anew, &[6, 24]), None);
+        assert_eq!(rests("S (sleeping)", none, none, anew, &[6, 24]), Some(GLANCES));
+        assert_eq!(rests("S (sleeping)", none, none, plain, &[24]), Some(GLANCES));
     }
 
     #[test]
@@ -190,5 +230,111 @@ mod tests {
         let worker = |pid, started| Worker { pid, started };
         assert!(!is_new(&[worker(1, 1), worker(2, 1)], &[worker(2, 1)]));
         assert!(is_new(&[worker(1, 1)], &[worker(1, 2)]));
+    }
+
+    /// A program that does as HAProxy does from 3.1 on: its master starts itself anew and a worker, which reads the file, and
+    /// tells the master when it serves; only then are the others let go, which keep what they have.
+    const STAND_IN: &str = r#"
+import os, select, signal, socket, sys, time
+file = sys.argv[sys.argv.index("-f") + 1]
+old = [int(pid) for pid in sys.argv[sys.argv.index("-sf") + 1:sys.argv.index("-W")]] if "-sf" in sys.argv else []
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+said, says = os.pipe()
+new = os.fork()
+if new == 0:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    time.sleep(0.3)
+    text = open(file).read()
+    if "broken" in text:
+        os._exit(1)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", int(text)))
+    listener.listen()
+    signal.signal(signal.SIGUSR1, lambda *_: listener.close())
+    os.write(says, b"ready")
+    os.close(says)
+    while os.getppid() != 1:
+        time.sleep(0.01)
+    os._exit(0)
+os.close(says)
+kept = old
+def anew(*_):
+    os.execv(sys.argv[0], [sys.argv[0]] + (["-sf"] + [str(pid) for pid in kept] if kept else []) + ["-W", "-f", file])
+signal.signal(signal.SIGUSR2, anew)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
+poll = select.epoll()
+poll.register(said, select.EPOLLIN)
+poll.poll()
+if os.read(said, 5) == b"ready":
+    for pid in old:
+        os.kill(pid, signal.SIGUSR1)
+    kept = old + [new]
+else:
+    os.waitpid(new, 0)
+poll.unregister(said)
+while True:
+    poll.poll()
+"#;
+
+    #[test]
+    fn a_worker_that_ends_when_it_reads_the_files_has_not_taken_them() {
+        let Some(python) =
+            ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| Path::new(path).exists())
+        else {
+            println!(
+                "SKIPPED a_worker_that_ends_when_it_reads_the_files_has_not_taken_them: python3 is not installed"
+            );
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (program, file) = (folder.path().join("haproxy"), folder.path().join("h.cfg"));
+        std::fs::write(&program, format!("#!{python}{STAND_IN}")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::write(&file, port.to_string()).unwrap();
+        let mut master = std::process::Command::new(&program).args(["-W", "-f"]).arg(&file).spawn().unwrap();
+        let proc = Path::new("/proc");
+        let pid = master.id().cast_signed();
+        let until = |what: &str, holds: &dyn Fn() -> bool| {
+            let end = Instant::now() + Duration::from_secs(60);
+            while !holds() {
+                assert!(Instant::now() < end, "waited in vain: {what}");
+                std::thread::sleep(GLANCE);
+            }
+        };
+        let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        until("it serves", &answers);
+        let haproxy = Running {
+            program: Program::Haproxy,
+            pid,
+            started: Stat::read(proc, pid).unwrap().started,
+            netns: crate::step::Place { name: "host".into(), inode: 1 },
+            test: Vec::new(),
+            unit: None,
+        };
+        let reload = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            haproxy.reload(proc)
+        };
+        let workers = || haproxy.workers(proc);
+        let first = workers();
+        assert_eq!((first.len(), serving(proc, &first)), (1, first.clone()));
+        reload(&port.to_string()).unwrap();
+        let second = workers();
+        assert_eq!(second.len(), 2, "the first keeps its connections");
+        let served = serving(proc, &second);
+        assert!(served.len() == 1 && served != first, "{served:?}");
+        // What is read late is refused late.
+        assert!(matches!(reload("broken"), Err(ProgramError::NotTaken(..))));
+        assert_eq!((workers(), serving(proc, &workers())), (second.clone(), served));
+        assert!(answers());
+        // Taken back it is taken again, though the master still has the arguments of its last start.
+        reload(&port.to_string()).unwrap();
+        let served = serving(proc, &workers());
+        assert!(served.len() == 1 && !second.contains(&served[0]), "{served:?}");
+        master.kill().unwrap();
+        master.wait().unwrap();
+        until("its workers have ended", &|| !answers());
     }
 }

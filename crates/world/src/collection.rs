@@ -22,6 +22,8 @@ const TEXTS: &[(&str, &str)] = &[
     ("time-wait-overflow", include_str!("../../../scenarios/time-wait-overflow.toml")),
     ("unread-data", include_str!("../../../scenarios/unread-data.toml")),
     ("custom-time-wait-length", include_str!("../../../scenarios/custom-time-wait-length.toml")),
+    ("abort-on-overflow", include_str!("../../../scenarios/abort-on-overflow.toml")),
+    ("half-open-queue", include_str!("../../../scenarios/half-open-queue.toml")),
     ("lvs-direct-routing", include_str!("../../../scenarios/lvs-direct-routing.toml")),
     ("lvs-nat", include_str!("../../../scenarios/lvs-nat.toml")),
     ("nat-timestamps", include_str!("../../../scenarios/nat-timestamps.toml")),

@@ -107,7 +107,8 @@ impl Drop for RunningServer {
 
 /// Takes a connection only when a worker is free for it: the others wait in the kernel's queue.
 fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
-    let most = MAX_WORKERS;
+    let most = shared.server.workers.and_then(|workers| usize::try_from(workers).ok()).unwrap_or(MAX_WORKERS);
+    let most = most.clamp(1, MAX_WORKERS);
     loop {
         let mut inner = shared.inner();
         while inner.waiting.is_some() || (inner.idle == 0 && inner.workers.len() >= most) {

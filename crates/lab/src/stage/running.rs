@@ -206,6 +206,7 @@ impl<'a> Running<'a> {
             listen: (0..server.ports).map(listen).collect(),
             backlog: server.backlog,
             accepts: server.accepts,
+            workers: server.workers,
             reuse_address: server.reuse_address,
             keepalive_s: server.keepalive_s,
             answer: server.answer,

@@ -28,6 +28,7 @@ fn server(close: Close) -> Server {
         listen: vec![at(PORT)],
         backlog: 128,
         accepts: true,
+        workers: None,
         reuse_address: true,
         keepalive_s: None,
         answer: Answer::default(),

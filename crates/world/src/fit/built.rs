@@ -436,6 +436,7 @@ impl<'n> Builder<'n> {
                 backlog: 4_096,
                 reuse_address: true,
                 accepts: true,
+                workers: None,
                 keepalive_s: None,
                 answer,
                 close,

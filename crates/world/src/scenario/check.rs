@@ -42,6 +42,16 @@ pub(super) fn scenario(scenario: &Scenario) -> Result<(), ScenarioError> {
         if let Some(stage) = variant.on.iter().find(|stage| !scenario.on.contains(stage)) {
             return Err(wrong(place, format_args!("the scenario as a whole does not run on {stage:?}")));
         }
+        let limited = variant.world.servers.iter().find(|server| server.workers.is_some());
+        if let Some(server) = limited.filter(|_| variant.on.contains(&Stage::Simulator)) {
+            return Err(wrong(
+                place,
+                format_args!(
+                    "the simulator has no limit of workers, as server {:?} has: write on = [\"kernel\"]",
+                    server.name
+                ),
+            ));
+        }
         for fix in &variant.fixes {
             self::fix(scenario, variant, fix).map_err(|why| wrong(format!("{place}, fix"), why))?;
         }

@@ -93,6 +93,9 @@ pub struct Server {
     /// It calls accept().
     #[serde(default = "yes")]
     pub accepts: bool,
+    /// It serves so many connections at once, and accepts no more meanwhile; none: as many as come. The simulator has no
+    /// such limit.
+    pub workers: Option<u32>,
     /// SO_KEEPALIVE on what it accepts: idle seconds before the first probe, seconds between, probes.
     pub keepalive_s: Option<(u32, u32, u32)>,
     /// What it answers to a request.

@@ -291,6 +291,19 @@ fn a_server_that_does_not_accept_fills_its_queue() {
 }
 
 #[test]
+fn a_server_whose_workers_are_busy_leaves_the_others_in_its_queue() {
+    in_namespace("a_server_whose_workers_are_busy_leaves_the_others_in_its_queue", || {
+        let busy = Server { workers: Some(2), backlog: 8, ..server(SECOND) };
+        let running = RunningServer::start(busy).unwrap();
+        // Whoever is served keeps its worker: it does not close.
+        let (result, left) = play(Load { timeout_ms: 300, concurrency: 5, ..load(5, NEVER) });
+        assert_eq!((result.connected, result.ok()), (5, 2), "{result:?}");
+        assert_eq!(result.failed("recv.ETIMEDOUT"), 3, "{result:?}");
+        drop((running, left));
+    });
+}
+
+#[test]
 fn without_reuse_address_a_server_cannot_start_again_over_time_wait() {
     in_namespace("without_reuse_address_a_server_cannot_start_again_over_time_wait", || {
         for reuse_address in [true, false] {

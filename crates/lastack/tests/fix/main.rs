@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod at_boot;
+mod conntrack;
 mod guarded;
 mod haproxy;
 mod killed;

@@ -240,6 +240,7 @@ file = sys.argv[sys.argv.index("-f") + 1]
 old = [int(pid) for pid in sys.argv[sys.argv.index("-sf") + 1:sys.argv.index("-W")]] if "-sf" in sys.argv else []
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
 said, says = os.pipe()
+master = os.getpid()
 new = os.fork()
 if new == 0:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
@@ -254,7 +255,7 @@ if new == 0:
     signal.signal(signal.SIGUSR1, lambda *_: listener.close())
     os.write(says, b"ready")
     os.close(says)
-    while os.getppid() != 1:
+    while os.getppid() == master:
         time.sleep(0.01)
     os._exit(0)
 os.close(says)
@@ -279,12 +280,11 @@ while True:
 
     #[test]
     fn a_worker_that_ends_when_it_reads_the_files_has_not_taken_them() {
-        let Some(python) =
-            ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| Path::new(path).exists())
-        else {
-            println!(
-                "SKIPPED a_worker_that_ends_when_it_reads_the_files_has_not_taken_them: python3 is not installed"
-            );
+        const NAME: &str =
+            "program::taking::tests::a_worker_that_ends_when_it_reads_the_files_has_not_taken_them";
+        let mut pythons = ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter();
+        let Some(python) = pythons.find(|path| Path::new(path).exists()) else {
+            namespaced::skip(NAME, "python3 is not installed");
             return;
         };
         let folder = tempfile::tempdir().unwrap();

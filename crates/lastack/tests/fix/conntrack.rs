@@ -1,7 +1,6 @@
 //! Settings of connection tracking: how long it keeps what is closed is each namespace's own, how much it keeps the host's.
 
-use crate::sandbox::{State, ends, fix, get, in_sandbox, plan, run};
-use std::process::Command;
+use crate::sandbox::{State, ends, fix, get, in_sandbox, plan, run, with_program};
 
 const TIME_WAIT: &str = "net.netfilter.nf_conntrack_tcp_timeout_time_wait";
 const MAX: &str = "net.netfilter.nf_conntrack_max";
@@ -9,11 +8,7 @@ const MAX: &str = "net.netfilter.nf_conntrack_max";
 #[test]
 fn a_namespace_has_its_own_timeout_and_the_limit_of_the_host() {
     const NAME: &str = "conntrack::a_namespace_has_its_own_timeout_and_the_limit_of_the_host";
-    if Command::new("nft").arg("--version").output().is_err() {
-        namespaced::skip(NAME, "nft is not installed");
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nft", NAME, in_sandbox, || {
         // Its settings are there when something is tracked.
         run("nft", &["add table ip t; add chain ip t c { type filter hook input priority 0; }"]);
         run("nft", &["add rule ip t c ct state new counter"]);

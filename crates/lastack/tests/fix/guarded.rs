@@ -3,7 +3,7 @@
 use crate::nginx;
 use crate::sandbox::{
     CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, in_sandbox, plan, run, said, set,
-    until,
+    until, with_program,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -178,10 +178,7 @@ fn a_guard_that_trips_takes_it_back() {
 fn a_guard_that_trips_between_two_steps_takes_it_back() {
     const NAME: &str = "guarded::a_guard_that_trips_between_two_steps_takes_it_back";
     const SETTING: &str = "net.ipv4.tcp_fin_timeout";
-    if !nginx::has_nginx(NAME) {
-        return;
-    }
-    in_sandbox(NAME, || {
+    with_program("nginx", NAME, in_sandbox, || {
         nginx::start();
         set(SETTING, "30");
         // A setting, and then a file whose test waits until somebody writes into a pipe.

@@ -115,13 +115,13 @@ fn to_one(look: &Look<'_>, budget: &Budget) -> Finding {
     let kept = length(look.namespace.settings.time_wait());
     let claim = format!(
         "{} short connections from {source} to {destination}, {} a second: {} in TIME-WAIT hold {} of {} local \
-         ports for {kept} each, and {}",
+         ports for {kept} each{}",
         who.as_deref().map_or_else(|| "An unknown process opens".to_owned(), |who| format!("{who} opens")),
         rate(budget.closes_per_second),
         count(budget.time_wait),
         percent(budget.time_wait, budget.ports),
         count(budget.ports),
-        memory(bytes(budget.time_wait, budget.ports)),
+        cost(look, ", and ", bytes(budget.time_wait, budget.ports)),
     );
     let mut evidence = vec![Evidence::new(
         "sock_diag",
@@ -165,6 +165,12 @@ fn to_one(look: &Look<'_>, budget: &Budget) -> Finding {
     }
 }
 
+/// What memory they take, where that is known: its sizes are those of Linux.
+fn cost(look: &Look<'_>, joined: &str, bytes: u64) -> String {
+    let linux = look.namespace.settings.system.is_linux();
+    if linux { format!("{joined}{}", memory(bytes)) } else { String::new() }
+}
+
 /// Many TIME-WAIT sockets, though not to any one destination.
 fn to_all(look: &Look<'_>) -> Option<Finding> {
     let groups = || look.namespace.sockets.groups.iter().filter(|group| group.role == Role::Client);
@@ -196,13 +202,13 @@ fn to_all(look: &Look<'_>) -> Option<Finding> {
         severity: Severity::Note,
         confidence: Confidence::Certain,
         claim: format!(
-            "Short connections leave from here to {}, {} a second, most of them by {}: {} in TIME-WAIT cost {}; no \
+            "Short connections leave from here to {}, {} a second, most of them by {}: {} in TIME-WAIT{}; no \
              destination is near its number of ports",
             counted(destinations as u64, "destination", "destinations"),
             rate(speed),
             who.as_deref().unwrap_or("an unknown process"),
             count(time_wait),
-            memory(bytes(time_wait, ports)),
+            cost(look, " cost ", bytes(time_wait, ports)),
         ),
         subject: Subject {
             process: holder.map(|(process, _)| process.name.clone()),

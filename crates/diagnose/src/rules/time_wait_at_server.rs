@@ -52,7 +52,7 @@ use crate::place::Place;
 use crate::served::{self, Served};
 use crate::wording::{count, counted, memory, rate};
 use crate::{Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
-use evidence::{Endpoint, Exchange, Group, Role, Unseen};
+use evidence::{System, Endpoint, Exchange, Group, Role, Unseen};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tcp::State;
@@ -109,7 +109,8 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
     let closes = Pace::of_groups(groups.iter().copied(), look.namespace.settings.time_wait());
     let Pace { per_second: speed, over_s, .. } = closes;
     let live: u64 = groups.iter().map(|group| group.states.live()).sum();
-    let cost = memory(u64::from(time_wait) * linux::TIME_WAIT_BYTES.value);
+    let system = look.namespace.settings.system;
+    let cost = cost(system, u64::from(time_wait) * linux::TIME_WAIT_BYTES.value);
     let mut evidence = vec![
         Evidence::new("sock_diag", format!("{} in TIME-WAIT, {} live", count(time_wait), count(live))),
         Evidence::new("sock_diag", peers(groups)),
@@ -127,7 +128,7 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
         severity: Severity::Note,
         confidence: Confidence::Certain,
         claim: format!(
-            "{} closes first {}, {} a second: {} in TIME-WAIT cost {cost} of memory and no local port",
+            "{} closes first {}, {} a second: {} in TIME-WAIT cost {cost} and no local port",
             server.map_or("An unknown server", |_| who.as_str()),
             place.preposition(),
             rate(speed),
@@ -143,6 +144,11 @@ fn finding(look: &Look<'_>, time_wait: u32, port: Option<u16>, groups: &[&Group]
         avoid: avoid(),
         next: Some(look.command(format!("ss -tan state time-wait {}", place.filter()).trim_end())),
     }
+}
+
+/// What these bytes are: the size of a TIME-WAIT is known of Linux only.
+fn cost(system: System, bytes: u64) -> String {
+    if system.is_linux() { format!("{} of memory", memory(bytes)) } else { "memory".to_owned() }
 }
 
 fn remedies(who: &str, told: Option<&Served<'_>>) -> Vec<Remedy> {
@@ -272,10 +278,10 @@ fn captured(
         severity: Severity::Note,
         confidence: Confidence::Certain,
         claim: format!(
-            "{who} closes first: {} connections a second leave it in TIME-WAIT, which costs {} of memory in the end and \
-             no local port{decided}",
+            "{who} closes first: {} connections a second leave it in TIME-WAIT, which costs {} in the end and no local \
+             port{decided}",
             rate(speed),
-            memory(bytes)
+            cost(look.case.host.system, bytes)
         ),
         subject: Subject {
             destination: (server != Endpoint::default()).then(|| server.to_string()),

@@ -6,7 +6,7 @@ use crate::report::{number, thousands};
 use crate::talkers::ByState;
 use crate::visible::{clip, columns, visible};
 use crate::{BudgetRow, Deviation, GroupRow, ProgramRow, Report};
-use evidence::Role;
+use evidence::{Role, System};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use tcp::State;
@@ -161,7 +161,8 @@ fn states<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         }
     }
     let waiting = &report.time_wait;
-    if waiting.sockets > 0 {
+    // The size of one is known of Linux only.
+    if waiting.sockets > 0 && report.host.system == System::Linux.name() {
         let bytes = bytes(waiting.bytes);
         let held = match waiting.bytes_known_by {
             "slab" => format!("TIME-WAIT sockets of the whole host hold {bytes} of kernel memory."),

@@ -37,7 +37,10 @@ const LEAST_LENGTHS: f64 = 1.1;
 const HARD_LIMIT: f64 = 2_000_000.0;
 
 /// Of a load that is played once, so many connections are played at most: each may stay, and takes memory.
-const MOST_ONCE: f64 = 300_000.0;
+const MOST_ONCE: f64 = 200_000.0;
+
+/// Connections a second beyond this are played in part: no host was seen to make so many.
+const MOST_A_SECOND: f64 = 50_000.0;
 
 /// A load is said to go on if there were closes in so many of the last [`LATELY_S`] seconds.
 const LASTING_SECONDS: usize = 5;

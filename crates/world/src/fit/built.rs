@@ -1,8 +1,8 @@
 //! The world that talks as the talkers do.
 
 use super::{
-    Assumption, Ends, Fit, HARD_LIMIT, Idle, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_ONCE, Pace,
-    Party, Talker, Unfit, sum,
+    Assumption, Ends, Fit, HARD_LIMIT, Idle, Knowledge, LEAST_LENGTHS, LENGTHS_PLAYED, MOST_A_SECOND,
+    MOST_ONCE, Pace, Party, Talker, Unfit, sum,
 };
 use crate::Costs;
 use crate::scenario::{
@@ -133,12 +133,12 @@ fn scale_down(talkers: &mut [Talker], assumptions: &mut Vec<Assumption>) {
         talkers.iter().filter(|talker| talker.lasts()).map(|talker| talker.per_second.high).sum()
     };
     let wanted = rate(talkers);
-    if wanted > HARD_LIMIT {
+    if wanted > MOST_A_SECOND {
         for talker in talkers.iter_mut().filter(|talker| talker.lasts()) {
-            talker.scale(HARD_LIMIT / wanted);
+            talker.scale(MOST_A_SECOND / wanted);
         }
         assumptions.push(Assumption::new(
-            format!("{HARD_LIMIT:.0} connections a second stand for {wanted:.0}: the answer is a part of what it would be"),
+            format!("{MOST_A_SECOND:.0} connections a second stand for {wanted:.0}: the answer is a part of what it would be"),
             "no more can be played; ports and tables are not made smaller, so that they fill later",
         ));
     }

@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     if options.output.json {
         report::write_json(&pages::PlanJson::new(&plan, &notes), &mut text)?;
     } else {
-        let asked = if options.plan.is_some() { Vec::new() } else { asked(options) };
+        let asked = asked(options);
         let page = pages::plan(&plan, notes, options.plan.as_deref(), asked);
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
     }
@@ -63,7 +63,8 @@ pub(crate) fn work() -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was looked at, in the words of the command line: with them the same is found again.
+/// What was looked at, and where the journal is to be, in the words of the command line: with them the same is found again. A
+/// plan has what was found in it.
 fn asked(options: &Fix) -> Vec<String> {
     let (look, besides) = (&options.look, &options.besides);
     let names = |flag: &'static str, names: &mut dyn Iterator<Item = String>| -> Vec<String> {
@@ -72,14 +73,16 @@ fn asked(options: &Fix) -> Vec<String> {
     let files =
         |flag, files: &[PathBuf]| names(flag, &mut files.iter().map(|file| file.display().to_string()));
     let all = look.all_netns.then(|| "--all-netns".to_owned());
-    [
-        names("--netns", &mut look.netns.iter().cloned()),
-        all.into_iter().collect(),
-        files("--nginx", &besides.nginx),
-        files("--haproxy", &besides.haproxy),
-        files("--capture", &besides.capture),
-    ]
-    .concat()
+    let mut asked = Vec::new();
+    if options.plan.is_none() {
+        asked.extend(names("--netns", &mut look.netns.iter().cloned()));
+        asked.extend(all);
+        asked.extend(files("--nginx", &besides.nginx));
+        asked.extend(files("--haproxy", &besides.haproxy));
+        asked.extend(files("--capture", &besides.capture));
+    }
+    asked.extend(files("--state-dir", options.state_dir.as_slice()));
+    asked
 }
 
 /// A plan for what is found, what somebody should know of it, and whether what is found is a warning or worse.

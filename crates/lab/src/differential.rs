@@ -7,8 +7,10 @@
 
 mod bench;
 mod keepalive;
+mod outcome;
 mod packet;
 mod random;
+mod replies;
 mod run;
 mod shrink;
 mod socket;
@@ -16,9 +18,10 @@ mod sockets;
 mod step;
 
 pub use bench::{Bench, DEVICE, LOCAL, LOCAL_V6, PEERS, PEERS_V6, TIMED_PEERS, set};
+pub use outcome::{Difference, Exception, Outcome};
 pub use packet::{Tuple, decode, encode, encode_with};
 pub use random::{random, random_beyond};
-pub use run::{Difference, Exception, Outcome, RETRANSMIT_MIN};
+pub use run::RETRANSMIT_MIN;
 pub use shrink::shrink;
 pub use sockets::{Found, Sockets};
 pub use step::{AckFrom, NotAStep, Probe, SeqFrom, Sequence, Settings, Step};

@@ -1,7 +1,8 @@
 //! Runs sequences on both sides, many at a time: each takes its next step in turn, so that time passes between the
 //! steps of one (a restarted timer can be told from one that runs on) without any waiting.
 
-use super::run::{Outcome, Run};
+use super::outcome::Outcome;
+use super::run::Run;
 use super::socket;
 use super::sockets::Sockets;
 use super::step::{Sequence, Settings, Step};

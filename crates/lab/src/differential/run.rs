@@ -3,15 +3,17 @@
 use super::Tuple;
 use super::bench::Bench;
 use super::keepalive::Keepalive;
+use super::outcome::{Difference, Exception, Outcome};
+use super::replies::{are_same, is_again, without_repeats};
 use super::socket;
 use super::sockets::Found;
 use super::step::{AckFrom, Probe, SeqFrom, Sequence, Settings, Step};
 use rustix::fd::OwnedFd;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tcp::machine::{Call, Condition, Endpoint, Event, Kind, Nanos, Row, TimerAction};
+use tcp::machine::{Call, Condition, Endpoint, Event, Kind, Nanos, TimerAction};
 use tcp::profile::Stack;
 use tcp::{Flags, Segment, Seq, State, Timestamps};
 
@@ -50,52 +52,6 @@ const MSS_V6: u16 = 1_440;
 const BACKLOG: u16 = 4;
 /// The window of the peer, and of connections that fill a queue.
 const WINDOW: u16 = 60_000;
-
-/// Kernel and machine did not agree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// At this step, counted from 0.
-    pub step: usize,
-    /// This was different.
-    pub what: String,
-    /// What happened until then, a line a step.
-    pub trace: String,
-}
-
-/// Where kernel and machine are known to differ; docs/exceptions.md says why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Exception {
-    /// A SYN,ACK with the number of the SYN, and data or a FIN, makes a socket of a listener's request, which stays in
-    /// SYN-RECEIVED.
-    EarlySocket,
-    /// Something beyond a window of 65535, the largest without scaling: the kernel's own can be larger.
-    LargeWindow,
-    /// The kernel sent something again and holds new data back.
-    Congestion,
-    /// Data for a peer that never announced a window of two segments: the kernel makes smaller ones.
-    SmallWindow,
-    /// The window ends within data of more than one segment: the kernel fills it up, as there is no Nagle.
-    CutBurst,
-}
-
-/// How a sequence went.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// For each step that was taken the row of the machine's table that applied, if one did.
-    pub rows: Vec<Option<&'static Row>>,
-    /// Why it ended early, if the next step is one that docs/exceptions.md tells of.
-    pub exception: Option<Exception>,
-    /// It took so long that the timer of a SYN may have come in between.
-    pub slow: bool,
-    /// What was different, if something was; no further step was taken then.
-    pub difference: Option<Difference>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {}: {}\n{}", self.step + 1, self.what, self.trace)
-    }
-}
 
 pub(super) struct Run<'a> {
     sequence: &'a Sequence,
@@ -527,9 +483,7 @@ impl<'a> Run<'a> {
         now: Nanos,
         after: Nanos,
     ) -> Option<String> {
-        let same = replies.len() == said.len()
-            && replies.iter().zip(said).all(|(kernel, machine)| seen(kernel) == seen(machine));
-        if !same {
+        if !are_same(replies, said) {
             return Some("another reply".to_owned());
         }
         let state = match self.machine.state() {
@@ -579,39 +533,6 @@ impl<'a> Run<'a> {
         bench.answers(self.tuple)?;
         Ok(self.outcome)
     }
-}
-
-/// What counts of a segment.
-fn seen(segment: &Segment) -> (u8, Seq, Seq, u32, Option<u32>) {
-    let flags = segment.flags.bits() & !Flags::PSH.bits();
-    let ack = if segment.flags.has(Flags::ACK) { segment.ack } else { Seq::new(0) };
-    (flags, segment.seq, ack, segment.length, segment.timestamps.map(|timestamps| timestamps.echo))
-}
-
-/// Data or a FIN that was sent before.
-fn is_resent(machine: &Endpoint, segment: &Segment) -> bool {
-    !segment.flags.has(Flags::SYN)
-        && !segment.flags.has(Flags::RST)
-        && segment.span() > 0
-        && segment.seq.before(machine.snd_nxt())
-}
-
-/// The replies without what was sent before, and without more of a SYN or SYN,ACK than the machine says.
-fn without_repeats(before: &Endpoint, replies: &[Segment], said: &[Segment]) -> Vec<Segment> {
-    let mut fresh: Vec<Segment> = Vec::new();
-    for reply in replies {
-        let like = |all: &[Segment]| all.iter().filter(|one| one.flags == reply.flags).count();
-        let repeats = is_resent(before, reply) || is_again(before, reply) && like(&fresh) >= like(said);
-        if !repeats {
-            fresh.push(*reply);
-        }
-    }
-    fresh
-}
-
-/// What a timer of the kernel sends again.
-fn is_again(machine: &Endpoint, segment: &Segment) -> bool {
-    is_resent(machine, segment) || segment.flags.has(Flags::SYN) && segment.seq == machine.iss()
 }
 
 fn kernel_state(found: Option<Found>) -> String {

@@ -20,7 +20,7 @@ mod step;
 pub use bench::{Bench, DEVICE, LOCAL, LOCAL_V6, PEERS, PEERS_V6, TIMED_PEERS, set};
 pub use outcome::{Difference, Exception, Outcome};
 pub use packet::{Tuple, decode, encode, encode_with};
-pub use random::{random, random_beyond};
+pub use random::{random, random_beyond, random_closed_window};
 pub use run::RETRANSMIT_MIN;
 pub use shrink::shrink;
 pub use sockets::{Found, Sockets};

@@ -52,6 +52,8 @@ pub enum Reply {
     Fin,
     /// A keepalive probe: `<SEQ=SND.UNA-1><ACK=RCV.NXT><CTL=ACK>`.
     Probe,
+    /// A probe of the peer's window: the same, or as much data as there is room for.
+    WindowProbe,
     /// The answer of who knows no such connection: `<SEQ=SEG.ACK><CTL=RST>`, or
     /// `<SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>` to a segment without ACK.
     Rst,

@@ -214,7 +214,8 @@ pub mod linux {
         source: "net/ipv4/tcp_minisocks.c tcp_timewait_state_process() (tw_snd_nxt + 65535 + 2)",
     };
 
-    /// What `net.ipv4.tcp_orphan_retries = 0` means while the peer answers at all: retransmissions of a FIN.
+    /// What `net.ipv4.tcp_orphan_retries = 0` means while the timeout is not the longest: retransmissions of a FIN, and
+    /// probes of a closed window that are not answered.
     pub const ORPHAN_RETRIES: Constant<u32> =
         Constant { value: 8, kernel: "2.6.32 to 7.3", source: "net/ipv4/tcp_timer.c tcp_orphan_retries()" };
 

@@ -220,6 +220,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Timer::KeepaliveDue),
         1 => Just(Timer::KeepaliveGivenUp),
         1 => Just(Timer::RetransmissionGivenUp),
+        2 => Just(Timer::WindowProbeDue),
+        1 => Just(Timer::WindowProbeGivenUp),
     ];
     let condition = prop_oneof![
         Just(Condition::TableFull),

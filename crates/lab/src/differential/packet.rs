@@ -17,20 +17,26 @@ const IPV6_HEADER: usize = 40;
 const TCP_HEADER: usize = 20;
 /// NOP, NOP, timestamps.
 const TIMESTAMPS: usize = 12;
+/// NOP, window scale.
+const SCALE: [u8; 3] = [1, 3, 3];
 const MSS: [u8; 4] = [2, 4, 0x05, 0xb4];
 const PROTOCOL: u8 = 6;
 
 /// The packet that carries a segment from the peer to the kernel, its checksums filled in. A SYN offers an MSS of
 /// 1460 bytes; data is zeros. Both ends are of one family.
 pub fn encode(tuple: Tuple, segment: &Segment) -> Vec<u8> {
-    encode_with(tuple, segment, &[])
+    encode_with(tuple, segment, None, &[])
 }
 
-/// The same; its data begins with these bytes, as far as they fit.
-pub fn encode_with(tuple: Tuple, segment: &Segment, data: &[u8]) -> Vec<u8> {
-    let mut options = Vec::with_capacity(MSS.len() + TIMESTAMPS);
+/// The same; a SYN offers to scale windows by this, and the data begins with these bytes, as far as they fit.
+pub fn encode_with(tuple: Tuple, segment: &Segment, scale: Option<u8>, data: &[u8]) -> Vec<u8> {
+    let mut options = Vec::with_capacity(MSS.len() + SCALE.len() + 1 + TIMESTAMPS);
     if segment.flags.has(Flags::SYN) {
         options.extend(MSS);
+        if let Some(shift) = scale {
+            options.extend(SCALE);
+            options.push(shift);
+        }
     }
     if let Some(timestamps) = segment.timestamps {
         options.extend([1, 1, 8, 10]);
@@ -66,7 +72,7 @@ pub fn encode_with(tuple: Tuple, segment: &Segment, data: &[u8]) -> Vec<u8> {
     packet.extend(tuple.local.port().to_be_bytes());
     packet.extend(segment.seq.number().to_be_bytes());
     packet.extend(segment.ack.number().to_be_bytes());
-    #[expect(clippy::cast_possible_truncation, reason = "at most 36 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 40 bytes")]
     packet.push((header as u8 / 4) << 4);
     packet.push(segment.flags.bits());
     packet.extend(segment.window.to_be_bytes());
@@ -95,6 +101,11 @@ fn wide(address: IpAddr) -> [u8; 16] {
 
 /// The segment in a packet that the kernel sent, and its connection. None if it is not TCP right behind an IP header.
 pub fn decode(packet: &[u8]) -> Option<(Tuple, Segment)> {
+    decode_scaled(packet).map(|(tuple, segment, _)| (tuple, segment))
+}
+
+/// The same, with its window scale option if it has one.
+pub(super) fn decode_scaled(packet: &[u8]) -> Option<(Tuple, Segment, Option<u8>)> {
     let (addresses, tcp) = match packet.first()? >> 4 {
         4 => {
             let ip: &[u8; IPV4_HEADER] = packet.first_chunk()?;
@@ -119,33 +130,35 @@ pub fn decode(packet: &[u8]) -> Option<(Tuple, Segment)> {
     let port = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
     let tuple =
         Tuple { local: SocketAddr::new(addresses[0], port(0)), peer: SocketAddr::new(addresses[1], port(2)) };
+    let options = tcp.get(TCP_HEADER..header)?;
     let segment = Segment {
         flags: Flags::from_bits(fixed[13]),
         seq: Seq::new(number(4)),
         ack: Seq::new(number(8)),
         length: u32::try_from(data).ok()?,
         window: port(14),
-        timestamps: timestamps(tcp.get(TCP_HEADER..header)?),
+        timestamps: timestamps(options),
     };
-    Some((tuple, segment))
+    Some((tuple, segment, option(options, 3).map(|[shift]| *shift)))
 }
 
-fn timestamps(mut options: &[u8]) -> Option<Timestamps> {
+/// What follows the kind and the length of an option.
+fn option<const LENGTH: usize>(mut options: &[u8], wanted: u8) -> Option<&[u8; LENGTH]> {
     loop {
         match *options {
             [1, ref rest @ ..] => options = rest,
-            [8, 10, ref rest @ ..] => {
-                let (value, rest) = rest.split_first_chunk()?;
-                let echo = rest.first_chunk()?;
-                return Some(Timestamps {
-                    value: u32::from_be_bytes(*value),
-                    echo: u32::from_be_bytes(*echo),
-                });
+            [kind, length, ref rest @ ..] if kind == wanted && usize::from(length) == 2 + LENGTH => {
+                return rest.first_chunk();
             }
             [kind, length, ..] if kind > 1 && length >= 2 => options = options.get(usize::from(length)..)?,
             _ => return None,
         }
     }
+}
+
+fn timestamps(options: &[u8]) -> Option<Timestamps> {
+    let [a, b, c, d, echo @ ..] = *option::<8>(options, 8)?;
+    Some(Timestamps { value: u32::from_be_bytes([a, b, c, d]), echo: u32::from_be_bytes(echo) })
 }
 
 /// The Internet checksum (RFC 1071) of some bytes and a number.
@@ -181,14 +194,16 @@ mod tests {
             ("[fd10:1::2:1]:80", "[fd10:1::1:1]:40000", IPV6_HEADER, 8),
         ] {
             let tuple = Tuple { local: local.parse().unwrap(), peer: peer.parse().unwrap() };
-            let packet = encode(tuple, &segment);
+            let packet = encode_with(tuple, &segment, Some(7), &[]);
             if header == IPV4_HEADER {
                 assert_eq!(checksum(0, &packet[..IPV4_HEADER]), 0);
             }
             let tcp_length = u32::try_from(packet.len() - header).expect("short");
             assert_eq!(checksum(u32::from(PROTOCOL) + tcp_length, &packet[addresses..]), 0);
-            let (back, decoded) = decode(&packet).expect("decodes");
+            let (back, decoded, scale) = decode_scaled(&packet).expect("decodes");
             assert_eq!((back.local, back.peer, decoded), (tuple.peer, tuple.local, segment));
+            assert_eq!(scale, Some(7));
+            assert_eq!(decode_scaled(&encode(tuple, &segment)).expect("decodes").2, None);
             for cut in 0..packet.len() {
                 assert_eq!(decode(&packet[..cut]), None, "{cut}");
             }

@@ -60,6 +60,7 @@ pub fn random(seed: u64) -> Sequence {
         table_full: dice.percent(10),
         timers: false,
         ipv6: false,
+        scaling: dice.percent(30),
     };
     let timestamps = dice.percent(60);
     let isn = dice.weighted(&[(3, 0), (1, u32::MAX - 5), (1, (1 << 31) - 5)]);
@@ -69,6 +70,16 @@ pub fn random(seed: u64) -> Sequence {
     let longest = dice.weighted(&[(2, 4), (3, 8), (1, 14)]);
     for _ in 0..=dice.below(longest) {
         steps.push(step(&mut dice, timestamps));
+    }
+    // A peer offers it or not, whether the kernel does or not.
+    let offers = dice.percent(if settings.scaling { 70 } else { 15 });
+    for step in &mut steps {
+        if let Step::Segment(probe) = step
+            && probe.flags.has(Flags::SYN)
+            && offers != dice.percent(10)
+        {
+            probe.scale = Some(dice.weighted(&[(6, 7), (2, 0), (2, 1), (1, 14), (1, 15)]));
+        }
     }
     Sequence { settings, isn, clock, steps }
 }
@@ -108,6 +119,80 @@ pub fn random_beyond(seed: u64) -> Sequence {
     sequence
 }
 
+/// A connection whose peer closes its window, and what waits for it: timers come, the window is opened a bit or stays closed,
+/// the peer closes.
+pub fn random_closed_window(seed: u64) -> Sequence {
+    let mut dice = Dice(seed ^ 0x5eed);
+    dice.0 = dice.next();
+    let settings = Settings {
+        timers: true,
+        table_full: dice.percent(5),
+        scaling: dice.percent(30),
+        ..Settings::default()
+    };
+    let ts = dice.percent(50);
+    let scale = dice.percent(60).then(|| dice.weighted(&[(3, 7), (1, 1), (1, 0)]));
+    let active = dice.percent(35);
+    let syn = if active { probe(SYN | ACK, 0, ts) } else { probe(SYN, 0, ts) };
+    let syn = with(syn, |probe| probe.scale = scale);
+    let open = probe(ACK, 0, ts);
+    let closed = with(open, |probe| probe.window = Some(0));
+    let mut steps = if active { vec![Step::Connect, syn] } else { vec![Step::Listen, syn, open] };
+    // Something was acknowledged, or nothing was ever sent.
+    if dice.percent(50) {
+        steps.extend([Step::Send(10), open]);
+    }
+    match dice.below(4) {
+        // What is in flight is acknowledged while the window closes, or is not.
+        0 => steps.extend([Step::Send(dice.weighted(&[(1, 10), (1, 1_000)])), closed]),
+        1 => {
+            steps.push(Step::Send(100));
+            steps.push(with(closed, |probe| probe.ack = dice.weighted(&[(1, -100), (1, -40)])));
+        }
+        _ => steps.push(closed),
+    }
+    if dice.percent(25) {
+        steps.push(with(probe(FIN | ACK, 0, ts), |probe| probe.window = Some(0)));
+    }
+    if dice.percent(60) {
+        steps.push(Step::Send(dice.weighted(&[(2, 1), (2, 100), (2, 1_460), (1, 4_000)])));
+    }
+    steps.push(dice.weighted(&[(5, Step::Close), (3, Step::Shutdown), (2, Step::Send(20))]));
+    // Side by side all wait at the same steps.
+    steps.splice(0..0, std::iter::repeat_n(Step::Wait(0), 8_usize.saturating_sub(steps.len())));
+    for at in 0..3 + dice.below(8) {
+        let next = match dice.below(75) {
+            _ if matches!(at, 1 | 4 | 7 | 8) => Step::Timer,
+            0..53 => with(open, |probe| {
+                probe.flags = Flags::from_bits(dice.weighted(&[(8, ACK), (1, FIN | ACK), (1, PSH | ACK)]));
+                probe.length = u16::from(probe.flags.has(Flags::PSH)) * 5;
+                let some = window(&mut dice);
+                probe.window = dice.weighted(&[(6, Some(0)), (5, Some(some)), (1, None)]);
+                (probe.ack_from, probe.ack) = dice.weighted(&[
+                    (8, (AckFrom::Next, 0)),
+                    (2, (AckFrom::Unacknowledged, 0)),
+                    (1, (AckFrom::Unacknowledged, 1)),
+                    (1, (AckFrom::Next, -1)),
+                ]);
+            }),
+            53..63 => Step::Segment(segment(&mut dice, ts)),
+            63..67 => Step::Send(dice.weighted(&[(1, 1), (1, 100), (1, 2_000)])),
+            67..70 => Step::Shutdown,
+            70..73 => Step::Close,
+            _ => dice.weighted(&[(1, Step::Abort), (1, Step::CloseUnread)]),
+        };
+        steps.push(next);
+    }
+    Sequence { settings, isn: dice.below(u32::MAX), clock: 1 + dice.below(u32::MAX - 1), steps }
+}
+
+/// A segment with something changed.
+fn with(step: Step, change: impl FnOnce(&mut Probe)) -> Step {
+    let Step::Segment(mut probe) = step else { return step };
+    change(&mut probe);
+    Step::Segment(probe)
+}
+
 fn window(dice: &mut Dice) -> u16 {
     dice.weighted(&[
         (4, 0),
@@ -133,6 +218,7 @@ fn probe(flags: u8, ack: i32, timestamps: bool) -> Step {
         length: 0,
         ts: timestamps.then_some(0),
         window: None,
+        scale: None,
     })
 }
 
@@ -282,7 +368,17 @@ fn segment(dice: &mut Dice, timestamps: bool) -> Probe {
             (1, i32::MIN),
         ])
     });
-    Probe { flags: Flags::from_bits(flags), seq_from, seq, ack_from, ack, length, ts, window: None }
+    Probe {
+        flags: Flags::from_bits(flags),
+        seq_from,
+        seq,
+        ack_from,
+        ack,
+        length,
+        ts,
+        window: None,
+        scale: None,
+    }
 }
 
 #[cfg(test)]
@@ -298,6 +394,9 @@ mod tests {
             let beyond = random_beyond(seed);
             assert_eq!(random_beyond(seed), beyond);
             assert_eq!(beyond.to_string().parse(), Ok(beyond));
+            let closed = random_closed_window(seed);
+            assert_eq!(random_closed_window(seed), closed);
+            assert_eq!(closed.to_string().parse(), Ok(closed));
         }
     }
 }

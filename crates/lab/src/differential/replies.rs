@@ -17,7 +17,7 @@ fn seen(segment: &Segment) -> (u8, Seq, Seq, u32, Option<u32>) {
 }
 
 /// Data or a FIN that was sent before.
-fn is_resent(machine: &Endpoint, segment: &Segment) -> bool {
+pub(super) fn is_resent(machine: &Endpoint, segment: &Segment) -> bool {
     !segment.flags.has(Flags::SYN)
         && !segment.flags.has(Flags::RST)
         && segment.span() > 0

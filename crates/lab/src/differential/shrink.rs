@@ -50,6 +50,9 @@ fn plainer(sequence: &Sequence) -> Vec<Sequence> {
         if probe.window.is_some() {
             plain.push(super::Probe { window: None, ..*probe });
         }
+        if probe.scale.is_some() {
+            plain.push(super::Probe { scale: None, ..*probe });
+        }
         if probe.ts.is_some() {
             plain.push(super::Probe { ts: None, ..*probe });
         }

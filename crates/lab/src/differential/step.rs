@@ -45,7 +45,12 @@ pub struct Probe {
     pub ts: Option<i32>,
     /// The window that the peer announces; none: a large one, always the same.
     pub window: Option<u16>,
+    /// A SYN carries this window scale option.
+    pub scale: Option<u8>,
 }
+
+/// Milliseconds in which the first timer of what is sent, or of a closed window, comes (200 ms).
+pub(super) const TIMER_MS: u16 = 250;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub enum Step {
     Kill,
     /// So many milliseconds pass.
     Wait(u16),
+    /// [`TIMER_MS`] pass; whichever timers of the kernel come until then, the machine's come with them.
+    Timer,
 }
 
 /// The settings of the network namespace that matter.
@@ -97,11 +104,13 @@ pub struct Settings {
     pub timers: bool,
     /// Over IPv6.
     pub ipv6: bool,
+    /// `tcp_window_scaling`.
+    pub scaling: bool,
 }
 
 impl Settings {
     /// Each with its name in the text of a sequence.
-    fn named(&mut self) -> [(&'static str, &mut bool); 6] {
+    fn named(&mut self) -> [(&'static str, &mut bool); 7] {
         [
             ("rfc1337", &mut self.rfc1337),
             ("ratelimit", &mut self.ratelimit),
@@ -109,6 +118,7 @@ impl Settings {
             ("table-full", &mut self.table_full),
             ("timers", &mut self.timers),
             ("ipv6", &mut self.ipv6),
+            ("scaling", &mut self.scaling),
         ]
     }
 }
@@ -140,7 +150,7 @@ const SEQS: [(SeqFrom, &str); 3] =
 const ACKS: [(AckFrom, &str); 3] =
     [(AckFrom::Next, "next"), (AckFrom::Unacknowledged, "una"), (AckFrom::Initial, "isn")];
 
-const PLAIN: [(Step, &str); 11] = [
+const PLAIN: [(Step, &str); 12] = [
     (Step::Listen, "listen"),
     (Step::Unlisten, "unlisten"),
     (Step::Fill, "fill"),
@@ -152,6 +162,7 @@ const PLAIN: [(Step, &str); 11] = [
     (Step::NoLinger2, "no-linger2"),
     (Step::Keepalive, "keepalive"),
     (Step::Kill, "kill"),
+    (Step::Timer, "timer"),
 ];
 
 fn name<T: PartialEq>(names: &[(T, &'static str)], value: &T) -> &'static str {
@@ -175,7 +186,8 @@ impl fmt::Display for Step {
                     write!(f, " len={}", probe.length)?;
                 }
                 probe.ts.map_or(Ok(()), |ts| write!(f, " ts={ts:+}"))?;
-                probe.window.map_or(Ok(()), |window| write!(f, " win={window}"))
+                probe.window.map_or(Ok(()), |window| write!(f, " win={window}"))?;
+                probe.scale.map_or(Ok(()), |scale| write!(f, " scale={scale}"))
             }
             Self::Send(bytes) => write!(f, "send {bytes}"),
             Self::Wait(ms) => write!(f, "wait {ms}"),
@@ -221,6 +233,7 @@ fn segment(line: &str) -> Option<Probe> {
         length: 0,
         ts: None,
         window: None,
+        scale: None,
     };
     for word in words {
         let (key, text) = word.split_once('=')?;
@@ -230,6 +243,7 @@ fn segment(line: &str) -> Option<Probe> {
             "len" => probe.length = text.parse().ok()?,
             "ts" => probe.ts = Some(text.parse().ok()?),
             "win" => probe.window = Some(text.parse().ok()?),
+            "scale" => probe.scale = Some(text.parse().ok()?),
             _ => return None,
         }
     }
@@ -247,6 +261,13 @@ impl FromStr for Step {
             .or_else(wait)
             .or_else(|| segment(line).map(Self::Segment))
             .ok_or_else(|| NotAStep(line.to_owned()))
+    }
+}
+
+impl Sequence {
+    /// The machine's timers come when the kernel's do; else each side has its own, and their times are compared.
+    pub fn waits_for_timers(&self) -> bool {
+        self.steps.contains(&Step::Timer)
     }
 }
 
@@ -299,11 +320,11 @@ mod tests {
 
     #[test]
     fn the_text_of_a_sequence_is_read_back() {
-        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 timers=0 ipv6=1 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0\n\
-            ACK seq=isn-1 ack=next+0 ts=-5\nsend 10\nwait 30\nno-linger2\nFIN,ACK seq=edge+1 ack=una-1 len=3 win=0\nnone seq=next+0\nabort\n";
+        let text = "with rfc1337=1 ratelimit=0 abort-on-overflow=0 table-full=1 timers=0 ipv6=1 scaling=1 isn=4294967295 clock=9\nlisten\nfill\nSYN seq=next+0 ts=+0 scale=7\n\
+            ACK seq=isn-1 ack=next+0 ts=-5\nsend 10\nwait 30\ntimer\nno-linger2\nFIN,ACK seq=edge+1 ack=una-1 len=3 win=0\nnone seq=next+0\nabort\n";
         let sequence: Sequence = text.parse().expect("reads");
         assert_eq!(sequence.to_string(), text);
-        assert_eq!(sequence.steps.len(), 10);
+        assert_eq!(sequence.steps.len(), 11);
         for wrong in
             ["clos", "ACK seq=next", "ACK seq=near+1", "XYZ seq=next+0", "ACK len=-1", "send", "with x=1"]
         {

@@ -149,7 +149,7 @@ impl Prober {
         };
         played.next = segment.end();
         played.clock = played.clock.wrapping_add(1);
-        self.tun.inject(&encode_with(played.tuple, &segment, data)).map_err(|error| failed(&error))
+        self.tun.inject(&encode_with(played.tuple, &segment, None, data)).map_err(|error| failed(&error))
     }
 
     /// Waits for a segment that is what is wanted.

@@ -51,7 +51,6 @@ fn prepare() -> Bench {
     for (setting, value) in [
         ("net.ipv4.tcp_timestamps", "1"),
         ("net.ipv4.tcp_sack", "0"),
-        ("net.ipv4.tcp_window_scaling", "0"),
         ("net.ipv4.tcp_early_retrans", "0"),
         ("net.ipv4.tcp_recovery", "0"),
         ("net.ipv4.tcp_no_metrics_save", "1"),

@@ -8,6 +8,8 @@ type Case = (&'static str, &'static [&'static str], [u16; 2]);
 
 const OPEN: [&str; 3] = ["listen", "SYN seq=next+0", "ACK seq=next+0 ack=next+0"];
 
+const CLOSED_WINDOW: [&str; 5] = [OPEN[0], OPEN[1], OPEN[2], "ACK seq=next+0 ack=next+0 win=0", "send 10"];
+
 const CASES: &[Case] = &[
     ("SYN: after 1 s, then each second", &["connect"], [1_400, 2_200]),
     ("SYN,ACK: after 1 s, then 2 s", &["listen", "SYN seq=next+0"], [1_400, 2_200]),
@@ -64,6 +66,18 @@ const CASES: &[Case] = &[
         [1_200, 1_000],
     ),
     ("data in flight: the same", &[OPEN[0], OPEN[1], OPEN[2], "keepalive", "send 10"], [1_200, 1_000]),
+    ("a closed window: probed after 200 ms, then 400 ms", &CLOSED_WINDOW, [300, 200]),
+    ("not asked any more after 600 ms", &CLOSED_WINDOW, [300, 600]),
+    (
+        "an orphan's FIN behind it: the same",
+        &[OPEN[0], OPEN[1], OPEN[2], "ACK seq=next+0 ack=next+0 win=0", "close"],
+        [300, 600],
+    ),
+    (
+        "a window taken back: what is in flight goes again, and is not given up",
+        &[OPEN[0], OPEN[1], OPEN[2], "send 100", "ACK seq=next+0 ack=next-40 win=0"],
+        [1_000, 1_000],
+    ),
     ("a SYN that met a bad ACK: 2 ticks", &["connect", "ACK seq=next+0 ack=una+0"], [60, 300]),
 ];
 

@@ -20,6 +20,7 @@ impl Reply {
             Self::Fin => "FIN",
             Self::Probe => "probe",
             Self::Rst => "RST",
+            Self::WindowProbe => "window probe",
             Self::Abort => "RST,ACK",
         }
     }

@@ -7,9 +7,11 @@ use crate::{Flags, Segment, Seq, State, Timestamps};
 
 mod facts;
 mod held;
+mod probing;
 mod receive;
 mod residue;
 mod retransmission;
+mod scaling;
 mod transmit;
 
 pub use residue::Residue;
@@ -75,7 +77,9 @@ pub struct Endpoint {
     rcv_nxt: Seq,
     /// RCV.NXT as the last segment that left acknowledged it; Linux's `rcv_wup`.
     acked: Seq,
-    rcv_window: u16,
+    /// In bytes.
+    rcv_window: u32,
+    scaling: scaling::Scaling,
     /// What came before its turn.
     held: held::Held,
     /// Something received, if only a FIN, was not read yet.
@@ -104,6 +108,11 @@ pub struct Endpoint {
     probed: Option<Seq>,
     /// The timeouts that follow from the round trip: of a retransmission, and of that probe.
     timeouts: [Nanos; 2],
+    /// Probes of a closed window that were not answered, and how often the time between them has doubled.
+    window_probes: u8,
+    probe_backoff: u8,
+    /// When the last acknowledgement came.
+    acknowledged_at: Nanos,
     /// When TIME-WAIT or FIN-WAIT-2 ends, or an orphan's FIN-WAIT-2 becomes a mini-socket.
     linger_at: Option<Nanos>,
     out: [Option<Segment>; OUT],
@@ -156,7 +165,8 @@ impl Endpoint {
             irs: zero,
             rcv_nxt: zero,
             acked: zero,
-            rcv_window: u16::MAX,
+            rcv_window: u16::MAX as u32,
+            scaling: scaling::Scaling::OFF,
             held: held::Held::NOTHING,
             unread: false,
             mss: 1_460,
@@ -175,6 +185,9 @@ impl Endpoint {
             since: 0,
             probed: None,
             timeouts: [0; 2],
+            window_probes: 0,
+            probe_backoff: 0,
+            acknowledged_at: 0,
             linger_at: None,
             out: [None; OUT],
         }
@@ -190,7 +203,7 @@ impl Endpoint {
     /// Announces this window, not scaled.
     #[must_use]
     pub const fn with_window(mut self, window: u16) -> Self {
-        self.rcv_window = window;
+        self.rcv_window = window as u32;
         self
     }
 
@@ -199,11 +212,6 @@ impl Endpoint {
     pub const fn with_mss(mut self, mss: u16) -> Self {
         self.mss = mss as u32;
         self
-    }
-
-    /// The window of the last segment that left, and of those that follow.
-    pub const fn set_window(&mut self, window: u16) {
-        self.rcv_window = window;
     }
 
     /// Its state.
@@ -248,7 +256,7 @@ impl Endpoint {
 
     /// The end of the receive window that was last announced.
     pub const fn rcv_edge(&self) -> Seq {
-        self.acked.plus(self.rcv_window as u32)
+        self.acked.plus(self.rcv_window)
     }
 
     /// SND.UNA.
@@ -256,7 +264,12 @@ impl Endpoint {
         self.una
     }
 
-    /// SND.WND: the window that the peer announced, as far as it counts.
+    /// SND.WL1: the number of the segment that set it.
+    pub const fn snd_wl1(&self) -> Seq {
+        self.window_seq
+    }
+
+    /// SND.WND in bytes: the window that the peer announced, as far as it counts.
     pub const fn snd_wnd(&self) -> u32 {
         self.window
     }
@@ -349,10 +362,23 @@ impl Endpoint {
 
     /// A segment arrives.
     pub fn handle_segment(&mut self, now: Nanos, segment: &Segment) {
+        self.handle_scaled(now, segment, None);
+    }
+
+    /// The same for a SYN with this window scale option; that of any other segment says nothing.
+    pub fn handle_scaled(&mut self, now: Nanos, segment: &Segment, scale: Option<u8>) {
         let Some(row) = self.row(now, Event::Segment(Kind::of(segment)), Some(segment)) else { return };
+        if self.state == State::SynSent && matches!(row.to, Some(State::Established | State::SynReceived)) {
+            self.scaling.hear(scale);
+        }
         let bad_ack = self.state == State::SynSent && row.reply == Reply::Rst;
         let was_pending = self.shutdown_pending;
+        let life = self.life;
         self.take(now, row, segment);
+        if self.life != life {
+            self.scaling.hear(scale);
+            self.scaling.settle();
+        }
         self.apply(now, row, Some(segment));
         if was_pending && !self.shutdown_pending && matches!(Kind::of(segment), Kind::Data | Kind::Fin) {
             self.handle_segment(now, segment);
@@ -377,7 +403,11 @@ impl Endpoint {
     /// Time has come this far.
     pub fn handle_timeout(&mut self, now: Nanos) {
         if self.retransmit_at.is_some_and(|at| at <= now) {
-            self.retransmission_due(now);
+            if self.waits_for_window() {
+                self.window_probe_due(now);
+            } else {
+                self.retransmission_due(now);
+            }
         }
         if self.linger_at.is_some_and(|at| at <= now) {
             if self.state == State::FinWait2 && !self.mini && self.stack.mini_fin_wait_2 {
@@ -418,6 +448,7 @@ impl Endpoint {
         self.shutdown_pending = false;
         self.unread = false;
         self.held.clear();
+        self.scaling.begin();
         self.fin = false;
         self.orphan = false;
         self.mini = false;
@@ -426,6 +457,8 @@ impl Endpoint {
         self.retransmits = 0;
         self.probed = None;
         self.timeouts = [0; 2];
+        self.window_probes = 0;
+        self.probe_backoff = 0;
         self.retransmit_at = None;
     }
 

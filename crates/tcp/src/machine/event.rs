@@ -36,6 +36,10 @@ pub enum Timer {
     KeepaliveDue,
     /// No probe was answered.
     KeepaliveGivenUp,
+    /// Something waits for room in the peer's window, and nothing is in flight.
+    WindowProbeDue,
+    /// Probes of the window were not answered, or an orphan's were sent for too long.
+    WindowProbeGivenUp,
 }
 
 /// What a segment is, by the flag that decides what happens to it.
@@ -94,7 +98,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Call(Call::Connect),
         Self::Call(Call::Listen),
         Self::Call(Call::Send),
@@ -108,6 +112,8 @@ impl Event {
         Self::Timer(Timer::RetransmissionGivenUp),
         Self::Timer(Timer::KeepaliveDue),
         Self::Timer(Timer::KeepaliveGivenUp),
+        Self::Timer(Timer::WindowProbeDue),
+        Self::Timer(Timer::WindowProbeGivenUp),
         Self::Segment(Kind::Rst),
         Self::Segment(Kind::Syn),
         Self::Segment(Kind::SynAck),
@@ -133,6 +139,8 @@ impl Event {
             Self::Timer(Timer::RetransmissionGivenUp) => "retransmission given up",
             Self::Timer(Timer::KeepaliveDue) => "keepalive",
             Self::Timer(Timer::KeepaliveGivenUp) => "keepalive given up",
+            Self::Timer(Timer::WindowProbeDue) => "window probe",
+            Self::Timer(Timer::WindowProbeGivenUp) => "window probe given up",
             Self::Segment(Kind::Rst) => "RST",
             Self::Segment(Kind::Syn) => "SYN",
             Self::Segment(Kind::SynAck) => "SYN,ACK",

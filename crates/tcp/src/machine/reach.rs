@@ -90,6 +90,7 @@ const fn can_be(reply: Reply, kind: Kind) -> bool {
         Reply::SynAck => matches!(kind, Kind::SynAck),
         Reply::Ack | Reply::LimitedAck | Reply::ChallengeAck | Reply::Probe => matches!(kind, Kind::Ack),
         Reply::Data => matches!(kind, Kind::Data),
+        Reply::WindowProbe => matches!(kind, Kind::Ack | Kind::Data),
         Reply::Fin => matches!(kind, Kind::Fin | Kind::Data),
         Reply::Rst | Reply::Abort => matches!(kind, Kind::Rst),
     }

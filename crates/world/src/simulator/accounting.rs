@@ -58,7 +58,9 @@ pub(super) fn account(
             host.count(Counter::Timeouts);
             host.count(Counter::AbortOnTimeout);
         }
-        Event::Timer(Timer::KeepaliveGivenUp) => host.count(Counter::AbortOnTimeout),
+        Event::Timer(Timer::KeepaliveGivenUp | Timer::WindowProbeGivenUp) => {
+            host.count(Counter::AbortOnTimeout);
+        }
         Event::Timer(Timer::KeepaliveDue) if answered => host.count(Counter::KeepAlive),
         _ => {}
     }

@@ -22,6 +22,7 @@ impl Endpoint {
             }
             (State::SynSent, State::SynReceived) => self.synchronize(now, segment),
             (State::SynSent, State::Established) => {
+                self.scaling.settle();
                 self.synchronize(now, segment);
                 self.acknowledge(now, segment);
             }
@@ -74,7 +75,7 @@ impl Endpoint {
             && Kind::of(segment) == Kind::Ack
             && segment.seq == self.rcv_nxt
             && self.acked == self.rcv_nxt
-            && u32::from(segment.window) == self.window
+            && self.announced(segment) == self.window
             && self.held.is_empty()
             && !holds(Condition::AckRefused)
             && segment.timestamps.is_some_and(newer);
@@ -101,7 +102,7 @@ impl Endpoint {
             }
             // net/ipv4/tcp_minisocks.c tcp_create_openreq_child()
             self.window_seq = segment.seq;
-            self.window = u32::from(segment.window);
+            self.window = self.announced(segment);
             self.max_window = self.window;
             self.una = segment.ack;
             self.retransmit_at = None;
@@ -154,7 +155,7 @@ impl Endpoint {
     fn complete(&mut self, now: Nanos, segment: &Segment) {
         self.acknowledge(now, segment);
         self.window_seq = segment.seq;
-        self.window = u32::from(segment.window);
+        self.window = self.announced(segment);
     }
 
     fn synchronize(&mut self, now: Nanos, segment: &Segment) {
@@ -163,7 +164,7 @@ impl Endpoint {
         self.rcv_nxt = segment.seq.plus(1);
         self.acked = self.rcv_nxt;
         self.window_seq = segment.seq;
-        self.window = u32::from(segment.window);
+        self.window = self.announced(segment);
         self.max_window = self.window;
         self.had_timestamps = self.timestamps.is_some() && segment.timestamps.is_some();
         // Who called remembers the timestamp of the TIME-WAIT that it took over.
@@ -185,25 +186,29 @@ impl Endpoint {
         if segment.ack.before(self.una) {
             return;
         }
+        let waited = self.waits_for_window();
+        self.acknowledged_at = now;
         if self.may_update_window(segment) {
             self.window_seq = segment.seq;
-            self.window = u32::from(segment.window);
+            self.window = self.announced(segment);
             self.max_window = self.max_window.max(self.window);
         }
         if self.una.before(segment.ack) {
             self.acknowledged = self.acknowledged.saturating_add(segment.ack.since(self.una).cast_unsigned());
             self.una = segment.ack;
             self.retransmits = 0;
+            self.probe_backoff = 0;
             self.retransmit_at = None;
             if self.una.before(self.nxt) {
                 self.start_timer(now);
             }
         }
+        self.window_heard(now, waited);
     }
 
     /// RFC 9293 section 3.10.7.4; net/ipv4/tcp_input.c tcp_may_update_window().
     pub(super) fn may_update_window(&self, segment: &Segment) -> bool {
-        let window = u32::from(segment.window);
+        let window = self.announced(segment);
         self.una.before(segment.ack)
             || self.window_seq.before(segment.seq)
             || self.window_seq == segment.seq && (window > self.window || window == 0)

@@ -5,7 +5,7 @@ use crate::State;
 use crate::profile::linux::{RETRANSMIT_MAX, RETRANSMIT_MIN, TIMER_LATE};
 use core::time::Duration;
 
-const LONGEST: Nanos = nanos(RETRANSMIT_MAX.value);
+pub(super) const LONGEST: Nanos = nanos(RETRANSMIT_MAX.value);
 
 /// net/ipv4/tcp_timer.c tcp_model_timeout(): how long so many retransmissions and the wait after them would take if the
 /// first timeout were `first`.
@@ -43,6 +43,10 @@ impl Endpoint {
         } else {
             self.timeout()
         };
+        self.start_timer_of(now, length);
+    }
+
+    pub(super) fn start_timer_of(&mut self, now: Nanos, length: Nanos) {
         let late = if self.stack.gives_up_by_time { late(length) } else { 0 };
         self.retransmit_at = Some(now.saturating_add(length).saturating_add(late));
     }
@@ -104,6 +108,12 @@ impl Endpoint {
                 let linear = if self.state == State::SynSent { stack.syn_linear_timeouts } else { 0 };
                 self.retransmits >= stack.syn_retries.saturating_add(linear)
                     || stack.gives_up_by_time && self.is_over(now, stack.syn_retries, stack.retransmit_syn)
+            }
+            // A window that was taken back is probed by what is in flight, as long as anything is heard
+            // (tcp_rtx_probe0_timed_out()).
+            _ if self.window == 0 && !self.orphan => {
+                let last = self.acknowledged_at.max(self.since);
+                self.retransmits > 0 && now.saturating_sub(last) > LONGEST.saturating_mul(2)
             }
             _ => {
                 let retries = match stack.orphan_retries {

@@ -33,20 +33,27 @@ impl Endpoint {
             self.out.rotate_left(1);
             return Some(segment);
         }
-        let (length, fin) = self.next_piece()?;
+        let Some((length, fin)) = self.next_piece() else {
+            self.arm_window_probe(now);
+            return None;
+        };
         let segment = self.piece(now, self.nxt, length, fin);
         self.nxt = segment.end();
         self.arm(now);
         Some(segment)
     }
 
-    /// How much data the next new segment has, and whether the FIN goes with it; none: nothing may be sent.
-    fn next_piece(&self) -> Option<(u32, bool)> {
-        let sends = matches!(
+    /// True in the states in which data or a FIN may wait to be sent.
+    pub(super) const fn may_send(&self) -> bool {
+        matches!(
             self.state,
             State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
-        );
-        if !sends {
+        )
+    }
+
+    /// How much data the next new segment has, and whether the FIN goes with it; none: nothing may be sent.
+    pub(super) fn next_piece(&self) -> Option<(u32, bool)> {
+        if !self.may_send() {
             return None;
         }
         let unsent = self.written.since(self.nxt);
@@ -58,6 +65,13 @@ impl Endpoint {
         let fin = self.fin && length == unsent.cast_unsigned();
         // net/ipv4/tcp_output.c tcp_snd_wnd_test(): a segment fits as a whole, with its FIN, or waits.
         (room >= (length + u32::from(fin)).cast_signed()).then_some((length, fin))
+    }
+
+    /// As much data as there is room for, where what waits does not fit as a whole.
+    fn filling_piece(&self) -> Option<u32> {
+        let room = u32::try_from(self.una.plus(self.window).since(self.nxt)).ok()?;
+        let unsent = u32::try_from(self.written.since(self.nxt)).ok()?;
+        Some(room.min(unsent).min(self.most_data())).filter(|length| *length > 0)
     }
 
     /// The most data in a segment: the peer's MSS without the options (RFC 6691).
@@ -111,6 +125,16 @@ impl Endpoint {
             Reply::Ack | Reply::LimitedAck | Reply::ChallengeAck => {
                 self.plain(now, Flags::ACK, self.acceptable_seq(), self.rcv_nxt)
             }
+            Reply::WindowProbe if !self.waits_for_window() => return,
+            Reply::WindowProbe => match self.filling_piece() {
+                Some(length) => {
+                    let piece = self.piece(now, self.nxt, length, false);
+                    self.nxt = piece.end();
+                    self.start_timer(now);
+                    piece
+                }
+                None => self.plain(now, Flags::ACK, self.una.plus(u32::MAX), self.rcv_nxt),
+            },
             Reply::Probe => self.plain(now, Flags::ACK, self.una.plus(u32::MAX), self.rcv_nxt),
             Reply::Abort => {
                 debug_assert!(from != State::Closed, "nothing to abort");
@@ -137,7 +161,8 @@ impl Endpoint {
     /// (net/ipv4/tcp_output.c tcp_acceptable_seq()).
     fn acceptable_seq(&self) -> Seq {
         let edge = self.una.plus(self.window);
-        if !self.is_mini() && !self.request && edge.before(self.nxt) { edge } else { self.nxt }
+        let taken_back = edge.before(self.nxt) && !self.is_rounding(self.nxt.since(edge));
+        if !self.is_mini() && !self.request && taken_back { edge } else { self.nxt }
     }
 
     /// True if it is the retransmission timer that is answered. A call is not, whatever was sent again before.
@@ -180,7 +205,10 @@ impl Endpoint {
         let fin_sent = self.fin && self.written.before(self.nxt);
         let data = self.nxt.since(first) - i32::from(fin_sent);
         let data = u32::try_from(data).ok()?;
-        let length = data.min(self.most_data());
+        // net/ipv4/tcp_output.c __tcp_retransmit_skb(): as far as the window goes, if it was not closed altogether.
+        let room = u32::try_from(self.una.plus(self.window).since(first)).unwrap_or(0);
+        let room = if room == 0 { u32::MAX } else { room };
+        let length = data.min(self.most_data()).min(room);
         let fin = fin_sent && length == data;
         (length > 0 || fin).then(|| self.piece(now, first, length, fin))
     }
@@ -209,6 +237,6 @@ impl Endpoint {
             let ticks = (now / 1_000_000) as u32;
             Timestamps { value: at_start.wrapping_add(ticks), echo: self.ts_recent }
         });
-        Segment { flags, seq, ack, length: 0, window: self.rcv_window, timestamps }
+        Segment { flags, seq, ack, length: 0, window: self.window_on_wire(flags), timestamps }
     }
 }

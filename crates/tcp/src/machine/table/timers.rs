@@ -13,10 +13,13 @@ const GIVEN_UP: Event = Event::Timer(Timer::RetransmissionGivenUp);
 const KEEPALIVE: Event = Event::Timer(Timer::KeepaliveDue);
 const SILENT: Event = Event::Timer(Timer::KeepaliveGivenUp);
 
+const CLOSED_WINDOW: Event = Event::Timer(Timer::WindowProbeDue);
+const STAYS_CLOSED: Event = Event::Timer(Timer::WindowProbeGivenUp);
+
 const RETRANSMIT: &str = "RFC 9293 section 3.10.8; net/ipv4/tcp_timer.c tcp_retransmit_timer()";
 const KEEP: &str = "RFC 9293 section 3.8.4; net/ipv4/tcp_timer.c tcp_keepalive_timer()";
 
-pub(super) const ROWS: [Row; 10] = [
+pub(super) const ROWS: [Row; 12] = [
     on(&[TimeWait], TIME_WAIT_ENDS, &[])
         .to(Closed)
         .source("RFC 9293 section 3.10.8; net/ipv4/inet_timewait_sock.c tw_timer_handler()"),
@@ -38,4 +41,10 @@ pub(super) const ROWS: [Row; 10] = [
     on(&[Established, CloseWait, FinWait2], SILENT, &[]).to(Closed).reply(Reply::Abort).source(KEEP),
     on(&[FinWait1, Closing, LastAck], KEEPALIVE, &[])
         .source("net/ipv4/tcp_timer.c tcp_keepalive_timer(): put off while something is in flight"),
+    on(&[Established, CloseWait, FinWait1, Closing, LastAck], CLOSED_WINDOW, &[])
+        .reply(Reply::WindowProbe)
+        .source("RFC 9293 section 3.8.6.1; net/ipv4/tcp_timer.c tcp_probe_timer()"),
+    on(&[Established, CloseWait, FinWait1, Closing, LastAck], STAYS_CLOSED, &[])
+        .to(Closed)
+        .source("net/ipv4/tcp_timer.c tcp_probe_timer(): tcp_retries2, tcp_orphan_retries"),
 ];

@@ -6,7 +6,7 @@ use super::Tuple;
 use super::bench::Bench;
 use super::keepalive::Keepalive;
 use super::outcome::{Difference, Exception, Outcome};
-use super::replies::{are_same, is_again, is_resent, without_repeats};
+use super::replies::{are_same, is_again, without_repeats};
 use super::socket;
 use super::sockets::Found;
 use super::step::{AckFrom, Probe, SeqFrom, Sequence, Settings, Step};
@@ -271,7 +271,7 @@ impl<'a> Run<'a> {
         self.resent |= without_repeats(before, replies, said).len() < replies.len();
         let has_data = |segments: &[Segment]| segments.iter().any(|segment| segment.length > 0);
         let new = |segments: &[Segment]| {
-            segments.iter().filter(|one| one.span() > 0 && !is_resent(before, one)).count()
+            segments.iter().filter(|one| one.span() > 0 && !is_again(before, one)).count()
         };
         if self.small_window && (has_data(said) || has_data(replies)) {
             Some(Exception::SmallWindow)
@@ -398,9 +398,9 @@ impl<'a> Run<'a> {
         let Some(socket) = self.socket.take() else { return Ok(()) };
         match step {
             Step::Send(bytes) => {
-                socket::send(&socket, *bytes);
+                let taken = socket::send(&socket, *bytes);
                 self.note(now, Event::Call(Call::Send), None);
-                self.machine.handle_send(now, u32::from(*bytes));
+                self.machine.handle_send(now, taken);
                 self.socket = Some(socket);
                 return Ok(());
             }

@@ -48,10 +48,11 @@ pub(super) fn accept(listener: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Sends; what the socket's state does not allow does nothing.
-pub(super) fn send(socket: &OwnedFd, bytes: u16) {
-    let _ =
-        rustix::net::send(socket, &vec![0; usize::from(bytes)], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+/// Sends, and says how many bytes were taken: none if the buffer is full or the socket's state does not allow it.
+pub(super) fn send(socket: &OwnedFd, bytes: u16) -> u32 {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let taken = rustix::net::send(socket, &vec![0; usize::from(bytes)], flags).unwrap_or(0);
+    u32::try_from(taken).unwrap_or(u32::MAX)
 }
 
 /// shutdown(SHUT_WR); what the socket's state does not allow does nothing.

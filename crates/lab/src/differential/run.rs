@@ -50,6 +50,8 @@ const TICKS_MS: u64 = 8;
 /// The peer offers the first; the device's 1500 bytes leave the second over IPv6.
 const MSS: u16 = 1_460;
 const MSS_V6: u16 = 1_440;
+/// So much in flight is most of the first congestion window.
+const MUCH: i32 = 5 * 1_460;
 /// Of a listener; one more fits into its queue.
 const BACKLOG: u16 = 4;
 /// The window of the peer, and of connections that fill a queue.
@@ -277,7 +279,8 @@ impl<'a> Run<'a> {
             Some(Exception::SmallWindow)
         } else if self.machine.has_unsent() && has_data(said) && replies.len() == said.len() + 1 {
             Some(Exception::CutBurst)
-        } else if self.resent && new(replies) < new(said) {
+        } else if (self.resent || before.snd_nxt().since(before.snd_una()) > MUCH) && new(replies) < new(said)
+        {
             Some(Exception::Congestion)
         } else {
             None

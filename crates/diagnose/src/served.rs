@@ -66,16 +66,13 @@ fn of_nginx<'a>(configuration: (usize, &'a Configuration), server: &'a Server) -
 }
 
 fn of_haproxy<'a>(configuration: (usize, &'a Configuration), proxy: &'a Proxy) -> Served<'a> {
-    // In this order HAProxy itself looks for one (configuration manual, `timeout http-keep-alive`).
-    let timeouts = ["http-keep-alive", "http-request", "client"];
-    let timeout = timeouts.iter().find_map(|name| proxy.timeouts_ms.get(*name));
     let closes = proxy.connection.value().is_some_and(|mode| mode == "close");
     Served {
         configuration,
         program: "HAProxy",
         place: proxy.place,
         listens: proxy.binds.iter().flat_map(|bind| address::listens_of_haproxy(&bind.address)).collect(),
-        idle: timeout.and_then(known),
+        idle: proxy.keep_alive_ms().and_then(known),
         requests: None,
         closes: closes.then(|| proxy.connection.place()).flatten(),
     }

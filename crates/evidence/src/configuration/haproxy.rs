@@ -54,6 +54,14 @@ pub struct Proxy {
     pub backends: Vec<BackendUse>,
 }
 
+impl Proxy {
+    /// How long an idle connection of a client is kept, in milliseconds: the first that is set of those that HAProxy goes by
+    /// (configuration manual, `timeout http-keep-alive`). None is for as long as the client likes.
+    pub fn keep_alive_ms(&self) -> Option<&Said<u64>> {
+        ["http-keep-alive", "http-request", "client"].into_iter().find_map(|name| self.timeouts_ms.get(name))
+    }
+}
+
 /// Which section a proxy is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -183,12 +183,7 @@ fn served_for(case: &Case, server: Endpoint) -> Option<u64> {
     let of_haproxy = |haproxy: &haproxy::Haproxy| {
         let mut own =
             haproxy.proxies.iter().filter(|one| one.binds.iter().any(|bind| is_here(&bind.address)));
-        // In this order HAProxy itself looks for one (configuration manual, `timeout http-keep-alive`).
-        let timeouts = ["http-keep-alive", "http-request", "client"];
-        let of = |one: &haproxy::Proxy| {
-            timeouts.iter().find_map(|name| one.timeouts_ms.get(*name)?.value().copied())
-        };
-        own.find_map(of)
+        own.find_map(|one| one.keep_alive_ms()?.value().copied())
     };
     let known = case.configurations.iter();
     known.filter(|known| known.running.is_some()).find_map(|known| {

@@ -2,6 +2,7 @@
 
 use crate::sections::{Section, Strays};
 use crate::sockets::{Found, Table};
+use crate::table;
 use evidence::{DYNAMIC_PORT_START, Gap, MSL, PORT_RANGE_FIRST, Settings, System, Unseen};
 use tcp::{State, StateSet};
 
@@ -40,7 +41,10 @@ impl Gaps<'_> {
             return;
         }
         self.left_out(tables, found);
-        if tables.iter().all(|table| table.seen.named.count == 0) {
+        // What a table was not asked for is guessed by its rows if its command is not there, and some of these are not read.
+        let is_known =
+            |table: &Table<'_>| table.seen.named.count == 0 || table::asked(table.section).is_some();
+        if tables.iter().all(is_known) {
             self.uncovered(found.uncovered);
         }
         let taken = || found.taken.iter().filter_map(|index| tables.get(*index));

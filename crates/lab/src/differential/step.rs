@@ -83,7 +83,7 @@ pub enum Step {
     Kill,
     /// So many milliseconds pass.
     Wait(u16),
-    /// [`TIMER_MS`] pass; whichever timers of the kernel come until then, the machine's come with them.
+    /// `TIMER_MS` pass; whichever timers of the kernel come until then, the machine's come with them.
     Timer,
 }
 

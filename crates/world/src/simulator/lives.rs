@@ -252,7 +252,7 @@ impl Simulation<'_> {
             heard,
             timestamps: self.clock(host, tuple),
             entered: life.syn + shape.entered,
-            ends: life.syn + shape.ends,
+            ends: life.syn.saturating_add(shape.ends),
             last_invalid: None,
         };
         let at = &mut self.hosts[host];

@@ -223,7 +223,8 @@ impl Host {
             received: since(residue.rcv_nxt, numbers[1]),
             heard: residue.heard.map(|(_, at)| (at - latency - syn, at - syn)),
             entered: residue.entered - syn,
-            ends: residue.ends - syn,
+            // Saturated: it never ends, whenever the life begins.
+            ends: if residue.ends == Nanos::MAX { Nanos::MAX } else { residue.ends - syn },
         });
         let moved = record.moved.iter().map(|(at, _, after)| (at - syn, *after));
         Some(Side {

@@ -11,7 +11,6 @@
 //! Invariants: findings are sorted, worst first, and in the same order each time; every finding names its
 //! rule by the name in the registry; no rule reads a setting or counter by kernel version.
 
-mod address;
 mod budget;
 mod configured;
 mod finding;

@@ -1,10 +1,10 @@
 //! What nginx and HAProxy are told about the connections of their clients: a [`Served`] for each place they listen.
 
-use crate::address;
 use crate::repair;
 use crate::wording::counted;
 use crate::{Applicability, Change, Evidence, Remedy};
 use config::{Edit, haproxy, nginx};
+use evidence::configuration::address;
 use evidence::configuration::haproxy::Proxy;
 use evidence::configuration::nginx::Server;
 use evidence::{Case, Configuration, Endpoint, FilePlace, Said};
@@ -85,10 +85,7 @@ fn known(said: &Said<u64>) -> Option<(u64, Option<FilePlace>)> {
 impl Served<'_> {
     /// True if clients of this server come here.
     pub(crate) fn meets(&self, server: Endpoint) -> bool {
-        let meets = |listen: &Endpoint| {
-            listen.port == server.port && (listen.address.is_none() || listen.address == server.address)
-        };
-        self.listens.iter().any(meets)
+        address::are_met(&self.listens, server)
     }
 
     /// Another time for which idle connections are kept.

@@ -1,8 +1,8 @@
 //! What nginx and HAProxy are told about the connections to their upstreams: a [`Route`] for each place they pass on to.
 
 use crate::Evidence;
-use crate::address;
 use crate::wording::counted;
+use evidence::configuration::address;
 use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
 use evidence::configuration::nginx::{HttpPass, Nginx, Pass, Protocol, Target, Upstream, Workers};
 use evidence::{Case, Configuration, Endpoint, FilePlace, Namespace, Said};

@@ -1,6 +1,7 @@
 //! What the configuration of a program says: facts, each with its place. The text of the files is not kept, and no
 //! value that may be a secret.
 
+pub mod address;
 pub mod haproxy;
 pub mod nginx;
 pub mod sysctl;

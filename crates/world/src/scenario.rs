@@ -31,6 +31,9 @@ use thiserror::Error;
 /// The largest scenario file, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// The most connections that a client has at once.
+pub(crate) const MOST_AT_ONCE: u32 = 100_000;
+
 /// A scenario: a world and its variants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {

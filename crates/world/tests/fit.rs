@@ -324,7 +324,7 @@ fn idle_timeouts_are_those_of_the_configuration_if_it_is_there_and_else_those_of
         "nginx": {
             "servers": [
                 {"listen": ["80"], "keepalive_timeout_ms": written(9.into())},
-                {"listen": ["10.1.2.1:8080 default_server"], "keepalive_timeout_ms": written(950.into())}
+                {"listen": ["10.1.2.1:8080"], "keepalive_timeout_ms": written(950.into())}
             ],
             "upstreams": [{
                 "servers": [{"address": "10.1.2.1:8080"}],

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::Costs;
 use crate::scenario::{
-    Answer, Bind, Client, Close, ClosesWhen, Family, HaproxyClose, Host, How, Http, Kernel, Program, Proxy,
-    Reuse, Server, Settings, World,
+    Answer, Bind, Client, Close, ClosesWhen, Family, HaproxyClose, Host, How, Http, Kernel, MOST_AT_ONCE,
+    Program, Proxy, Reuse, Server, Settings, World,
 };
 use crate::simulator::settings;
 use evidence::Namespace;
@@ -31,8 +31,6 @@ const MAY_TAKE_MS: u64 = 60_000;
 /// A client that nobody held back has room for so many times what was open at once, and for so many more.
 const ROOM: u32 = 4;
 const MORE_ROOM: u32 = 64;
-/// The most that a scenario allows.
-const MOST_AT_ONCE: u32 = 100_000;
 
 /// So many peers are named in one assumption.
 const MOST_NAMED: usize = 4;
@@ -75,6 +73,20 @@ pub(super) fn fit(
     let here = names.iter().find(|(_, stands_for)| *stands_for == about.to_string());
     let here = here.map_or_else(|| HERE.to_owned(), |(name, _)| name.clone());
     let (high, _) = builder.world(&talkers, &mut unsaid);
+    assumptions.push(peers(&talkers));
+    assumptions.push(Assumption::new(
+        "connect() and the way between hosts take what they took where they were measured",
+        "neither the processor nor the network of this host is known: latency and processor time are right in what a \
+         remedy changes, not in what a connection takes at all (docs/scenarios.md has the costs)",
+    ));
+    for world in [&low, &high] {
+        world.check().map_err(|error| Unfit::Unusable(error.to_string()))?;
+    }
+    Ok(Fit { low, high, here, names, talkers, clients, lasts, for_ms, assumptions })
+}
+
+/// What is taken for granted of the hosts that were not looked at.
+fn peers(talkers: &[Talker]) -> Assumption {
     let mut without: Vec<String> = talkers
         .iter()
         .filter(|talker| talker.without_timestamps && talker.server != Party::Here)
@@ -82,7 +94,7 @@ pub(super) fn fit(
         .collect();
     without.sort();
     without.dedup();
-    assumptions.push(if without.is_empty() {
+    if without.is_empty() {
         Assumption::new("peers are Linux with timestamps and default settings", "they were not looked at")
     } else {
         let more = without.len().saturating_sub(MOST_NAMED);
@@ -95,16 +107,7 @@ pub(super) fn fit(
             ),
             "they were not looked at; the capture shows which answer SYNs without timestamps",
         )
-    });
-    assumptions.push(Assumption::new(
-        "connect() and the way between hosts take what they took where they were measured",
-        "neither the processor nor the network of this host is known: latency and processor time are right in what a \
-         remedy changes, not in what a connection takes at all (docs/scenarios.md has the costs)",
-    ));
-    for world in [&low, &high] {
-        world.check().map_err(|error| Unfit::Unusable(error.to_string()))?;
     }
-    Ok(Fit { low, high, here, names, talkers, clients, lasts, for_ms, assumptions })
 }
 
 /// Fewer connections where a case has more than can be played. The largest talkers are made smaller first: where ports are

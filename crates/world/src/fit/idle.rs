@@ -6,8 +6,8 @@
 //! connections and the requests that were lost.
 
 use super::{Assumption, Ends, HARD_LIMIT, Range, Talker};
-use crate::scenario::{Client, Close, ClosesWhen, How};
-use evidence::configuration::{haproxy, nginx};
+use crate::scenario::{Client, Close, ClosesWhen, How, MOST_AT_ONCE};
+use evidence::configuration::{address, haproxy, nginx};
 use evidence::{Case, Endpoint, Exchange};
 use serde::Serialize;
 
@@ -28,9 +28,6 @@ const IN_TIME: f64 = 0.8;
 const MOST_TURNS: f64 = 1_000.0;
 /// Half of an interval so many times is exact enough.
 const HALVINGS: u32 = 30;
-
-/// The most that a scenario allows.
-const MOST_AT_ONCE: u32 = 100_000;
 
 /// Idle timeouts beyond this are as none, milliseconds.
 const MOST_MS: u64 = 3_600_000;
@@ -174,15 +171,18 @@ pub(super) fn taken_out(case: &Case, exchange: &Exchange, ways: &mut Vec<(Ends, 
 
 /// How long nginx or HAProxy keeps idle connections of its clients, if one of them is this server and says so.
 fn served_for(case: &Case, server: Endpoint) -> Option<u64> {
-    let is_here = |listen: &str| at(listen, server);
+    let is_here = |listens: Vec<Endpoint>| address::are_met(&listens, server);
     let of_nginx = |nginx: &nginx::Nginx| {
         let servers = nginx.servers.iter().filter(|one| !one.stream);
-        let mut own = servers.filter(|one| one.listen.iter().any(|listen| is_here(listen)));
+        let mut own =
+            servers.filter(|one| one.listen.iter().any(|listen| is_here(address::listens_of_nginx(listen))));
         own.find_map(|one| one.keepalive_timeout_ms.value().copied())
     };
     let of_haproxy = |haproxy: &haproxy::Haproxy| {
-        let mut own =
-            haproxy.proxies.iter().filter(|one| one.binds.iter().any(|bind| is_here(&bind.address)));
+        let binds_here = |one: &&haproxy::Proxy| {
+            one.binds.iter().any(|bind| is_here(address::listens_of_haproxy(&bind.address)))
+        };
+        let mut own = haproxy.proxies.iter().filter(binds_here);
         own.find_map(|one| one.keep_alive_ms()?.value().copied())
     };
     let known = case.configurations.iter();
@@ -195,24 +195,14 @@ fn served_for(case: &Case, server: Endpoint) -> Option<u64> {
 fn kept_for(case: &Case, server: Endpoint) -> Option<u64> {
     let nginx = case.configurations.iter().filter(|known| known.running.is_some());
     let mut upstreams = nginx.filter_map(|known| known.nginx.as_ref()).flat_map(|nginx| &nginx.upstreams);
-    let own = upstreams.find(|upstream| upstream.servers.iter().any(|one| at(&one.address, server)));
+    let own = upstreams.find(|upstream| {
+        upstream.servers.iter().any(|one| address::of_nginx(&one.address, 80).contains(&server))
+    });
     own?.keepalive_timeout_ms.value().copied().flatten()
 }
 
-/// True if an address as configurations write it is a server's: a port alone is that of all addresses.
-fn at(written: &str, server: Endpoint) -> bool {
-    let written = written.split_whitespace().next().unwrap_or_default();
-    let (host, port) = match written.rsplit_once(':') {
-        Some((host, port)) => (host, port),
-        None => ("*", written),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let any = matches!(host, "" | "*" | "0.0.0.0" | "::");
-    port.parse().ok() == server.port && (any || host.parse().ok() == server.address)
-}
-
-/// Where no close was seen: the part of the closed connections that a client must miss so that `met` of its requests are lost: it comes back `turns`
-/// times with `late` requests, and a lost request leaves no connection for the next time.
+/// Where no close was seen: the part of the closed connections that a client must miss so that `met` of its requests are
+/// lost. It comes back `turns` times with `late` requests, and a lost request leaves no connection for the next time.
 fn missed(late: f64, turns: f64, met: f64) -> f64 {
     let lost = |part: f64| {
         let (mut kept, mut lost, mut turn) = (late, 0.0, 0.0);

@@ -1,8 +1,8 @@
 //! What no single table can say: that names lead somewhere, and that numbers are within reason.
 
 use super::{
-    Bind, Client, ClosesWhen, Fix, Harm, Host, Nat, NatKind, Scenario, ScenarioError, Settings, Stage,
-    Variant, World,
+    Bind, Client, ClosesWhen, Fix, Harm, Host, MOST_AT_ONCE, Nat, NatKind, Scenario, ScenarioError, Settings,
+    Stage, Variant, World,
 };
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -259,8 +259,8 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.connections > MOST_CONNECTIONS {
         return Err(wrong(place, format_args!("connections: at most {MOST_CONNECTIONS}")));
     }
-    if !(1..=100_000).contains(&client.concurrency) {
-        return Err(wrong(place, "concurrency: 1 to 100000"));
+    if !(1..=MOST_AT_ONCE).contains(&client.concurrency) {
+        return Err(wrong(place, format_args!("concurrency: 1 to {MOST_AT_ONCE}")));
     }
     if client.per_second.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000_000.0)) {
         return Err(wrong(place, "per_second: above 0, at most 10000000"));

@@ -2,14 +2,14 @@
 //!
 //! Names are not resolved, but `localhost`: one that only a resolver knows means nothing here.
 
-use evidence::Endpoint;
+use crate::Endpoint;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// So many ports of one range are looked at.
 const MAX_RANGE: usize = 100;
 
 /// A server of nginx; `port` is meant where none is written.
-pub(crate) fn of_nginx(text: &str, port: u16) -> Vec<Endpoint> {
+pub fn of_nginx(text: &str, port: u16) -> Vec<Endpoint> {
     if let Ok(end) = text.parse::<std::net::SocketAddr>() {
         return vec![Endpoint::new(end.ip(), end.port())];
     }
@@ -26,7 +26,7 @@ pub(crate) fn of_nginx(text: &str, port: u16) -> Vec<Endpoint> {
 }
 
 /// What nginx listens at: `80`, `*:80`, `10.0.0.1:80`, `[::]:80`; without an address at any.
-pub(crate) fn listens_of_nginx(text: &str) -> Vec<Endpoint> {
+pub fn listens_of_nginx(text: &str) -> Vec<Endpoint> {
     let port = text.strip_prefix("*:").unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {
         return vec![Endpoint { address: None, port: Some(port) }];
@@ -36,7 +36,7 @@ pub(crate) fn listens_of_nginx(text: &str) -> Vec<Endpoint> {
 
 /// A server of HAProxy. `ports` are those that clients come to: a server without a port is asked at the same, one with
 /// `+100` or `-100` at the port so far from it (configuration manual, 5.2).
-pub(crate) fn of_haproxy(text: &str, ports: &[u16]) -> Vec<Endpoint> {
+pub fn of_haproxy(text: &str, ports: &[u16]) -> Vec<Endpoint> {
     let Some((host, port)) = split_of_haproxy(text) else { return Vec::new() };
     let meant: Vec<u16> = match (port, port.strip_prefix('+').unwrap_or(port).parse::<i32>()) {
         ("", _) => ports.to_vec(),
@@ -53,7 +53,7 @@ pub(crate) fn of_haproxy(text: &str, ports: &[u16]) -> Vec<Endpoint> {
 }
 
 /// What HAProxy binds: addresses with a port or a range of them, separated by commas.
-pub(crate) fn listens_of_haproxy(text: &str) -> Vec<Endpoint> {
+pub fn listens_of_haproxy(text: &str) -> Vec<Endpoint> {
     let all = text.split(',').flat_map(|one| {
         let (host, port) = split_of_haproxy(one).unwrap_or_default();
         let (first, last) = port.split_once('-').unwrap_or((port, port));
@@ -66,6 +66,13 @@ pub(crate) fn listens_of_haproxy(text: &str) -> Vec<Endpoint> {
             .flat_map(move |ip| ports.clone().into_iter().map(move |port| or_any(Endpoint::new(ip, port))))
     });
     all.collect()
+}
+
+/// True if one who listens there is this server.
+pub fn are_met(listens: &[Endpoint], server: Endpoint) -> bool {
+    listens.iter().any(|listen| {
+        listen.port == server.port && (listen.address.is_none() || listen.address == server.address)
+    })
 }
 
 /// Host and port of an address of HAProxy; none for one that is not of IP. What follows the last colon is the port, unless

@@ -69,14 +69,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Count::of_libtest,
         )
     });
-    report.step("scenarios", || {
-        let lastack = crate::target_dir().join("debug").join("lastack");
-        scenarios::play(scratch.prepare(Command::new(lastack)), &scratch.skip_log)
-    });
-    report.step("repairs", || {
-        let lastack = crate::target_dir().join("debug").join("lastack");
-        scenarios::repair(scratch.prepare(Command::new(lastack)), &scratch.skip_log)
-    });
+    let lastack = || scratch.prepare(Command::new(crate::target_dir().join("debug").join("lastack")));
+    report.step("scenarios", || scenarios::play(&lastack, &scratch.skip_log));
+    report.step("repairs", || scenarios::repair(&lastack, &scratch.skip_log));
     report.skips.extend_from_log(&scratch.skip_log);
     report.step("purity", purity::check);
     report.step("wasm32 check", purity::check_wasm);

@@ -1,4 +1,4 @@
-//! The host's name and its kernel.
+//! The host's name, its kernel and its boot.
 
 use crate::root::{Root, read_prefix};
 use evidence::Host;
@@ -15,6 +15,12 @@ pub fn read(root: &Root) -> Host {
         String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
     };
     Host { name: text("hostname"), kernel: text("osrelease"), ..Host::default() }
+}
+
+/// Which boot of the host this is; empty where that cannot be read.
+pub fn boot_id(root: &Root) -> String {
+    let bytes = read_prefix(CWD, root.proc.join("sys/kernel/random/boot_id"), MAX_NAME).unwrap_or_default();
+    String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
 #[cfg(test)]

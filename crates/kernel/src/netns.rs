@@ -408,6 +408,11 @@ impl<'a> Atlas<'a> {
     }
 }
 
+/// The network namespace of the host's first process, by its number: what `sysctl.d` says is set there at boot.
+pub fn at_boot(root: &Root) -> Option<u64> {
+    identity(&root.proc.join("1/ns/net")).ok().map(|(_, inode)| inode)
+}
+
 fn identity(path: &Path) -> Result<Identity, Errno> {
     let stat = rustix::fs::statat(CWD, path, rustix::fs::AtFlags::empty())?;
     Ok((stat.st_dev, stat.st_ino))

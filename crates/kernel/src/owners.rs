@@ -344,7 +344,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// The inode in `socket:[71001]`.
 #[inline]
-fn socket_inode(link: &[u8]) -> Option<u32> {
+pub(crate) fn socket_inode(link: &[u8]) -> Option<u32> {
     number(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
 }
 

@@ -44,11 +44,6 @@ fn place(root: &Root, name: &str) -> Result<(Place, Found), NetnsError> {
     Ok((Place { name: name.to_owned(), inode: found.inode }, found))
 }
 
-/// The network namespace of the first process: what `sysctl.d` says is set there at boot.
-fn inode_at_boot(root: &Root) -> Option<u64> {
-    rustix::fs::stat(root.proc.join("1/ns/net")).ok().map(|stat| stat.st_ino)
-}
-
 /// What is to be so after the next boot.
 struct AtBoot {
     /// What the files say so far.
@@ -100,7 +95,7 @@ impl Draft {
     /// The steps of a plan. Changes that are made already are left out.
     pub(crate) fn of(root: &Root, plan: &Plan) -> Result<Self, StepError> {
         let mut draft = Self::default();
-        let mut boot = AtBoot { files: Boot::read(root), inode: inode_at_boot(root), settings: Vec::new() };
+        let mut boot = AtBoot { files: Boot::read(root), inode: netns::at_boot(root), settings: Vec::new() };
         for remedy in plan.chosen() {
             let (place, found) = place(root, &remedy.netns)?;
             draft.guards.extend(guard::guards(&place, &remedy.guards));

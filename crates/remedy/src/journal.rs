@@ -8,7 +8,7 @@ use crate::guard::{Guard, Measured};
 use crate::program::Worker;
 use crate::settle::Reached;
 use crate::step::Step;
-use kernel::Root;
+use kernel::{Root, host};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -117,7 +117,7 @@ pub struct Begin {
 impl Begin {
     /// Whether the host runs since before the apply: what it set, and the processes that it found, do not outlive a boot.
     pub(crate) fn same_boot(&self, root: &Root) -> bool {
-        self.boot_id == boot_id(root)
+        self.boot_id == host::boot_id(root)
     }
 
     /// The steps, in the words of this boot.
@@ -136,12 +136,6 @@ impl Begin {
         });
         paths.collect()
     }
-}
-
-/// Which boot of the host this is.
-pub(crate) fn boot_id(root: &Root) -> String {
-    let text = std::fs::read_to_string(root.proc.join("sys/kernel/random/boot_id"));
-    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// How a step was taken back.

@@ -4,7 +4,6 @@
 //! names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
 //! new files without being started anew, and is left to a person.
 
-mod serving;
 mod taking;
 
 pub use taking::Worker;
@@ -12,7 +11,7 @@ pub(crate) use taking::is_new;
 
 use crate::step::Place;
 use kernel::programs::{self, Kind, Started};
-use kernel::{Root, netns};
+use kernel::{Root, netns, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;
@@ -25,9 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// So much of what a program says is kept.
 const MAX_SAID: u64 = 16 << 10;
-
-/// So much of a command line is read.
-const MAX_LINE: u64 = 64 << 10;
 
 /// A program that reads configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,11 +172,10 @@ impl Running {
         }
         let pid = started.pid.cast_signed();
         let failed = |why: String| ProgramError::Reload(program.name(), pid, why);
-        let stat = Stat::read(&root.proc, pid).ok_or_else(|| failed("it has ended".to_owned()))?;
-        let executable = std::fs::read_link(root.proc.join(format!("{pid}/exe")))
-            .map_err(|error| failed(error.to_string()))?;
+        let stat = process::stat(root, started.pid).ok_or_else(|| failed("it has ended".to_owned()))?;
         // An update replaces the file under a running program; its name is what the new one is started by.
-        let executable = executable.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+        let executable = process::executable(root, started.pid).map_err(|error| failed(error.to_string()))?;
+        let executable = executable.to_string_lossy().into_owned();
         let question: &[&str] = match program {
             Program::Nginx => &["-t", "-q"],
             // Not -q: it would keep the reason to itself.
@@ -188,7 +183,7 @@ impl Running {
         };
         let question = question.iter().map(|word| (*word).to_owned());
         let test = [executable].into_iter().chain(question).chain(started.what_is_read()).collect();
-        let (netns, unit) = (netns.clone(), unit(&root.proc, pid));
+        let (netns, unit) = (netns.clone(), process::unit(root, started.pid));
         Ok(Self { program, pid, started: stat.started, netns, test, unit })
     }
 
@@ -203,9 +198,9 @@ impl Running {
     }
 
     /// Checks that it is still the process that was found.
-    pub(crate) fn check_runs(&self, proc: &Path) -> Result<(), ProgramError> {
-        let is_it = |stat: Stat| stat.started == self.started && self.program.is(&stat.name);
-        if Stat::read(proc, self.pid).is_some_and(is_it) {
+    pub(crate) fn check_runs(&self, root: &Root) -> Result<(), ProgramError> {
+        let is_it = |stat: process::Stat| stat.started == self.started && self.program.is(&stat.name);
+        if process::stat(root, self.pid.cast_unsigned()).is_some_and(is_it) {
             return Ok(());
         }
         Err(ProgramError::Reload(self.program.name(), self.pid, "it has ended".to_owned()))
@@ -225,12 +220,12 @@ impl Running {
     }
 
     /// Tells the program to take its files; it does that when it comes to it.
-    fn tell(&self, proc: &Path) -> Result<(), ProgramError> {
+    fn tell(&self, root: &Root) -> Result<(), ProgramError> {
         let failed = |why: String| ProgramError::Reload(self.program.name(), self.pid, why);
         if let Some(unit) = &self.unit {
             return run(Command::new("systemctl").args(["reload", unit])).map_err(failed);
         }
-        self.check_runs(proc)?;
+        self.check_runs(root)?;
         let pid = Pid::from_raw(self.pid).ok_or_else(|| failed("no such process".to_owned()))?;
         kill_process(pid, self.program.signal()).map_err(|error| failed(error.to_string()))
     }
@@ -243,52 +238,6 @@ impl Running {
             (None, Program::Haproxy) => format!("kill -USR2 {}", self.pid),
         }
     }
-}
-
-/// What /proc/PID/stat says.
-struct Stat {
-    name: String,
-    parent: i32,
-    started: u64,
-}
-
-impl Stat {
-    fn read(proc: &Path, pid: i32) -> Option<Self> {
-        Self::parse(&bounded(&proc.join(format!("{pid}/stat")))?)
-    }
-
-    /// Fields 2, 3, 4 and 22 (proc_pid_stat(5)); a name may hold anything, and ends with the last parenthesis.
-    fn parse(text: &str) -> Option<Self> {
-        let (before, after) = text.rsplit_once(')')?;
-        let (_, name) = before.split_once('(')?;
-        let mut fields = after.split_ascii_whitespace();
-        // One that has ended, and whom nobody has asked how: it reads nothing any more.
-        if matches!(fields.next()?, "Z" | "X") {
-            return None;
-        }
-        let parent = fields.next()?.parse().ok()?;
-        let started = fields.nth(17)?.parse().ok()?;
-        Some(Self { name: name.to_owned(), parent, started })
-    }
-}
-
-fn bounded(file: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file).ok()?.take(MAX_LINE).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The unit that a process runs in, where systemd is what runs here.
-fn unit(proc: &Path, pid: i32) -> Option<String> {
-    if !Path::new("/run/systemd/system").is_dir() {
-        return None;
-    }
-    let groups = bounded(&proc.join(format!("{pid}/cgroup")))?;
-    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths
-        .filter_map(|path| path.rsplit('/').next())
-        .find(|name| name.ends_with(".service"))
-        .map(str::to_owned)
 }
 
 /// Runs a program to its end, within a time; what it said if it failed.
@@ -334,16 +283,6 @@ fn wait(child: &mut Child) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_name_may_hold_anything() {
-        let stat = Stat::parse("12 (a) (b c) S 7 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0").unwrap();
-        assert_eq!((stat.name.as_str(), stat.parent, stat.started), ("a) (b c", 7, 4_711));
-        let ended = "12 (nginx) Z 7 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
-        for text in [ended, "", "12", "12 (x", "12 (x) S", "12 x S 1"] {
-            assert!(Stat::parse(text).is_none(), "{text}");
-        }
-    }
 
     #[test]
     fn what_a_failing_test_says_is_told() {

@@ -121,7 +121,7 @@ impl Settling<'_> {
         let touched = before.any(|(file, step)| {
             matches!(step, Step::File { .. }) && (self.reached)(file) != Reached::Nothing
         });
-        let has_read = || match ((self.workers)(number), running.at_rest(&self.scene.root.proc)) {
+        let has_read = || match ((self.workers)(number), running.at_rest(self.scene.root)) {
             (Some(before), Ok(now)) => is_new(&before, &now),
             // It has been started anew, or does not come to rest: taking back finds out.
             (None, _) | (_, Err(_)) => true,
@@ -135,7 +135,7 @@ impl Settling<'_> {
     fn as_it_runs(&self, step: &Step, settled: &mut Settled) -> Option<Step> {
         let (Step::Test { running } | Step::Reload { running }) = step else { return Some(step.clone()) };
         let root = self.scene.root;
-        if self.same_boot && running.check_runs(&root.proc).is_ok() {
+        if self.same_boot && running.check_runs(root).is_ok() {
             return Some(step.clone());
         }
         let running = if self.same_boot { running.clone() } else { running.after_boot(root) };
@@ -159,7 +159,7 @@ impl Settling<'_> {
             (Step::Reload { running }, _) => match self.scene.act(number, step) {
                 Ok(()) => Ok(Undone::Restored),
                 // It ended meanwhile.
-                Err(_) if running.check_runs(&self.scene.root.proc).is_err() => Ok(Undone::Gone),
+                Err(_) if running.check_runs(self.scene.root).is_err() => Ok(Undone::Gone),
                 Err(error) => Err(error),
             },
             (_, Now::Before) => Ok(Undone::Untouched),

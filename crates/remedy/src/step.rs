@@ -267,7 +267,7 @@ impl Scene<'_> {
                 Ok(netns::enter(&found, || Setting::find(self.root, setting)?.check_writable())??)
             }
             Step::File { path, .. } => Ok(Target::open(path)?.check()?),
-            Step::Test { running } | Step::Reload { running } => Ok(running.check_runs(&self.root.proc)?),
+            Step::Test { running } | Step::Reload { running } => Ok(running.check_runs(self.root)?),
         }
     }
 
@@ -322,7 +322,7 @@ impl Scene<'_> {
             }
             Step::Test { running } => Ok(running.test(self.root)?),
             Step::Reload { running } => {
-                running.reload(&self.root.proc)?;
+                running.reload(self.root)?;
                 failpoint::point("reloaded");
                 Ok(())
             }

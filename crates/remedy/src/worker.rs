@@ -5,7 +5,7 @@ use crate::draft::Draft;
 use crate::event::{Event, Order, Task};
 use crate::failpoint;
 use crate::guard::{Glance, Measured, Measuring};
-use crate::journal::{Begin, Journal, Record, VERSION, boot_id};
+use crate::journal::{Begin, Journal, Record, VERSION};
 use crate::plan::Plan;
 use crate::program;
 use crate::settle::{self, Reached, Settled, Settling};
@@ -133,7 +133,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             version: VERSION,
             id: id.clone(),
             at: format!("{:.9}", jiff::Timestamp::now()),
-            boot_id: boot_id(worker.root),
+            boot_id: kernel::host::boot_id(worker.root),
             about: draft.about.clone(),
             steps: draft.steps.clone(),
             at_once: draft.at_once,
@@ -272,7 +272,7 @@ impl<'a, 'w> Apply<'a, 'w> {
     fn note_workers(&mut self) -> Result<(), String> {
         for (number, step) in self.begin.steps.clone().into_iter().enumerate() {
             let Step::Reload { running } = step else { continue };
-            let workers = running.at_rest(&self.worker.root.proc).map_err(|error| error.to_string())?;
+            let workers = running.at_rest(self.worker.root).map_err(|error| error.to_string())?;
             self.append(&Record::Workers { number, workers: workers.clone() })?;
             self.workers.insert(number, workers);
         }

@@ -7,9 +7,6 @@ use evidence::{Gap, Unseen};
 use rustix::fs::CWD;
 use std::collections::BTreeMap;
 
-/// Bytes of a command line that are read.
-const MAX_COMMAND_LINE: usize = 64 << 10;
-
 /// A program as it was started.
 #[derive(Clone, Debug)]
 pub struct Started {
@@ -215,8 +212,7 @@ fn is_a_question(arguments: &[String]) -> bool {
 
 /// What its command line says; none of a process that has ended.
 fn words(root: &Root, pid: u32, kind: Kind) -> Option<Words> {
-    let path = root.proc.join(format!("{pid}/cmdline"));
-    let bytes = read_prefix(CWD, path, MAX_COMMAND_LINE).ok().filter(|bytes| !bytes.is_empty())?;
+    let bytes = process::command_line(root, pid).filter(|bytes| !bytes.is_empty())?;
     Some(words_in(&bytes, kind))
 }
 
@@ -248,17 +244,11 @@ fn identity(root: &Root, pid: u32, file: &str) -> rustix::io::Result<(u64, u64)>
     rustix::fs::stat(root.proc.join(format!("{pid}/{file}"))).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// Its parent, and when it began, in seconds after boot (proc_pid_stat(5), fields 4 and 22).
+/// Its parent, and when it began, in seconds after boot.
 fn stat(root: &Root, pid: u32) -> Option<(u32, i64)> {
-    let bytes = read_prefix(CWD, root.proc.join(format!("{pid}/stat")), 4 << 10).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    // The name may hold blanks and brackets.
-    let (_, rest) = text.rsplit_once(") ")?;
-    let mut fields = rest.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    let ticks: i64 = fields.nth(17)?.parse().ok()?;
-    let per_second = i64::try_from(rustix::param::clock_ticks_per_second()).ok()?.max(1);
-    Some((parent, ticks / per_second))
+    let stat = process::stat(root, pid)?;
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Some((stat.parent, i64::try_from(stat.started / per_second).ok()?))
 }
 
 /// When the host was started, in seconds since 1970.

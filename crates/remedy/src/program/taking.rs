@@ -6,11 +6,9 @@
 //! worker alone is no sign: HAProxy's from 3.1 on is started before the files are read, and ends if they are refused. So
 //! it is waited until those that served before serve no more: whoever has taken the files tells them to.
 
-use super::serving::serving;
-use super::{PATIENCE, Program, ProgramError, Running, Stat, bounded};
-use rustix::process::Signal;
+use super::{PATIENCE, Program, ProgramError, Running};
+use kernel::{Root, process};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A master is looked at so often.
@@ -35,22 +33,22 @@ pub struct Worker {
 
 impl Running {
     /// Tells the program to take its files, and returns when it has.
-    pub(crate) fn reload(&self, proc: &Path) -> Result<(), ProgramError> {
-        let before = self.at_rest(proc)?;
-        let served = serving(proc, &before);
-        self.tell(proc)?;
+    pub(crate) fn reload(&self, root: &Root) -> Result<(), ProgramError> {
+        let before = self.at_rest(root)?;
+        let served = serving(root, &before);
+        self.tell(root)?;
         // Without workers the one process does all, and does not show what it has read.
         if before.is_empty() {
-            return self.at_rest(proc).map(drop);
+            return self.at_rest(root).map(drop);
         }
         let end = Instant::now() + PATIENCE;
         loop {
-            let now = self.at_rest(proc)?;
+            let now = self.at_rest(root)?;
             if !is_new(&before, &now) {
                 return Err(ProgramError::NotTaken(self.program.name(), self.pid));
             }
             let left: Vec<Worker> = served.iter().filter(|worker| now.contains(worker)).copied().collect();
-            if serving(proc, &left).is_empty() {
+            if serving(root, &left).is_empty() {
                 return Ok(());
             }
             if Instant::now() >= end {
@@ -61,13 +59,13 @@ impl Running {
     }
 
     /// Waits until the program does nothing about its files any more. The answer is its workers.
-    pub(crate) fn at_rest(&self, proc: &Path) -> Result<Vec<Worker>, ProgramError> {
+    pub(crate) fn at_rest(&self, root: &Root) -> Result<Vec<Worker>, ProgramError> {
         let end = Instant::now() + PATIENCE;
         let mut rested = 0_u32;
         loop {
-            self.check_runs(proc)?;
-            let workers = self.workers(proc);
-            let glances = self.rests(proc, &workers);
+            self.check_runs(root)?;
+            let workers = self.workers(root);
+            let glances = self.rests(root, &workers);
             rested = if glances.is_some() { rested.saturating_add(1) } else { 0 };
             if glances.is_some_and(|glances| rested >= glances) {
                 return Ok(workers);
@@ -83,31 +81,17 @@ impl Running {
         ProgramError::Busy(self.program.name(), self.pid, PATIENCE.as_secs())
     }
 
-    fn workers(&self, proc: &Path) -> Vec<Worker> {
-        let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let worker = |pid| {
-            let stat = Stat::read(proc, pid)?;
-            (stat.parent == self.pid && self.program.is(&stat.name))
-                .then_some(Worker { pid, started: stat.started })
-        };
-        let mut workers: Vec<Worker> = pids.filter_map(worker).collect();
-        workers.sort_unstable();
-        workers
-    }
-
-    /// True if it has something to poll with: it has come to its loop, or nearly so.
-    fn polls(&self, proc: &Path) -> bool {
-        let files = std::fs::read_dir(proc.join(format!("{}/fd", self.pid))).into_iter().flatten().flatten();
-        let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
-        links.any(|link| link == Path::new("anon_inode:[eventpoll]"))
+    fn workers(&self, root: &Root) -> Vec<Worker> {
+        let started = process::children(root, self.pid.cast_unsigned()).into_iter();
+        let of_it = started.filter(|(_, stat)| self.program.is(&stat.name));
+        of_it.map(|(pid, stat)| Worker { pid: pid.cast_signed(), started: stat.started }).collect()
     }
 
     /// At how many glances on end it must look so to be at rest; none if it does not.
-    fn rests(&self, proc: &Path, workers: &[Worker]) -> Option<u32> {
+    fn rests(&self, root: &Root, workers: &[Worker]) -> Option<u32> {
         // The master of either holds signals back but when it waits for one. Until it gets to run at all, one is on its way.
-        let status = bounded(&proc.join(format!("{}/status", self.pid)));
-        if status.is_some_and(|status| !waits_for(&status, self.program.signal())) {
+        let pid = self.pid.cast_unsigned();
+        if process::waits_for(root, pid, self.program.signal().as_raw()) == Some(false) {
             return None;
         }
         match self.program {
@@ -115,34 +99,28 @@ impl Running {
             // Its master starts itself anew, with the workers that are to go as arguments. Up to 3.0 it does so once more when
             // a worker has read the files, or none could; later ones go on with these arguments.
             Program::Haproxy => {
-                let line = bounded(&proc.join(format!("{}/cmdline", self.pid))).unwrap_or_default();
-                let going: Vec<i32> = going(&line).collect();
+                let line = process::command_line(root, pid).unwrap_or_default();
+                let going: Vec<i32> = going(&String::from_utf8_lossy(&line)).collect();
                 let done = going.is_empty() || workers.iter().any(|worker| !going.contains(&worker.pid));
                 // While it reads the files itself, as up to 3.0, it may sleep, for a name to be resolved; it polls later.
-                if done { Some(GLANCES) } else { self.polls(proc).then_some(GLANCES_ALONE) }
+                if done { Some(GLANCES) } else { process::polls(root, pid).then_some(GLANCES_ALONE) }
             }
         }
     }
 }
 
+/// The workers that hold a listening socket: whoever is let go closes his own first, and then what is left of his
+/// connections.
+fn serving(root: &Root, workers: &[Worker]) -> Vec<Worker> {
+    // All are in the network namespace of their program.
+    let pids: Vec<u32> = workers.iter().map(|worker| worker.pid.cast_unsigned()).collect();
+    let listening = kernel::listening(root, &pids);
+    workers.iter().filter(|worker| listening.contains(&worker.pid.cast_unsigned())).copied().collect()
+}
+
 /// True if some of the workers now were not there before.
 pub(crate) fn is_new(before: &[Worker], now: &[Worker]) -> bool {
     now.iter().any(|worker| !before.contains(worker))
-}
-
-/// True if a process sleeps, and would hear this signal: it is neither held back nor on its way. By proc_pid_status(5).
-fn waits_for(status: &str, signal: Signal) -> bool {
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.map(str::trim)
-    };
-    let bit = signal.as_raw().checked_sub(1).and_then(|place| 1_u64.checked_shl(place.cast_unsigned()));
-    let has = |name: &str| {
-        let mask = field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
-        mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
-    };
-    field("State").is_none_or(|state| state.starts_with('S'))
-        && !["SigPnd", "ShdPnd", "SigBlk"].into_iter().any(has)
 }
 
 /// The processes that HAProxy is told to let go: `-sf PID...` and `-st PID...`.
@@ -164,25 +142,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_master_that_holds_signals_back_is_at_work() {
-        let status = |state: &str, pending: &str, blocked: &str| {
-            format!(
-                "Name:\tnginx\nState:\t{state}\nSigPnd:\t0000000000000000\nShdPnd:\t{pending}\nSigBlk:\t{blocked}\n"
-            )
-        };
-        let (none, hup, others) = ("0000000000000000", "0000000000000001", "0000000000012a02");
-        assert!(waits_for(&status("S (sleeping)", none, none), Signal::HUP));
-        assert!(waits_for(&status("S (sleeping)", others, others), Signal::HUP));
-        assert!(!waits_for(&status("S (sleeping)", none, hup), Signal::HUP));
-        assert!(!waits_for(&status("S (sleeping)", hup, none), Signal::HUP));
-        assert!(!waits_for(&status("R (running)", none, none), Signal::HUP));
-        // A kernel that does not tell.
-        assert!(waits_for("Name:\tnginx\n", Signal::HUP));
-    }
-
-    #[test]
     fn haproxy_does_not_rest_before_it_hears_the_signal_nor_before_a_worker_has_read_the_files() {
-        let proc = tempfile::tempdir().unwrap();
+        let below = tempfile::tempdir().unwrap();
+        let root = Root::below(below.path());
         let haproxy = Running {
             program: Program::Haproxy,
             pid: 5,
@@ -192,13 +154,13 @@ mod tests {
             unit: None,
         };
         let rests = |state: &str, pending: &str, blocked: &str, line: &str, workers: &[i32]| {
-            let folder = proc.path().join("5");
+            let folder = root.proc.join("5");
             std::fs::create_dir_all(&folder).unwrap();
             let status = format!("State:\t{state}\nShdPnd:\t{pending}\nSigBlk:\t{blocked}\n");
             std::fs::write(folder.join("status"), status).unwrap();
             std::fs::write(folder.join("cmdline"), line).unwrap();
             let workers: Vec<Worker> = workers.iter().map(|pid| Worker { pid: *pid, started: 1 }).collect();
-            haproxy.rests(proc.path(), &workers)
+            haproxy.rests(&root, &workers)
         };
         // As 2.6 shows it after SIGUSR2.
         let (none, usr2, held) = ("0000000000000000", "0000000000000800", "0000000000310a01");
@@ -208,7 +170,7 @@ mod tests {
         assert_eq!(rests("S (sleeping)", usr2, none, plain, &[6]), None, "the signal is on its way");
         assert_eq!(rests("R (running)", none, none, plain, &[6]), None, "the signal is at work");
         assert_eq!(rests("S (sleeping)", none, none, anew, &[6]), None, "it may wait for a name");
-        let files = proc.path().join("5/fd");
+        let files = root.proc.join("5/fd");
         std::fs::create_dir(&files).unwrap();
         std::os::unix::fs::symlink("anon_inode:[eventpoll]", files.join("3")).unwrap();
         assert_eq!(rests("S (sleeping)", none, none, anew, &[6]), Some(GLANCES_ALONE));
@@ -283,7 +245,7 @@ while True:
         const NAME: &str =
             "program::taking::tests::a_worker_that_ends_when_it_reads_the_files_has_not_taken_them";
         let mut pythons = ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter();
-        let Some(python) = pythons.find(|path| Path::new(path).exists()) else {
+        let Some(python) = pythons.find(|path| std::path::Path::new(path).exists()) else {
             namespaced::skip(NAME, "python3 is not installed");
             return;
         };
@@ -294,7 +256,7 @@ while True:
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         std::fs::write(&file, port.to_string()).unwrap();
         let mut master = std::process::Command::new(&program).args(["-W", "-f"]).arg(&file).spawn().unwrap();
-        let proc = Path::new("/proc");
+        let root = &Root::default();
         let pid = master.id().cast_signed();
         let until = |what: &str, holds: &dyn Fn() -> bool| {
             let end = Instant::now() + Duration::from_secs(60);
@@ -308,30 +270,30 @@ while True:
         let haproxy = Running {
             program: Program::Haproxy,
             pid,
-            started: Stat::read(proc, pid).unwrap().started,
+            started: process::stat(root, master.id()).unwrap().started,
             netns: crate::step::Place { name: "host".into(), inode: 1 },
             test: Vec::new(),
             unit: None,
         };
         let reload = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            haproxy.reload(proc)
+            haproxy.reload(root)
         };
-        let workers = || haproxy.workers(proc);
+        let workers = || haproxy.workers(root);
         let first = workers();
-        assert_eq!((first.len(), serving(proc, &first)), (1, first.clone()));
+        assert_eq!((first.len(), serving(root, &first)), (1, first.clone()));
         reload(&port.to_string()).unwrap();
         let second = workers();
         assert_eq!(second.len(), 2, "the first keeps its connections");
-        let served = serving(proc, &second);
+        let served = serving(root, &second);
         assert!(served.len() == 1 && served != first, "{served:?}");
         // What is read late is refused late.
         assert!(matches!(reload("broken"), Err(ProgramError::NotTaken(..))));
-        assert_eq!((workers(), serving(proc, &workers())), (second.clone(), served));
+        assert_eq!((workers(), serving(root, &workers())), (second.clone(), served));
         assert!(answers());
         // Taken back it is taken again, though the master still has the arguments of its last start.
         reload(&port.to_string()).unwrap();
-        let served = serving(proc, &workers());
+        let served = serving(root, &workers());
         assert!(served.len() == 1 && !second.contains(&served[0]), "{served:?}");
         master.kill().unwrap();
         master.wait().unwrap();

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// So much longer than was ordered may an apply take: steps, and taking them back. Most of it is for programs that are
@@ -70,9 +70,12 @@ pub fn supervise(
     show: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, SuperviseError> {
     let (signals, signalled) = UnixStream::pair().map_err(SuperviseError::Wait)?;
+    let (hang_ups, hung_up) = UnixStream::pair().map_err(SuperviseError::Wait)?;
     let mut registered = Vec::new();
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        let end = signalled.try_clone().map_err(SuperviseError::Wait)?;
+    for (signal, to) in
+        [(SIGHUP, &hung_up), (SIGINT, &signalled), (SIGQUIT, &signalled), (SIGTERM, &signalled)]
+    {
+        let end = to.try_clone().map_err(SuperviseError::Wait)?;
         registered.push(signal_hook::low_level::pipe::register(signal, end).map_err(SuperviseError::Wait)?);
     }
     let mut child =
@@ -81,11 +84,12 @@ pub fn supervise(
         outcome: Outcome::default(),
         ended: false,
         asking: false,
-        terminal: !order.confirmed,
+        watched: if order.confirmed { vec![Source::Reader] } else { vec![Source::Reader, Source::Typed] },
         words: child.stdin.take(),
         typed: Vec::new(),
         heard: Vec::new(),
         signals,
+        hang_ups,
     };
     let ordered = Duration::from_millis(
         order.before_ms.saturating_mul(2).saturating_add(order.guard_ms).saturating_add(order.answer_ms),
@@ -143,16 +147,33 @@ pub fn wait_for_lock(store: &Store, patience: Duration) -> Result<Lock, StoreErr
     }
 }
 
+/// Where something comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Worker,
+    /// A signal that means no.
+    Signal,
+    /// The signal that says that the terminal has gone.
+    HangUp,
+    /// Standard input.
+    Typed,
+    /// Whoever reads what is printed: he has gone.
+    Reader,
+}
+
 struct Supervisor {
     outcome: Outcome,
     ended: bool,
     asking: bool,
-    /// Whether somebody sits there.
-    terminal: bool,
+    /// What of the terminal or session is still there, as far as is known: who reads, and who types.
+    watched: Vec<Source>,
     words: Option<ChildStdin>,
     typed: Vec<u8>,
     heard: Vec<u8>,
+    /// Where a byte comes for each signal that means no.
     signals: UnixStream,
+    /// The same for the one that says that the terminal has gone.
+    hang_ups: UnixStream,
 }
 
 impl Supervisor {
@@ -182,30 +203,23 @@ impl Supervisor {
             if left.is_zero() {
                 return Ok(());
             }
-            let stdin = rustix::stdio::stdin();
-            let nobody = PollFlags::empty();
-            let mut fds =
-                vec![PollFd::new(&stdout, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-            if self.terminal {
-                fds.push(PollFd::new(&stdin, PollFlags::IN));
-            }
-            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(SuperviseError::Wait(error.into())),
-            }
-            let ready: Vec<bool> = fds.iter().map(|fd| fd.revents() != nobody).collect();
-            drop(fds);
-            let is_ready = |place: usize| ready.get(place).copied().unwrap_or(false);
-            if is_ready(1) {
+            let ready = self.wait(&stdout, left)?;
+            if ready.contains(&Source::Signal) {
                 let _ = rustix::io::read(&self.signals, &mut [0_u8; 64]);
                 self.asking = false;
                 self.say(b"back\n");
             }
-            if is_ready(2) {
+            if ready.contains(&Source::HangUp) {
+                let _ = rustix::io::read(&self.hang_ups, &mut [0_u8; 64]);
+                self.gone(Source::HangUp);
+            }
+            if ready.contains(&Source::Reader) {
+                self.gone(Source::Reader);
+            }
+            if ready.contains(&Source::Typed) {
                 self.listen();
             }
-            if is_ready(0) {
+            if ready.contains(&Source::Worker) {
                 let mut bytes = [0; 4_096];
                 match rustix::io::read(&stdout, &mut bytes) {
                     Ok(0) => return Ok(()),
@@ -221,6 +235,45 @@ impl Supervisor {
         }
     }
 
+    /// Waits until something comes, and says from where.
+    fn wait(&self, worker: &ChildStdout, longest: Duration) -> Result<Vec<Source>, SuperviseError> {
+        let (stdin, out, err) = (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
+        let coming = PollFlags::IN;
+        let mut fds = vec![
+            (Source::Worker, PollFd::new(worker, coming)),
+            (Source::Signal, PollFd::new(&self.signals, coming)),
+            (Source::HangUp, PollFd::new(&self.hang_ups, coming)),
+        ];
+        if self.watched.contains(&Source::Typed) {
+            fds.push((Source::Typed, PollFd::new(&stdin, coming)));
+        }
+        if self.watched.contains(&Source::Reader) {
+            // That a reader has gone is told unasked; a file and /dev/null never lose theirs.
+            fds.extend(
+                [&out, &err].map(|printed| (Source::Reader, PollFd::new(printed, PollFlags::empty()))),
+            );
+        }
+        let (sources, mut fds): (Vec<_>, Vec<_>) = fds.into_iter().unzip();
+        let timeout = Timespec::try_from(longest).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(SuperviseError::Wait(error.into())),
+        }
+        let is_ready = |source: Source, told: PollFlags| match source {
+            Source::Reader => told.intersects(PollFlags::ERR | PollFlags::HUP),
+            _ => !told.is_empty(),
+        };
+        let told = sources.into_iter().zip(&fds).filter(|(source, fd)| is_ready(*source, fd.revents()));
+        Ok(told.map(|(source, _)| source).collect())
+    }
+
+    /// Says that nobody is here any more to see what happens: a session that was lost without a terminal shows in nothing else.
+    fn gone(&mut self, what: Source) {
+        self.watched.retain(|source| *source != what);
+        self.asking = false;
+        self.say(b"gone\n");
+    }
+
     /// Reads what was typed: the answer, if there is a question.
     fn listen(&mut self) {
         let mut bytes = [0; 512];
@@ -230,8 +283,7 @@ impl Supervisor {
             Ok(1..) | Err(Errno::INTR) => return,
             // The end: of the terminal, or of what somebody wanted to say.
             Ok(_) | Err(_) => {
-                self.terminal = false;
-                self.say(b"back\n");
+                self.gone(Source::Typed);
                 return;
             }
         }

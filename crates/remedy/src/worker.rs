@@ -25,7 +25,7 @@ const MAX_ORDER: usize = 64 << 20;
 /// Guards are looked at so often.
 const GLANCE: Duration = Duration::from_millis(250);
 
-const GONE: &str = "the terminal, or the process in front of it, has gone";
+const GONE: &str = "the terminal or session, or the process in front of it, has gone";
 
 /// Is the process that changes the host: reads an [`Order`] from standard input and tells what happens on standard output.
 pub fn work() -> io::Result<()> {
@@ -367,7 +367,7 @@ enum Said {
     Nothing,
     Keep,
     Back,
-    /// It is not there any more.
+    /// It is not there any more, or has lost who sat before it.
     Gone,
 }
 
@@ -415,6 +415,7 @@ impl Control {
                 match line.trim_ascii() {
                     b"keep" => return Said::Keep,
                     b"back" => return Said::Back,
+                    b"gone" => return Said::Gone,
                     _ => continue,
                 }
             }

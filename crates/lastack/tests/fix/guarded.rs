@@ -125,6 +125,30 @@ fn a_terminal_that_goes_takes_it_back() {
 }
 
 #[test]
+fn a_session_without_a_terminal_that_goes_takes_it_back() {
+    in_sandbox("guarded::a_session_without_a_terminal_that_goes_takes_it_back", || {
+        for is_out in [true, false] {
+            let unchanged = before();
+            let mut command = apply("1h");
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            if is_out {
+                command.stdout(Stdio::piped())
+            } else {
+                command.stderr(Stdio::piped())
+            };
+            let mut child = command.spawn().unwrap();
+            until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+            // Who has read what it prints.
+            drop((child.stdout.take(), child.stderr.take()));
+            assert_eq!(child.wait().unwrap().code(), Some(1));
+            assert_eq!(State::read(), unchanged);
+            let because = applies().last().unwrap()["because"].to_string();
+            assert!(because.contains("session"), "{because}");
+        }
+    });
+}
+
+#[test]
 fn every_signal_takes_it_back() {
     in_sandbox("guarded::every_signal_takes_it_back", || {
         for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT, Signal::KILL] {

@@ -4,7 +4,7 @@ use super::step::Outcome;
 use crate::debian::{self, found};
 
 /// A program, the Debian package it is in, and what the tests do with it.
-const PROGRAMS: [(&str, &str, &str); 14] = [
+const PROGRAMS: [(&str, &str, &str); 17] = [
     ("ss", "iproute2", "counts are compared with its counts"),
     ("ip", "iproute2", "sets up network namespaces"),
     ("netstat", "net-tools", "its tables are read as people paste them"),
@@ -16,6 +16,9 @@ const PROGRAMS: [(&str, &str, &str); 14] = [
     ("tcpdump", "tcpdump", "captures the links of a stage"),
     ("ansible-playbook", "ansible-core", "rolls a plan out over hosts that are namespaces"),
     ("ansible-lint", "ansible-lint", "judges the playbook"),
+    ("ssh", "openssh-client", "begins sessions that are lost while `fix` changes something"),
+    ("ssh-keygen", "openssh-client", "makes the keys of these sessions"),
+    ("sshd", "openssh-server", "has the other end of these sessions"),
     ("python3", "python3", "stands in for a HAProxy that is not packaged here"),
     ("nginx", "nginx", "is the proxy of scenarios that name it, and judges edited configuration"),
     ("haproxy", "haproxy", "is the proxy of scenarios that name it, and judges edited configuration"),

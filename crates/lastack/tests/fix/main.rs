@@ -11,4 +11,5 @@ mod programs;
 mod rebooted;
 mod refused;
 mod sandbox;
+mod ssh;
 mod told;

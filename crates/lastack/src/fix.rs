@@ -276,13 +276,14 @@ fn carry_out(options: &Fix, task: Task) -> Outcome {
     };
     let mut worker = Command::new(std::env::current_exe().context("where lastack itself is")?);
     worker.arg("fix-worker");
-    let outcome = remedy::supervise(&store, &order, worker, &mut |event| tell(event))?;
+    let outcome =
+        remedy::supervise(&store, &order, worker, &mut |event| tell(event, options.rollback.is_some()))?;
     finish(options, &outcome)
 }
 
 /// Says on stderr what happens.
-fn tell(event: &Event) {
-    let Some(line) = pages::progress(event) else { return };
+fn tell(event: &Event, back: bool) {
+    let Some(line) = pages::progress(event, back) else { return };
     let end = if matches!(event, Event::Asking { .. }) { "" } else { "\n" };
     // A terminal that went away is noticed elsewhere.
     let _ = write!(io::stderr(), "{}{end}", report::visible(&line));

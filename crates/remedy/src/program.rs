@@ -1,7 +1,7 @@
 //! Programs whose configuration is changed: which process runs, how its files are tested, and how it takes them.
 //!
-//! A program is reloaded the way it runs: by systemd where that started it, else by the signal that its own documentation
-//! names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
+//! A program is reloaded the way it runs: by systemd where that started it and can, else by the signal that its own
+//! documentation names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
 //! new files without being started anew, and is left to a person.
 
 mod taking;
@@ -14,9 +14,10 @@ use kernel::programs::{self, Kind, Started};
 use kernel::{Root, netns, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A test or a reload that takes longer is given up.
@@ -83,7 +84,7 @@ pub struct Running {
     pub netns: Place,
     /// How its files are tested: a program and its arguments.
     pub test: Vec<String>,
-    /// The unit of systemd that it runs in.
+    /// The unit of systemd that it is the main process of, if that can be reloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
@@ -183,7 +184,8 @@ impl Running {
         };
         let question = question.iter().map(|word| (*word).to_owned());
         let test = [executable].into_iter().chain(question).chain(started.what_is_read()).collect();
-        let (netns, unit) = (netns.clone(), process::unit(root, started.pid));
+        let unit = process::unit(root, started.pid).filter(|unit| is_reloadable(unit, started.pid));
+        let netns = netns.clone();
         Ok(Self { program, pid, started: stat.started, netns, test, unit })
     }
 
@@ -215,7 +217,8 @@ impl Running {
             found.ok_or_else(|| failed(format!("the network namespace {} has gone", self.netns.name)))?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(root.proc.join(format!("{}/cwd", self.pid)));
-        let tested = netns::enter(&found, || run(&mut command)).map_err(|error| failed(error.to_string()))?;
+        let tested = netns::enter(&found, || run(&mut command).map(drop))
+            .map_err(|error| failed(error.to_string()))?;
         tested.map_err(failed)
     }
 
@@ -223,7 +226,7 @@ impl Running {
     fn tell(&self, root: &Root) -> Result<(), ProgramError> {
         let failed = |why: String| ProgramError::Reload(self.program.name(), self.pid, why);
         if let Some(unit) = &self.unit {
-            return run(Command::new("systemctl").args(["reload", unit])).map_err(failed);
+            return run(Command::new("systemctl").args(["reload", "--", unit])).map(drop).map_err(failed);
         }
         self.check_runs(root)?;
         let pid = Pid::from_raw(self.pid).ok_or_else(|| failed("no such process".to_owned()))?;
@@ -240,32 +243,50 @@ impl Running {
     }
 }
 
-/// Runs a program to its end, within a time; what it said if it failed.
-fn run(command: &mut Command) -> Result<(), String> {
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+/// Whether a unit is told to reload for the sake of this process. It may have no way to; or it is somebody else's: of a
+/// supervisor, of the session in which the program was started by hand, of a container whose units are not ours.
+fn is_reloadable(unit: &str, pid: u32) -> bool {
+    let mut question = Command::new("systemctl");
+    question.args(["show", "--property=CanReload", "--property=MainPID", "--", unit]);
+    run(&mut question).is_ok_and(|told| is_reloaded_by(&told, pid))
+}
+
+fn is_reloaded_by(told: &str, pid: u32) -> bool {
+    let says = |line: &str| told.lines().any(|told| told.trim() == line);
+    says("CanReload=yes") && says(&format!("MainPID={pid}"))
+}
+
+/// Runs a program to its end, within a time: what it printed, or what it complained of if it failed.
+fn run(command: &mut Command) -> Result<String, String> {
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|error| error.to_string())?;
-    let said = child.stderr.take().map(|stderr| {
-        std::thread::spawn(move || {
-            let mut said = Vec::new();
-            // What cannot be read was not said.
-            let _ = stderr.take(MAX_SAID).read_to_end(&mut said);
-            String::from_utf8_lossy(&said).into_owned()
-        })
-    });
+    let printed = child.stdout.take().map(heard);
+    let said = child.stderr.take().map(heard);
     let done = wait(&mut child);
     if done.is_err() {
         let _ = child.kill();
         let _ = child.wait();
     }
+    let text = |heard: Option<JoinHandle<String>>| heard.and_then(|heard| heard.join().ok());
     match done {
-        Ok(true) => Ok(()),
+        Ok(true) => Ok(text(printed).unwrap_or_default()),
         Ok(false) => {
-            let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
+            let said = text(said).unwrap_or_default();
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
             Err(if said.is_empty() { "it failed and said nothing".to_owned() } else { said })
         }
         Err(error) => Err(error),
     }
+}
+
+/// Hears what a program says, so that it need not wait.
+fn heard(from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        // What cannot be read was not said.
+        let _ = from.take(MAX_SAID).read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    })
 }
 
 fn wait(child: &mut Child) -> Result<bool, String> {
@@ -285,12 +306,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_unit_is_reloaded_for_its_main_process_only() {
+        assert!(is_reloaded_by("CanReload=yes\nMainPID=39\n", 39));
+        for other in
+            ["CanReload=no\nMainPID=39\n", "CanReload=yes\nMainPID=3\n", "CanReload=yes\nMainPID=0\n", ""]
+        {
+            assert!(!is_reloaded_by(other, 39), "{other}");
+        }
+    }
+
+    #[test]
     fn what_a_failing_test_says_is_told() {
         assert_eq!(
             run(Command::new("sh").args(["-c", "echo broken at line 3 >&2; exit 1"])),
             Err("broken at line 3".into())
         );
-        assert_eq!(run(&mut Command::new("true")), Ok(()));
+        assert_eq!(run(&mut Command::new("true")), Ok(String::new()));
         assert!(run(&mut Command::new("/nonexistent/program")).is_err());
     }
 }

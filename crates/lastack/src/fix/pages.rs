@@ -191,8 +191,8 @@ pub(super) fn nothing(plan: &Plan) -> Vec<String> {
     )]
 }
 
-/// A sign of life, one line; none for what is told at the end.
-pub(super) fn progress(event: &Event) -> Option<String> {
+/// A sign of life, one line; none for what is told at the end. `back` if an apply is taken back.
+pub(super) fn progress(event: &Event, back: bool) -> Option<String> {
     let seconds =
         |ms: &u64| report::length_text(i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX));
     Some(match event {
@@ -207,6 +207,7 @@ pub(super) fn progress(event: &Event) -> Option<String> {
         Event::Asking { for_ms } => {
             format!("The guards hold. Keep it? [y/N] (taken back in {} without an answer) ", seconds(for_ms))
         }
+        Event::Decided { keep: true, .. } if back => "Taking it back".to_owned(),
         Event::Decided { keep: true, because } => format!("Kept: {because}"),
         Event::Decided { keep: false, because } => format!("Taking back: {because}"),
         Event::Refused { .. } | Event::Nothing { .. } | Event::Ended { .. } | Event::After { .. } => {

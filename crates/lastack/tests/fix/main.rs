@@ -13,3 +13,4 @@ mod refused;
 mod sandbox;
 mod ssh;
 mod told;
+mod units;

@@ -396,15 +396,35 @@ fn servers_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Vec<Endpoint> {
 
 /// A backend, and the frontends that use it: of these, the one that closes more holds.
 pub(crate) fn on_the_way<'a>(haproxy: &'a Haproxy, backend: &'a Proxy) -> impl Iterator<Item = &'a Proxy> {
-    let uses = |proxy: &&Proxy| {
-        proxy.kind != ProxyKind::Backend
-            && proxy.name != backend.name
-            && proxy.backends.iter().any(|used| used.name == backend.name)
-    };
+    let uses = |proxy: &&Proxy| used(proxy, backend) == Some(true);
     std::iter::once(backend).chain(haproxy.proxies.iter().filter(uses))
 }
 
+/// True if a frontend uses a backend; none if only requests, or the start, can tell.
+fn used(proxy: &Proxy, backend: &Proxy) -> Option<bool> {
+    if proxy.kind == ProxyKind::Backend || proxy.name == backend.name {
+        return Some(false);
+    }
+    let its = || proxy.backends.iter().filter(|used| used.name == backend.name);
+    if its().any(|used| !used.conditional) {
+        return if proxy.conditional { None } else { Some(true) };
+    }
+    // `use_backend %[...]`: what requests say, or a map.
+    let by_request = |name: &str| name.contains("%[") || name.contains('$');
+    let perhaps = its().next().is_some() || proxy.backends.iter().any(|used| by_request(&used.name));
+    if perhaps { None } else { Some(false) }
+}
+
+/// True if it is known to close connections after each answer, or may.
+fn may_close(proxy: &Proxy) -> bool {
+    proxy.connection.value().is_none_or(|mode| matches!(mode.as_str(), "server-close" | "close"))
+}
+
 fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
+    // Another section of its name may be read in its place, or none.
+    if backend.conditional {
+        return Keeping::Unknown;
+    }
     for proxy in on_the_way(haproxy, backend) {
         match &proxy.connection {
             Said::Unknown { .. } => return Keeping::Unknown,
@@ -422,13 +442,18 @@ fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
             },
         }
     }
+    let mut others = haproxy.proxies.iter().filter(|proxy| used(proxy, backend).is_none());
+    if others.any(may_close) {
+        return Keeping::Unknown;
+    }
     if backend.http_reuse.value().is_some_and(|reuse| reuse == "never")
         && let Some(place) = backend.http_reuse.place()
     {
         let how = format!("does not share connections to backend {} (`http-reuse never`)", backend.name);
         return Keeping::Unpooled { how, place, half_done: false };
     }
-    if let Some(server) = backend.servers.iter().find(|server| server.pool_max_conn.value() == Some(&0)) {
+    let mut certain = backend.servers.iter().filter(|server| !server.conditional);
+    if let Some(server) = certain.find(|server| server.pool_max_conn.value() == Some(&0)) {
         let how = format!("keeps no idle connection to server {} (`pool-max-conn 0`)", server.name);
         let place = server.pool_max_conn.place().unwrap_or(server.place);
         return Keeping::Unpooled { how, place, half_done: false };
@@ -516,5 +541,43 @@ mod tests {
         case.namespaces[0].sockets.groups.clear();
         case.namespaces.truncate(1);
         assert!(joins(&case, [127, 0, 0, 1]), "there is no other");
+    }
+
+    /// What is known of the only route after this was done to the case.
+    fn keeping(change: impl FnOnce(&mut Haproxy)) -> Keeping {
+        let mut case = case();
+        change(case.configurations[0].haproxy.as_mut().unwrap());
+        routes(&case)[0].keeping.clone()
+    }
+
+    fn frontend(name: &str, closes: bool, conditional: bool) -> Proxy {
+        let mode = if closes { "close" } else { "keep-alive" };
+        Proxy {
+            kind: ProxyKind::Frontend,
+            connection: Said::Default { value: mode.to_owned() },
+            backends: vec![haproxy::BackendUse { name: name.to_owned(), conditional, ..Default::default() }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_may_be_left_out_of_the_files_is_not_said() {
+        let kept = |all: &mut Haproxy| {
+            all.proxies[0].connection = Said::Default { value: "keep-alive".to_owned() };
+        };
+        assert!(matches!(keeping(|_| ()), Keeping::Off { .. }));
+        assert_eq!(keeping(|all| all.proxies[0].conditional = true), Keeping::Unknown);
+        assert!(matches!(keeping(kept), Keeping::Pooled { .. }));
+        let with = |frontend: Proxy| {
+            keeping(|all| {
+                kept(all);
+                all.proxies.push(frontend);
+            })
+        };
+        assert!(matches!(with(frontend("app", true, false)), Keeping::Off { .. }));
+        assert_eq!(with(frontend("app", true, true)), Keeping::Unknown);
+        assert!(matches!(with(frontend("app", false, true)), Keeping::Pooled { .. }));
+        assert!(matches!(with(frontend("other", true, false)), Keeping::Pooled { .. }));
+        assert_eq!(with(frontend("%[req.hdr(host),lower]", true, false)), Keeping::Unknown, "a request decides");
     }
 }

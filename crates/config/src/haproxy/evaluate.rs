@@ -1,8 +1,9 @@
 //! What a configuration means: what is in force in each frontend and backend, with that of its `defaults`.
 
-use super::tree::PARAMETERS;
+use super::Tree;
+use super::in_force::{InForce, take_parameters};
+use super::reader::{Argument, Path, Reader, Spoken};
 use super::value::{Version, milliseconds};
-use super::{Line, Section, Tree, Word};
 use crate::nginx::shown;
 use evidence::configuration::haproxy::{BackendUse, Bind, Haproxy, Proxy, ProxyKind, Server};
 use evidence::{Configuration, ConfigurationProblem, FilePlace, Said};
@@ -11,14 +12,11 @@ use std::collections::BTreeMap;
 /// How many proxies, and how many servers in all, are listed.
 const MAX_FACTS: usize = 20_000;
 
-/// Options that say what is done with connections after an answer, and what they are called here. The last one holds.
-const CONNECTION_MODES: [(&str, &str); 5] = [
-    ("http-keep-alive", "keep-alive"),
-    ("http-server-close", "server-close"),
-    ("httpclose", "close"),
-    ("forceclose", "close"),
-    ("http-tunnel", "tunnel"),
-];
+/// How many sections a line may belong to, where conditions leave that open.
+const MAX_OPEN: usize = 8;
+
+/// How many sections `defaults` that may be left out are considered for one that comes from them.
+const MAX_DEFAULTS: usize = 100;
 
 /// The facts of a configuration. Files are in the order in which HAProxy is given them (`-f`); defaults are those of this
 /// version (`2.6.12`, `HAProxy version 2.6.12-1+deb12u4 2026/10/17`); without one, what depends on it is unknown.
@@ -26,8 +24,10 @@ pub fn evaluate(files: &[(String, Tree)], version: Option<&str>) -> Configuratio
     let known = version.and_then(Version::parse);
     let mut evaluation = Evaluation {
         version: known,
+        reader: Reader::new(version),
+        open: Vec::new(),
         defaults: Vec::new(),
-        facts: Haproxy { threads: threads(files), proxies: Vec::new() },
+        facts: Haproxy { threads: processors(), proxies: Vec::new() },
         problems: Vec::new(),
         servers: 0,
     };
@@ -36,9 +36,14 @@ pub fn evaluate(files: &[(String, Tree)], version: Option<&str>) -> Configuratio
             place: FilePlace { file, line: problem.place.line, column: problem.place.column },
             what: shown(&problem.what),
         }));
-        for section in tree.sections() {
-            evaluation.section(file, section);
+        evaluation.reader.begin_file();
+        for line in tree.lines() {
+            if let Some(line) = evaluation.reader.line(file, line) {
+                evaluation.line(&line);
+            }
         }
+        // Each file begins without a section.
+        evaluation.close_all();
     }
     Configuration {
         version: known.map(|known| known.to_string()).or_else(|| version.map(shown)),
@@ -49,72 +54,41 @@ pub fn evaluate(files: &[(String, Tree)], version: Option<&str>) -> Configuratio
     }
 }
 
-fn threads(files: &[(String, Tree)]) -> Said<u64> {
-    let mut found =
-        Said::Unknown { because: "as many as HAProxy may use processors".to_owned(), place: None };
-    for (file, (_, tree)) in (0_u32..).zip(files) {
-        for section in tree.sections().filter(|section| section.kind() == "global") {
-            for line in section.lines().filter(|line| line.begins(&["nbthread"])) {
-                found = number(written(file, line, 1, false));
-            }
-        }
-    }
-    found
-}
-
-/// What is said in a section, and what its `defaults` said: by keyword.
-#[derive(Clone, Default)]
-struct InForce {
-    /// `mode`, `http-reuse`, `retries`, `source`; `timeout NAME` with its name; the mode of connections.
-    said: BTreeMap<String, Said<String>>,
-    options: BTreeMap<String, FilePlace>,
-    retry_on: Option<Said<Vec<String>>>,
-    default_backend: Option<BackendUse>,
-    /// Parameters of `default-server`.
-    server: BTreeMap<&'static str, Said<String>>,
+fn processors() -> Said<u64> {
+    Said::Unknown { because: "as many as HAProxy may use processors".to_owned(), place: None }
 }
 
 /// A section `defaults`.
 struct Defaults {
     name: Option<String>,
     place: FilePlace,
+    path: Path,
     in_force: InForce,
+}
+
+/// A section that the next line may belong to.
+struct Open {
+    path: Path,
+    what: What,
+}
+
+/// Which section, by its number among those of its kind.
+enum What {
+    Global,
+    Defaults(usize),
+    Proxy(usize, Box<InForce>),
+    Other,
 }
 
 struct Evaluation {
     version: Option<Version>,
+    reader: Reader,
+    /// The sections that the next line may belong to: one, and those before it if it may be left out.
+    open: Vec<Open>,
     defaults: Vec<Defaults>,
     facts: Haproxy,
     problems: Vec<ConfigurationProblem>,
     servers: usize,
-}
-
-fn place(file: u32, line: Line<'_>) -> FilePlace {
-    let place = line.place();
-    FilePlace { file, line: place.line, column: place.column }
-}
-
-/// A word of a line, if it can be known before HAProxy starts.
-fn written(file: u32, line: Line<'_>, index: usize, conditional: bool) -> Said<String> {
-    line.word(index).map_or_else(
-        || unknown("an argument is missing", place(file, line)),
-        |word| said(file, line, word, conditional),
-    )
-}
-
-fn said(file: u32, line: Line<'_>, word: Word<'_>, conditional: bool) -> Said<String> {
-    let place = place(file, line);
-    if conditional {
-        unknown("it stands between `.if` and `.endif`", place)
-    } else if word.has_variable() {
-        unknown("it is a variable of the environment", place)
-    } else {
-        Said::Written { value: shown(&word.text()), place }
-    }
-}
-
-fn unknown<T>(because: &str, place: FilePlace) -> Said<T> {
-    Said::Unknown { because: because.to_owned(), place: Some(place) }
 }
 
 /// The same, read as something else.
@@ -137,105 +111,196 @@ fn number<T: std::str::FromStr>(text: Said<String>) -> Said<T> {
 }
 
 impl Evaluation {
-    fn section(&mut self, file: u32, section: Section<'_>) {
-        let kind = match section.kind().as_str() {
-            "frontend" => ProxyKind::Frontend,
-            "backend" => ProxyKind::Backend,
-            "listen" => ProxyKind::Listen,
-            "defaults" => return self.defaults(file, section),
-            _ => return,
-        };
-        if self.facts.proxies.len() >= MAX_FACTS {
-            return self.full(file, section.header());
+    fn line(&mut self, line: &Spoken<'_>) {
+        if line.begins_section() {
+            return self.header(line);
         }
-        let header = section.header();
-        let defaults = self.find_defaults(file, header, section.from());
-        let mut in_force = defaults.map(|defaults| defaults.in_force.clone()).unwrap_or_default();
-        let mut proxy = Proxy {
-            kind,
-            name: section.name().as_deref().map(shown).unwrap_or_default(),
-            place: place(file, header),
-            defaults: defaults.map(|defaults| defaults.place),
-            conditional: header.is_conditional(),
-            ..Proxy::default()
-        };
-        for line in section.lines() {
-            let conditional = section.doubts(line);
-            if !in_force.take(file, line, conditional)
-                && !self.line(&mut proxy, &in_force, file, line, conditional)
-            {
+        let mut open = std::mem::take(&mut self.open);
+        // From the last one: a section in between that is read wherever this line is takes the line.
+        let mut between: Vec<&Path> = Vec::new();
+        for Open { path, what } in open.iter_mut().rev() {
+            if between.iter().any(|between| between.follows_from(&line.path)) {
                 break;
             }
+            if path.goes_with(&line.path) {
+                let rival = between.iter().any(|one| one.goes_with(&line.path) && one.goes_with(path));
+                let doubt = rival || !line.path.follows_from(path);
+                self.line_of(what, line, doubt);
+            }
+            between.push(path);
         }
-        self.finish(&mut proxy, in_force);
-        self.facts.proxies.push(proxy);
+        self.open = open;
     }
 
-    fn defaults(&mut self, file: u32, section: Section<'_>) {
+    /// A line of a section, or perhaps of it.
+    fn line_of(&mut self, section: &mut What, line: &Spoken<'_>, doubt: bool) {
+        match section {
+            What::Global => {
+                if line.words.first().is_some_and(|word| word.is("nbthread")) {
+                    self.facts.threads = number(line.said(1, doubt || !line.path.is_certain()));
+                }
+                self.reader.global(line);
+            }
+            What::Defaults(at) => {
+                if let Some(defaults) = self.defaults.get_mut(*at) {
+                    defaults.in_force.take(line, doubt);
+                }
+            }
+            What::Proxy(at, in_force) => {
+                if !in_force.take(line, doubt) {
+                    self.own(*at, in_force, line, doubt);
+                }
+            }
+            What::Other => {}
+        }
+    }
+
+    /// A section begins.
+    fn header(&mut self, line: &Spoken<'_>) {
+        let mut kept = Vec::new();
+        for open in std::mem::take(&mut self.open) {
+            // Where that one is read this is, too.
+            if line.path.follows_from(&open.path) {
+                self.close(open);
+            } else {
+                kept.push(open);
+            }
+        }
+        let forgotten = kept.len().saturating_sub(MAX_OPEN);
+        for open in kept.drain(..forgotten).collect::<Vec<_>>() {
+            self.close(open);
+        }
+        self.open = kept;
+        let what = match line.text(0).as_str() {
+            "global" => What::Global,
+            "defaults" => self.begin_defaults(line),
+            "frontend" => self.begin_proxy(ProxyKind::Frontend, line),
+            "backend" => self.begin_proxy(ProxyKind::Backend, line),
+            "listen" => self.begin_proxy(ProxyKind::Listen, line),
+            _ => What::Other,
+        };
+        self.open.push(Open { path: line.path.clone(), what });
+    }
+
+    fn close_all(&mut self) {
+        for open in std::mem::take(&mut self.open) {
+            self.close(open);
+        }
+    }
+
+    /// A section ends.
+    fn close(&mut self, open: Open) {
+        let What::Proxy(at, in_force) = open.what else { return };
+        let Some(mut proxy) = self.facts.proxies.get_mut(at).map(std::mem::take) else { return };
+        self.finish(&mut proxy, *in_force);
+        if let Some(place) = self.facts.proxies.get_mut(at) {
+            *place = proxy;
+        }
+    }
+
+    fn begin_proxy(&mut self, kind: ProxyKind, line: &Spoken<'_>) -> What {
+        if self.facts.proxies.len() >= MAX_FACTS {
+            self.full(line.place);
+            return What::Other;
+        }
+        let (name, from) = line.names();
+        let (defaults, in_force) = self.inherited(line, from, true);
+        self.facts.proxies.push(Proxy {
+            kind,
+            name: name.map(Argument::shown).unwrap_or_default(),
+            place: line.place,
+            defaults,
+            conditional: !line.path.is_certain(),
+            ..Proxy::default()
+        });
+        What::Proxy(self.facts.proxies.len() - 1, Box::new(in_force))
+    }
+
+    fn begin_defaults(&mut self, line: &Spoken<'_>) -> What {
         if self.defaults.len() >= MAX_FACTS {
-            return self.full(file, section.header());
+            self.full(line.place);
+            return What::Other;
         }
-        let header = section.header();
+        let (name, from) = line.names();
         // Without `from`, a section `defaults` begins with what HAProxy itself presets.
-        let from = section.from().and_then(|from| self.find_defaults(file, header, Some(from)));
-        let mut in_force = from.map(|defaults| defaults.in_force.clone()).unwrap_or_default();
-        for line in section.lines() {
-            in_force.take(file, line, line.is_conditional());
-        }
-        self.defaults.push(Defaults { name: section.name(), place: place(file, header), in_force });
+        let (_, in_force) = self.inherited(line, from, false);
+        self.defaults.push(Defaults {
+            name: name.map(Argument::shown),
+            place: line.place,
+            path: line.path.clone(),
+            in_force,
+        });
+        What::Defaults(self.defaults.len() - 1)
     }
 
-    /// The section `defaults` of this name; without one, the last.
-    fn find_defaults(&mut self, file: u32, header: Line<'_>, from: Option<Word<'_>>) -> Option<&Defaults> {
-        let Some(from) = from else { return self.defaults.last() };
-        let name = from.text();
-        let found = self.defaults.iter().rposition(|defaults| defaults.name.as_deref() == Some(&*name));
-        if found.is_none() {
-            let what = format!("no section `defaults {}` stands before this", shown(&name));
-            self.problems.push(ConfigurationProblem { place: place(file, header), what });
+    /// What a section begins with: that of the section `defaults` of this name; without one, of the last, if it takes that.
+    fn inherited(
+        &mut self,
+        line: &Spoken<'_>,
+        from: Option<&Argument<'_>>,
+        last: bool,
+    ) -> (Option<FilePlace>, InForce) {
+        let name = from.map(Argument::shown);
+        let mut found: Option<(FilePlace, InForce)> = None;
+        let fits = |one: &&Defaults| match &name {
+            Some(name) => one.name.as_ref() == Some(name),
+            None => last,
+        };
+        let possible = self.defaults.iter().rev().filter(fits).filter(|one| one.path.goes_with(&line.path));
+        for one in possible.take(MAX_DEFAULTS) {
+            found = Some(match found {
+                Some((place, in_force)) => (place, in_force.or(&one.in_force)),
+                None => (one.place, one.in_force.clone()),
+            });
+            if one.path.follows_from(&line.path) {
+                return found.map_or_else(Default::default, |(place, in_force)| (Some(place), in_force));
+            }
         }
-        found.and_then(|at| self.defaults.get(at))
+        if let Some(name) = name.filter(|_| found.is_none()) {
+            let what = format!("no section `defaults {name}` stands before this");
+            self.problems.push(ConfigurationProblem { place: line.place, what });
+        }
+        // Those that were found may all be left out.
+        match found {
+            Some((place, in_force)) => (Some(place), in_force.or(&InForce::default())),
+            None => (None, InForce::default()),
+        }
     }
 
-    fn full(&mut self, file: u32, line: Line<'_>) {
+    fn full(&mut self, place: FilePlace) {
         let what = format!("more than {MAX_FACTS} of a kind: the rest is left out");
         if self.problems.last().is_none_or(|last| last.what != what) {
-            self.problems.push(ConfigurationProblem { place: place(file, line), what });
+            self.problems.push(ConfigurationProblem { place, what });
         }
     }
 
-    /// A line that is not inherited; false if there is no room for more.
-    fn line(
-        &mut self,
-        proxy: &mut Proxy,
-        in_force: &InForce,
-        file: u32,
-        line: Line<'_>,
-        conditional: bool,
-    ) -> bool {
-        let text = |index| line.word(index).map(|word| shown(&word.text())).unwrap_or_default();
-        let at = place(file, line);
-        let keyword = text(0);
+    /// A line that is not inherited.
+    fn own(&mut self, proxy: usize, in_force: &InForce, line: &Spoken<'_>, doubt: bool) {
+        let Some(proxy) = self.facts.proxies.get_mut(proxy) else { return };
+        let (at, conditional) = (line.place, doubt);
+        let keyword = line.text(0);
+        if !matches!(keyword.as_str(), "bind" | "use_backend" | "server" | "server-template") {
+            return;
+        }
+        if self.servers + proxy.binds.len() + proxy.backends.len() >= MAX_FACTS {
+            return self.full(at);
+        }
         match keyword.as_str() {
-            "bind" => proxy.binds.push(Bind { address: text(1), place: at }),
+            "bind" => proxy.binds.push(Bind { address: self.reader.address(line.words.get(1)), place: at }),
             "use_backend" => {
-                proxy.backends.push(BackendUse { name: text(1), place: at, default: false });
+                proxy.backends.push(BackendUse { name: line.text(1), place: at, default: false, conditional });
             }
-            "server" | "server-template" => {
+            _ => {
                 self.servers += 1;
                 let template = keyword == "server-template";
                 let mut parameters = in_force.server.clone();
-                take_parameters(&mut parameters, file, line, conditional);
-                let address = if template { text(3) } else { text(2) };
-                proxy.servers.push(server(text(1), address, at, template.then(|| text(2)), parameters));
+                take_parameters(&mut parameters, line, doubt);
+                let address = self.reader.address(line.words.get(if template { 3 } else { 2 }));
+                let number = template.then(|| line.text(2));
+                let server = server(line.text(1), address, at, number, parameters);
+                proxy.servers.push(Server { conditional, ..server });
             }
-            _ => return true,
         }
-        let room = self.servers + proxy.binds.len() + proxy.backends.len() < MAX_FACTS;
-        if !room {
-            self.full(file, line);
-        }
-        room
     }
 
     fn finish(&self, proxy: &mut Proxy, mut in_force: InForce) {
@@ -274,74 +339,6 @@ impl Evaluation {
     }
 }
 
-impl InForce {
-    /// A line that may stand in `defaults`, too; false if it is another.
-    fn take(&mut self, file: u32, line: Line<'_>, conditional: bool) -> bool {
-        let words: Vec<_> = line.words().take(3).map(Word::text).collect();
-        let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
-        match words[..] {
-            [name @ ("mode" | "http-reuse" | "retries" | "source"), ..] => {
-                self.said.insert(name.to_owned(), written(file, line, 1, conditional));
-            }
-            ["timeout", name, ..] if self.said.len() < 100 => {
-                self.said.insert(format!("timeout {}", shown(name)), written(file, line, 2, conditional));
-            }
-            ["retry-on", ..] => {
-                let events = line.words().skip(1).take(20).map(|word| shown(&word.text())).collect();
-                self.retry_on = Some(match written(file, line, 1, conditional) {
-                    Said::Unknown { because, place } => Said::Unknown { because, place },
-                    _ => Said::Written { value: events, place: place(file, line) },
-                });
-            }
-            ["default_backend", name, ..] => {
-                let (name, place) = (shown(name), place(file, line));
-                self.default_backend = Some(BackendUse { name, place, default: true });
-            }
-            ["default-server", ..] => take_parameters(&mut self.server, file, line, conditional),
-            ["option", name, ..] => self.option(file, line, name, conditional, true),
-            ["no", "option", name, ..] => self.option(file, line, name, conditional, false),
-            _ => return false,
-        }
-        true
-    }
-
-    fn option(&mut self, file: u32, line: Line<'_>, name: &str, conditional: bool, on: bool) {
-        let at = place(file, line);
-        if let Some((_, mode)) = CONNECTION_MODES.iter().find(|(option, _)| *option == name) {
-            let current = self.said.get("connection").and_then(Said::value).map(String::as_str);
-            if conditional {
-                self.said
-                    .insert("connection".to_owned(), unknown("it stands between `.if` and `.endif`", at));
-            } else if on {
-                self.said
-                    .insert("connection".to_owned(), Said::Written { value: (*mode).to_owned(), place: at });
-            } else if current == Some(mode) {
-                self.said.remove("connection");
-            }
-        } else if !on {
-            self.options.remove(name);
-        } else if !conditional && self.options.len() < 200 {
-            self.options.insert(shown(name), at);
-        }
-    }
-}
-
-/// Those of the parameters that matter.
-fn take_parameters(
-    parameters: &mut BTreeMap<&'static str, Said<String>>,
-    file: u32,
-    line: Line<'_>,
-    conditional: bool,
-) {
-    for (word, value) in line.parameters() {
-        if let Some(name) = PARAMETERS.iter().find(|name| *word.value() == *name.as_bytes()) {
-            let value = value.map(|word| said(file, line, word, conditional));
-            parameters
-                .insert(name, value.unwrap_or_else(|| unknown("an argument is missing", place(file, line))));
-        }
-    }
-}
-
 fn server(
     name: String,
     address: String,
@@ -363,5 +360,6 @@ fn server(
         max_reuse: number(take("max-reuse", "-1")),
         maxconn: number(take("maxconn", "0")),
         source: parameters.remove("source"),
+        conditional: false,
     }
 }

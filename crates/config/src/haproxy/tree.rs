@@ -32,6 +32,11 @@ const SECTIONS: [&str; 20] = [
 pub(super) const PARAMETERS: [&str; 6] =
     ["max-reuse", "maxconn", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "source"];
 
+/// True if this first word begins a section.
+pub(super) fn begins_section(word: &[u8]) -> bool {
+    SECTIONS.iter().any(|section| section.as_bytes() == word)
+}
+
 /// A file of HAProxy, whole and in pieces.
 ///
 /// Any bytes give a tree; what HAProxy would refuse for its form is in [`problems`](Self::problems).
@@ -344,7 +349,7 @@ impl<'t> Parser<'t> {
         match &*word {
             b".if" => self.conditions = self.conditions.saturating_add(1),
             b".endif" => self.conditions = self.conditions.saturating_sub(1),
-            name if SECTIONS.iter().any(|section| section.as_bytes() == name) => {
+            name if begins_section(name) => {
                 self.headers.push(u32::try_from(self.lines.len()).unwrap_or(u32::MAX));
             }
             name if self.headers.is_empty() && !name.starts_with(b".") => {

@@ -24,6 +24,16 @@ pub(super) struct Version([u32; 3]);
 pub(super) const REUSE_BY_DEFAULT: Version = Version([2, 0, 0]);
 
 impl Version {
+    pub(super) fn new(major: u32, minor: u32, patch: u32) -> Self {
+        Self([major, minor, patch])
+    }
+
+    /// The versions that it is one of: 2.6 of 2.6.12.
+    pub(super) fn branch(self) -> [u32; 2] {
+        let Self([major, minor, _]) = self;
+        [major, minor]
+    }
+
     /// Reads `2.6.12`, `2.8`, `HAProxy version 2.6.12-1+deb12u4 2026/10/17`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let word =

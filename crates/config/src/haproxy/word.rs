@@ -108,7 +108,7 @@ impl<'t> Word<'t> {
 }
 
 /// The byte that a backslash and what follows it stand for, and how many of the bytes that follow belong to it.
-fn escape(after: &[u8], in_quotes: bool) -> (u8, usize) {
+pub(super) fn escape(after: &[u8], in_quotes: bool) -> (u8, usize) {
     let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     match after.first() {
         Some(byte @ (b' ' | b'\\' | b'#' | b'"' | b'\'')) => (*byte, 1),

@@ -111,3 +111,72 @@ fn what_only_the_start_decides_is_unknown() {
     assert_eq!(problems, ["no section `defaults nobody` stands before this"]);
     assert_eq!(said(&facts(&read("backend a\n", Some("1.8.19"))).proxies[0].http_reuse), "never");
 }
+
+fn modes(configuration: &Configuration) -> Vec<String> {
+    let proxies = facts(configuration).proxies.iter();
+    proxies.map(|proxy| format!("{} {}", proxy.name, said(&proxy.connection))).collect()
+}
+
+#[test]
+fn variables_are_what_global_sets_them_to() {
+    let text = "global\n setenv HOST 10.0.0.1\n presetenv PORT 8080\n setenv T 7s\n unsetenv MODE\n nbthread \"${N-4}\"\n\
+        backend a\n mode \"${MODE-http}\"\n timeout server \"$T\"\n timeout connect \"${T-1s}\"\n timeout queue \"$PORT\"\n\
+        server a ${HOST}:80 maxconn \"${MAX}\"\n server b \"${HOST}:${PORT}\"\n\
+        global\n unsetenv T\n resetenv\n\
+        backend b\n timeout server \"${T-3s}\"\n timeout connect \"${OTHER-2s}\"\n";
+    let configuration = read(text, Some("2.6.12"));
+    let [a, b] = &facts(&configuration).proxies[..] else { panic!("two") };
+    assert_eq!(said(&facts(&configuration).threads), "?it is a variable of the environment@6");
+    assert_eq!(said(&a.mode), "http@8");
+    assert_eq!(said(&a.timeouts_ms["server"]), "7000@9");
+    assert_eq!(said(&a.timeouts_ms["connect"]), "7000@10");
+    assert_eq!(said(&a.timeouts_ms["queue"]), "?it is a variable of the environment@11", "it may have been set");
+    assert_eq!(a.servers[0].address, "10.0.0.1:80");
+    assert_eq!(said(&a.servers[0].maxconn), "?it is a variable of the environment@12");
+    assert_eq!(a.servers[1].address, "${HOST}:${PORT}");
+    assert_eq!(said(&b.timeouts_ms["server"]), "3000@18");
+    assert_eq!(said(&b.timeouts_ms["connect"]), "2000@19");
+}
+
+#[test]
+fn the_branch_that_is_read_is_in_force() {
+    let text = "defaults\n.if version_atleast(2.4)\n option httpclose\n.else\n option http-server-close\n.endif\n\
+        .if version_before(2.4)\nbackend old\n option http-tunnel\n.elif version_atleast(3.0)\nbackend new\n\
+        .else\nbackend now\n.endif\n retries 7\n";
+    let told = read(text, Some("2.6.12"));
+    assert_eq!(modes(&told), ["now close@3"]);
+    let now = &facts(&told).proxies[0];
+    assert!(!now.conditional);
+    assert_eq!(said(&now.retries), "7@15", "a line behind `.endif` belongs to the section before it");
+    assert_eq!(modes(&read(text, Some("2.2.1"))), ["old tunnel@9"]);
+    let unknown = read(text, None);
+    assert_eq!(
+        modes(&unknown),
+        [
+            "old tunnel@9",
+            "new ?it stands between `.if` and `.endif`@5",
+            "now ?it stands between `.if` and `.endif`@5",
+        ]
+    );
+    for proxy in &facts(&unknown).proxies {
+        assert!(proxy.conditional);
+        assert_eq!(said(&proxy.retries), "7@15", "where {} is read, it is the last", proxy.name);
+    }
+}
+
+#[test]
+fn what_may_be_left_out_is_not_in_force() {
+    let text = "defaults\n mode http\n.if defined(X)\ndefaults\n mode http\n option httpclose\n.endif\n\
+        backend a\n server a1 10.0.0.1:80\n.if defined(X)\n server a2 10.0.0.2:80 pool-max-conn 0\n.endif\n\
+        frontend f\n.if defined(Y)\n use_backend a\n.else\n default_backend b\n.endif\n\
+        .if 0\nbackend never\n.endif\n no option httpclose\n";
+    let configuration = read(text, Some("2.6"));
+    let [a, f] = &facts(&configuration).proxies[..] else { panic!("two: {configuration:?}") };
+    assert_eq!(said(&a.mode), "http@5", "both say so");
+    assert_eq!(said(&a.connection), "?its `defaults` stand between `.if` and `.endif`@6");
+    assert_eq!(
+        a.servers.iter().map(|server| (server.conditional, said(&server.pool_max_conn))).collect::<Vec<_>>(),
+        [(false, "-1".to_owned()), (true, "?it stands between `.if` and `.endif`@11".to_owned())]
+    );
+    assert!(f.backends.iter().all(|used| used.conditional) && f.backends.len() == 2, "{:?}", f.backends);
+}

@@ -1,9 +1,13 @@
 //! What configurations mean, for the examples and for what is hard.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the examples are files")]
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a test")]
 
+mod conditions;
 mod haproxy;
 mod nginx;
+#[path = "../edits/programs.rs"]
+#[allow(dead_code, reason = "nginx is asked about edits only")]
+mod programs;
 mod sysctl;
 
 /// One of the examples.

@@ -27,7 +27,7 @@ pub struct Proxy {
     /// The section `defaults` that is in force here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defaults: Option<FilePlace>,
-    /// True if it stands between `.if` and `.endif`.
+    /// True if it stands between `.if` and `.endif`, and whether that is read cannot be told.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub conditional: bool,
     /// `mode`: `http` or `tcp`.
@@ -114,6 +114,9 @@ pub struct Server {
     /// `source`: the address, and perhaps the ports, that connections come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Said<String>>,
+    /// True if it stands between `.if` and `.endif`, and its section does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
 }
 
 /// A `use_backend` or `default_backend`.
@@ -127,4 +130,7 @@ pub struct BackendUse {
     /// True for `default_backend`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
+    /// True if it stands between `.if` and `.endif`, and its section does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
 }

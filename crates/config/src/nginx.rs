@@ -12,6 +12,7 @@ mod lua;
 mod sources;
 mod tree;
 mod value;
+mod variables;
 
 pub use edit::{Change, Edited, edit};
 pub use evaluate::evaluate;

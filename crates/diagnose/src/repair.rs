@@ -83,7 +83,7 @@ impl Route<'_> {
                     _ => format!("connections to {} are kept, {size} idle ones in each worker", self.to),
                 };
                 let edit = nginx::Change::Pool { pass: pass.place, connections: size.into() };
-                let changes = (!matches!(pass.target, Target::Variable { .. }))
+                let changes = (!matches!(pass.target, Target::Variable { .. }) && pass.by_variable.is_none())
                     .then(|| self.change(pass.place, what, Edit::Nginx(edit)));
                 (self.repair_of_nginx(size), changes.into_iter().collect())
             }

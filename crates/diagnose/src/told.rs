@@ -578,6 +578,10 @@ mod tests {
         assert_eq!(with(frontend("app", true, true)), Keeping::Unknown);
         assert!(matches!(with(frontend("app", false, true)), Keeping::Pooled { .. }));
         assert!(matches!(with(frontend("other", true, false)), Keeping::Pooled { .. }));
-        assert_eq!(with(frontend("%[req.hdr(host),lower]", true, false)), Keeping::Unknown, "a request decides");
+        assert_eq!(
+            with(frontend("%[req.hdr(host),lower]", true, false)),
+            Keeping::Unknown,
+            "a request decides"
+        );
     }
 }

@@ -27,7 +27,8 @@ pub(super) struct Release {
 
 impl Release {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let word = text.split_whitespace().find(|word| word.starts_with(|sign: char| sign.is_ascii_digit()))?;
+        let word =
+            text.split_whitespace().find(|word| word.starts_with(|sign: char| sign.is_ascii_digit()))?;
         let version = Version::parse(word)?;
         let numbers = word.split(['.', '-', '+', '~']).take(3);
         let whole = numbers.filter(|part| part.parse::<u32>().is_ok()).count() == 3;
@@ -155,7 +156,8 @@ impl<'c> Reader<'c, '_> {
             Some(_) => byte.is_ascii_hexdigit(),
             None => byte.is_ascii_digit(),
         };
-        let (number, rest) = digits.split_at_checked(digits.iter().take_while(|byte| is_digit(byte)).count())?;
+        let (number, rest) =
+            digits.split_at_checked(digits.iter().take_while(|byte| is_digit(byte)).count())?;
         // A digit that octal numbers do not have would end it.
         let octal = hexadecimal.is_none() && number.len() > 1 && number.starts_with(b"0");
         if number.is_empty() || octal && number.iter().any(|byte| *byte > b'7') {

@@ -123,7 +123,9 @@ impl Environment {
             expanded.extend_from_slice(before);
             let Some((used, past)) = Used::read(after.get(1..).unwrap_or_default()) else { return text };
             match self.variable(used.name) {
-                Variable::Set(value) if used.otherwise.is_none() && expanded.len() + value.len() < MAX_WORD => {
+                Variable::Set(value)
+                    if used.otherwise.is_none() && expanded.len() + value.len() < MAX_WORD =>
+                {
                     expanded.extend_from_slice(&value);
                 }
                 _ => return text,

@@ -288,7 +288,12 @@ impl Evaluation {
         match keyword.as_str() {
             "bind" => proxy.binds.push(Bind { address: self.reader.address(line.words.get(1)), place: at }),
             "use_backend" => {
-                proxy.backends.push(BackendUse { name: line.text(1), place: at, default: false, conditional });
+                proxy.backends.push(BackendUse {
+                    name: line.text(1),
+                    place: at,
+                    default: false,
+                    conditional,
+                });
             }
             _ => {
                 self.servers += 1;

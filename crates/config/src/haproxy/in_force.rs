@@ -112,9 +112,11 @@ fn either<K: Ord + Clone>(
     mut one: BTreeMap<K, Said<String>>,
     other: &BTreeMap<K, Said<String>>,
 ) -> BTreeMap<K, Said<String>> {
-    let unclear = |said: &Said<String>| Said::Unknown { because: OF_DEFAULTS.to_owned(), place: said.place() };
+    let unclear =
+        |said: &Said<String>| Said::Unknown { because: OF_DEFAULTS.to_owned(), place: said.place() };
     for (key, said) in &mut one {
-        let same = other.get(key).is_some_and(|other| said.value().is_some() && other.value() == said.value());
+        let same =
+            other.get(key).is_some_and(|other| said.value().is_some() && other.value() == said.value());
         if !same {
             *said = unclear(said);
         }

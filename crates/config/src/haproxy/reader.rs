@@ -31,9 +31,9 @@ impl Path {
 
     /// True if lines of both may be read.
     pub(super) fn goes_with(&self, other: &Self) -> bool {
-        self.0.iter().all(|(block, branch)| {
-            other.0.iter().all(|(other, its)| block != other || branch == its)
-        })
+        self.0
+            .iter()
+            .all(|(block, branch)| other.0.iter().all(|(other, its)| block != other || branch == its))
     }
 }
 
@@ -107,7 +107,9 @@ impl Reader {
         let mut words = Vec::new();
         for word in line.words() {
             match self.environment.words(word) {
-                Some(known) => words.extend(known.into_iter().map(|text| Argument { word, text: Some(text) })),
+                Some(known) => {
+                    words.extend(known.into_iter().map(|text| Argument { word, text: Some(text) }))
+                }
                 None => words.push(Argument { word, text: None }),
             }
         }

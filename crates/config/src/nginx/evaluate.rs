@@ -3,12 +3,14 @@
 use super::level::{Level, first_argument, flag, number, place, since};
 use super::sources::{Item, Sources, Walk, shown};
 use super::value::{POOL_LIMITS, POOLED_BY_DEFAULT, THOUSAND_REQUESTS, Version, milliseconds, target};
+use super::variables::{Seen, Variables};
 use super::{Ending, Word};
 use evidence::configuration::nginx::{
     HttpPass, Nginx, Pass, Protocol, Server, Target, Upstream, UpstreamServer, Workers,
 };
 use evidence::{Configuration, ConfigurationProblem, FilePlace, Said};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// How many passes, servers or upstreams are listed, each.
 const MAX_FACTS: usize = 20_000;
@@ -28,6 +30,7 @@ pub fn evaluate(sources: &Sources, version: Option<&str>) -> Configuration {
         version: version.and_then(Version::parse),
         facts: Nginx::default(),
         maps: BTreeMap::new(),
+        variables: Variables::default(),
         names: [BTreeSet::new(), BTreeSet::new()],
         cut: None,
     };
@@ -76,6 +79,8 @@ struct Evaluation<'s> {
     facts: Nginx,
     /// What each variable that a `map` of `$http_upgrade` makes is for requests without that header, and where the map is.
     maps: BTreeMap<String, (String, FilePlace)>,
+    /// The variables that `http` makes.
+    variables: Variables,
     /// Names of upstreams in lower case: of `http`, of `stream`.
     names: [BTreeSet<String>; 2],
     cut: Option<FilePlace>,
@@ -88,6 +93,9 @@ struct Within {
     names: Vec<String>,
     location: String,
     location_place: Option<FilePlace>,
+    /// The variables of the server with its locations, and of the location.
+    variables: Rc<Variables>,
+    its_variables: Rc<Variables>,
 }
 
 impl<'s> Evaluation<'s> {
@@ -130,6 +138,7 @@ impl<'s> Evaluation<'s> {
     fn block(&mut self, block: Item<'s>, stream: bool) {
         let items = self.sources.inside(block, &mut self.walk);
         let level = Level::default().within(Some(block), &items);
+        self.variables = Variables::of_http(&items);
         for item in &items {
             if item.directive.is("upstream") && self.room(self.facts.upstreams.len(), *item) {
                 self.upstream(*item, stream);
@@ -246,7 +255,15 @@ impl<'s> Evaluation<'s> {
             keepalive_timeout_ms: level.time("keepalive_timeout", 75_000),
             keepalive_requests: level.said("keepalive_requests", number, self.requests()),
         });
-        let within = Within { stream, names, location: String::new(), location_place: None };
+        let variables = Rc::new(Variables::of_server(self.sources, &items));
+        let within = Within {
+            stream,
+            names,
+            location: String::new(),
+            location_place: None,
+            its_variables: Rc::default(),
+            variables,
+        };
         self.inside(&items, &level, &within, 0);
     }
 
@@ -275,6 +292,7 @@ impl<'s> Evaluation<'s> {
                 let words: Vec<_> = item.directive.arguments().take(3).map(Word::text).collect();
                 inner_within.location = shown(&words.join(" "));
                 inner_within.location_place = Some(place(*item));
+                inner_within.its_variables = Rc::new(Variables::of_location(self.sources, &inner));
             }
             self.inside(&inner, &level.within(Some(*item), &inner), &inner_within, depth + 1);
         }
@@ -283,7 +301,12 @@ impl<'s> Evaluation<'s> {
     fn pass(&mut self, item: Item<'s>, protocol: Protocol, level: &Level<'s>, within: &Within) {
         let text = item.directive.argument(0).map(Word::text).unwrap_or_default();
         let names = &self.names[usize::from(within.stream)];
-        let (target, tls) = target(protocol, &text, |name| names.contains(&name.to_ascii_lowercase()));
+        let seen = Seen { http: &self.variables, server: &within.variables, location: &within.its_variables };
+        // What `stream` sets is not followed.
+        let expanded = if within.stream { None } else { seen.expand(&text) };
+        let is_upstream = |name: &str| names.contains(&name.to_ascii_lowercase());
+        let (target, tls) = target(protocol, expanded.as_deref().unwrap_or(&text), is_upstream);
+        let by_variable = expanded.is_some() && !matches!(target, Target::Variable { .. });
         let target = match target {
             Target::Upstream { name } => Target::Upstream { name: shown(&name) },
             Target::Address { address } => Target::Address { address: shown(&address) },
@@ -314,6 +337,7 @@ impl<'s> Evaluation<'s> {
             location: within.location.clone(),
             location_place: within.location_place,
             target,
+            by_variable: by_variable.then(|| shown(&text)),
             tls: tls || level.said("proxy_ssl", flag, Said::Default { value: false }).value() == Some(&true),
             http: (protocol == Protocol::Http).then(|| self.http(level)),
             keep_conn: (protocol == Protocol::Fastcgi)

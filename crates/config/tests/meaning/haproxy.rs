@@ -130,7 +130,11 @@ fn variables_are_what_global_sets_them_to() {
     assert_eq!(said(&a.mode), "http@8");
     assert_eq!(said(&a.timeouts_ms["server"]), "7000@9");
     assert_eq!(said(&a.timeouts_ms["connect"]), "7000@10");
-    assert_eq!(said(&a.timeouts_ms["queue"]), "?it is a variable of the environment@11", "it may have been set");
+    assert_eq!(
+        said(&a.timeouts_ms["queue"]),
+        "?it is a variable of the environment@11",
+        "it may have been set"
+    );
     assert_eq!(a.servers[0].address, "10.0.0.1:80");
     assert_eq!(said(&a.servers[0].maxconn), "?it is a variable of the environment@12");
     assert_eq!(a.servers[1].address, "${HOST}:${PORT}");

@@ -186,3 +186,79 @@ fn includes_are_asked_for_and_bounded() {
     assert_eq!(problem.what, "/etc/nginx/conf.d/a.conf includes itself");
     assert_eq!(configuration.problems.len(), 1);
 }
+
+/// Where the passes of a server with these lines go to.
+fn targets(server: &str) -> Vec<String> {
+    let text = format!(
+        "events {{}} http {{ map $a $mapped {{ ~^/(?<caught>.*) $caught; }} upstream app {{ server 192.0.2.1; }}\n{server}\n}}"
+    );
+    let configuration = evaluate(&Sources::new("/n.conf", text), Some("1.22.1"));
+    assert_eq!(configuration.problems, []);
+    let target = |pass: &Pass| match &pass.target {
+        Target::Upstream { name } => format!("upstream {name} tls {}", pass.tls),
+        Target::Address { address } => format!("address {address} tls {}", pass.tls),
+        Target::Variable { text } => format!("?{text}"),
+        Target::Other => "other".to_owned(),
+    };
+    facts(&configuration).passes.iter().map(target).collect()
+}
+
+#[test]
+fn a_variable_that_one_set_decides_is_known() {
+    for (server, expected) in [
+        ("server { set $x app; location / { proxy_pass http://$x; } }", "upstream app tls false"),
+        (
+            "server { set $x app; location / { if ($arg_q) { proxy_pass http://$X$request_uri; } } }",
+            "upstream app tls false",
+        ),
+        (
+            "server { location / { set $x 10.0.0.1:80; proxy_pass http://$x; } }",
+            "address 10.0.0.1:80 tls false",
+        ),
+        (
+            "server { location / { set $a 10.0.0.1; set $p 8443; set $s https; proxy_pass $s://${a}:$p/x$uri; } }",
+            "address 10.0.0.1:8443 tls true",
+        ),
+        ("server { location / { set $x http://app; proxy_pass $x; } }", "upstream app tls false"),
+        ("server { location / { set $x app; fastcgi_pass $x; } }", "upstream app tls false"),
+        // Another location's `set` comes before this one's.
+        (
+            "server { set $x o; location / { set $x app; proxy_pass http://$x; } location /b { set $x b; } }",
+            "upstream app tls false",
+        ),
+        (
+            "server { location / { if ($a) { break; } set $x app; proxy_pass http://$x; } }",
+            "upstream app tls false",
+        ),
+    ] {
+        assert_eq!(targets(server), [expected], "{server}");
+    }
+}
+
+#[test]
+fn a_variable_that_something_else_may_decide_is_unknown() {
+    for server in [
+        "server { set $x app; location / { if ($a) { set $x b; } proxy_pass http://$x; } }",
+        "server { set $x app; location / { proxy_pass http://$x; } location /b { set $x b; } }",
+        "server { location / { if ($a) { set $x app; } proxy_pass http://$x; } }",
+        "server { location / { set $x app$a; proxy_pass http://$x; } }",
+        "server { set $x o; location / { if ($a) { break; } set $x app; proxy_pass http://$x; } }",
+        "server { set $x app; location / { rewrite_by_lua_block { ngx.var.x = 1 } proxy_pass http://$x; } }",
+        "server { location / { set $x app; auth_request_set $x $upstream_http_x; proxy_pass http://$x; } }",
+        "server { location ~ /(?<x>.*) { set $x app; proxy_pass http://$x; } }",
+        "js_set $x main.where; server { location / { set $x app; proxy_pass http://$x; } }",
+        // A location takes no `set` of the one around it.
+        "server { location / { set $x app; location /in { proxy_pass http://$x; } } }",
+    ] {
+        assert_eq!(targets(server), ["?$x"], "{server}");
+    }
+    assert_eq!(
+        targets("server { set $mapped app; location / { proxy_pass http://$mapped; } }"),
+        ["?$mapped"]
+    );
+    assert_eq!(
+        targets("server { set $caught app; location / { proxy_pass http://$caught; } }"),
+        ["?$caught"]
+    );
+    assert_eq!(targets("server { location / { proxy_pass http://$host:8080; } }"), ["?$host:8080"]);
+}

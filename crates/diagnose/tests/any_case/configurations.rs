@@ -148,6 +148,7 @@ fn nginx(text: &BoxedStrategy<String>) -> Any {
         ("location", string(text)),
         ("location_place", maybe(place())),
         ("target", target.boxed()),
+        ("by_variable", maybe(string(text))),
         ("tls", truth()),
         ("http", maybe(http)),
         ("keep_conn", maybe(said(truth(), text))),
@@ -181,10 +182,17 @@ fn haproxy(text: &BoxedStrategy<String>) -> Any {
         ("max_reuse", signed()),
         ("maxconn", number()),
         ("source", maybe(said(named(&["10.0.0.1", "0.0.0.0:1024-2048"], text), text))),
+        ("conditional", truth()),
     ]);
     let names = &["connect", "server", "client", "http-keep-alive", "http-request", "tunnel"][..];
     let timeouts = proptest::collection::btree_map(proptest::sample::select(names), number(), 0..4);
     let options = proptest::collection::btree_map(text.clone(), place(), 0..2);
+    let used = object([
+        ("name", named(&["app", "%[path]"], text)),
+        ("place", place()),
+        ("default", truth()),
+        ("conditional", truth()),
+    ]);
     let proxy = object([
         ("kind", one_of(&["frontend", "backend", "listen", "x"])),
         ("name", named(&["app"], text)),
@@ -203,10 +211,7 @@ fn haproxy(text: &BoxedStrategy<String>) -> Any {
         ),
         ("binds", list(object([("address", named(ADDRESSES, text)), ("place", place())]), 2)),
         ("servers", list(server, 3)),
-        (
-            "backends",
-            list(object([("name", named(&["app"], text)), ("place", place()), ("default", truth())]), 2),
-        ),
+        ("backends", list(used, 2)),
     ]);
     object([("threads", number()), ("proxies", list(proxy, 3))])
 }

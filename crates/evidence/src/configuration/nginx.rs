@@ -130,6 +130,9 @@ pub struct Pass {
     pub location_place: Option<FilePlace>,
     /// Where it passes to.
     pub target: Target,
+    /// What is written there, where variables stand for it that `set` decides, whichever way a request comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_variable: Option<String>,
     /// True if the way there is encrypted: `https://`, `grpcs://`, `suwsgi://`, `proxy_ssl on`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,

@@ -188,9 +188,35 @@ impl Tally {
     /// Counts a socket that does not listen.
     #[inline]
     pub fn add(&mut self, socket: &SocketSeen) {
-        self.by_state.add(socket.state, 1);
         let role = self.role(socket);
         let place = self.group(role, socket);
+        self.add_to(place, role, socket, true);
+    }
+
+    /// Counts a socket that does not listen, and whose peer's address is not known; `local_known` tells whether its own is. It is
+    /// counted by its ports, with all others whose addresses are not known.
+    pub fn add_masked(&mut self, socket: &SocketSeen, local_known: bool) {
+        let role = self.role(socket);
+        let (port, kinds) = match role {
+            Role::Client => (socket.remote_port, [Kind::ClientPort, Kind::ClientFolded]),
+            Role::Server => (socket.local_port, [Kind::ServerPort, Kind::ServerFolded]),
+        };
+        let [without, with] = kinds;
+        let local = if local_known { socket.local } else { 0 };
+        let kind = if local_known { with } else { without };
+        let all = Key { local: 0, remote: 0, port: 0, kind: Kind::AllFolded(role) };
+        let key = Key { local, remote: 0, port, kind };
+        let most = MAX_GROUPS + 2 * MAX_FOLDED_GROUPS;
+        let key = if self.find(key).is_none() && self.keys.len() >= most { all } else { key };
+        let place = self.find(key).unwrap_or_else(|| self.insert_new(role, key));
+        self.folded += 1;
+        self.add_to(place, role, socket, local_known);
+    }
+
+    /// Counts a socket in its group. The local ports of one whose address is not known are not known to be held there.
+    #[inline]
+    fn add_to(&mut self, place: u32, role: Role, socket: &SocketSeen, local_known: bool) {
+        self.by_state.add(socket.state, 1);
         let preferred = self.options.range.is_preferred(socket.local_port);
         let chosen = role == Role::Client
             && self.options.range.contains(socket.local_port)
@@ -198,7 +224,9 @@ impl Tally {
         let group = &mut self.groups[place as usize];
         group.states.add(socket.state, 1);
         if chosen {
-            self.held.add(socket.local, socket.local_port);
+            if local_known {
+                self.held.add(socket.local, socket.local_port);
+            }
             let halves = match socket.state {
                 State::TimeWait => &mut group.ports.time_wait,
                 State::Established => &mut group.ports.established,

@@ -11,12 +11,14 @@ pub(crate) struct End {
     pub(crate) port: u16,
     /// True if it is written as an IPv6 address.
     pub(crate) wide: bool,
+    /// True if somebody hid the address, or a name stands in its place: only the port is known.
+    pub(crate) masked: bool,
 }
 
 /// Why a word is no end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoEnd {
-    /// It has a name where a number would be: the tool ran without `-n`.
+    /// It has a name where the number of its port would be: the tool ran without `-n`.
     Named,
     /// It makes no sense.
     Odd,
@@ -56,23 +58,32 @@ pub(crate) fn from_parts(address: &str, port: u16) -> Result<End, NoEnd> {
     let bare = address.strip_prefix('[').unwrap_or(address);
     let bare = bare.strip_suffix(']').unwrap_or(bare);
     if bare.is_empty() || bare == "*" {
-        return Ok(End { address: 0, port, wide: true });
+        return Ok(End { address: 0, port, wide: true, masked: false });
     }
     if let Ok(address) = bare.parse::<Ipv4Addr>() {
         let bits = if address.is_unspecified() { 0 } else { address.to_ipv6_mapped().to_bits() };
-        return Ok(End { address: bits, port, wide: false });
+        return Ok(End { address: bits, port, wide: false, masked: false });
     }
     if let Ok(address) = bare.parse::<Ipv6Addr>() {
         let any = IpAddr::V6(address).to_canonical().is_unspecified();
-        return Ok(End { address: if any { 0 } else { address.to_bits() }, port, wide: true });
+        return Ok(End { address: if any { 0 } else { address.to_bits() }, port, wide: true, masked: false });
     }
-    Err(if is_name(bare) { NoEnd::Named } else { NoEnd::Odd })
+    if is_mask(bare) {
+        return Ok(End { address: 0, port, wide: false, masked: true });
+    }
+    Err(NoEnd::Odd)
 }
 
 /// A host's or a service's name: it has a letter, and nothing that neither may have.
 fn is_name(word: &str) -> bool {
     word.bytes().any(|byte| byte.is_ascii_alphabetic())
         && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// What stands in the place of an address: a name, `x.x.x.x`, `10.0.0.xxx`, `<redacted>`, `***`.
+fn is_mask(word: &str) -> bool {
+    word.bytes().any(|byte| byte.is_ascii_alphabetic() || b"*#".contains(&byte))
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:*#<>(){}[]".contains(&byte))
 }
 
 #[cfg(test)]
@@ -83,7 +94,8 @@ mod tests {
         match end(word, before) {
             Ok(end) => {
                 let address = IpAddr::V6(Ipv6Addr::from_bits(end.address)).to_canonical();
-                format!("{address} {}{}", end.port, if end.wide { " wide" } else { "" })
+                let masked = if end.masked { " masked" } else { "" };
+                format!("{address} {}{}{masked}", end.port, if end.wide { " wide" } else { "" })
             }
             Err(error) => format!("{error:?}"),
         }
@@ -103,7 +115,17 @@ mod tests {
             ("[fe80::1]%eth0:22", "fe80::1 22 wide"),
             ("[fe80::1%12]:22", "fe80::1 22 wide"),
             ("127.0.0.53%lo:53", "127.0.0.53 53"),
-            ("localhost:80", "Named"),
+            ("localhost:80", ":: 80 masked"),
+            ("x.x.x.x:80", ":: 80 masked"),
+            ("10.0.0.xxx:80", ":: 80 masked"),
+            ("***.***.***.***:80", ":: 80 masked"),
+            ("<redacted>:80", ":: 80 masked"),
+            ("[REDACTED]:80", ":: 80 masked"),
+            ("[2001:db8::xxxx]:80", ":: 80 masked"),
+            ("2001:db8:x::x:80", ":: 80 masked"),
+            ("x.x.x.x:xx", "Named"),
+            ("<redacted>", "Odd"),
+            ("10.0.0.256:80", "Odd"),
             ("10.0.0.1:http", "Named"),
             ("10.0.0.1:65536", "Odd"),
             ("10.0.0.1", "Odd"),

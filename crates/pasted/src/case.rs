@@ -286,6 +286,9 @@ impl Tracked {
         if !has_table && count != Some(0) {
             conntrack.partial = true;
             gaps.add(Unseen::Conntrack, "conntrack's entries by state", "conntrack -L");
+        } else if conntrack.partial {
+            let because = "conntrack's entries by state: the text has not all that were shown";
+            gaps.add(Unseen::Conntrack, because, "conntrack -L, all lines");
         }
         conntrack.stats_end = self.stats.unwrap_or_default();
         Some(conntrack)

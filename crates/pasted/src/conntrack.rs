@@ -7,13 +7,28 @@ use evidence::{CONNTRACK_STATES, Conntrack};
 /// A state that older kernels have.
 const LISTEN: &str = "LISTEN";
 
-/// Counts the entries of a table.
+/// How many entries the tool says that it has shown: `conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.`
+pub(crate) fn shown(line: &str) -> Option<u64> {
+    let count = line
+        .strip_prefix("conntrack v")?
+        .split_once("): ")?
+        .1
+        .strip_suffix("flow entries have been shown.")?;
+    count.trim().parse().ok()
+}
+
+/// Counts the entries of a table. Where rows were left out of it, the table is partial.
 pub(crate) fn table<'a>(
     lines: impl Iterator<Item = Line<'a>>,
     conntrack: &mut Conntrack,
     strays: &mut Strays,
 ) {
+    let mut shown_in_all = 0_u64;
     for Line { number, says, .. } in lines {
+        if let Some(count) = shown(says.trim()) {
+            shown_in_all = shown_in_all.max(count);
+            continue;
+        }
         let mut words = says.split_ascii_whitespace().peekable();
         if words.next_if(|word| matches!(*word, "ipv4" | "ipv6")).is_some() {
             words.next();
@@ -43,6 +58,10 @@ pub(crate) fn table<'a>(
             }
             None => strays.add(number),
         }
+    }
+    if shown_in_all > conntrack.entries.saturating_add(strays.count.into()) {
+        conntrack.entries = shown_in_all;
+        conntrack.partial = true;
     }
 }
 
@@ -92,6 +111,24 @@ conntrack v1.4.7 (conntrack-tools): 3 flow entries have been shown.
         assert_eq!((conntrack.entries, conntrack.other_protocols), (3, 1));
         assert_eq!(conntrack.tcp_by_state.get("TIME_WAIT"), Some(&1));
         assert_eq!(strays, Strays { count: 1, first: 4 });
+    }
+
+    #[test]
+    fn entries_that_the_tool_has_shown_and_nobody_pasted_are_missing() {
+        let row = "udp 17 29 src=10.0.0.1 dst=10.0.0.53 sport=5000 dport=53 src=10.0.0.53 dst=10.0.0.1 sport=53 dport=5000\n";
+        for (text, entries, partial) in [
+            (
+                format!("conntrack v1.4.7 (conntrack-tools): 812 flow entries have been shown.\n{row}"),
+                812,
+                true,
+            ),
+            (format!("{row}conntrack v1.4.7 (conntrack-tools): 1 flow entries have been shown.\n"), 1, false),
+            ("conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.\n".to_owned(), 0, false),
+        ] {
+            let (mut conntrack, mut strays) = <(Conntrack, Strays)>::default();
+            table(lines(&text, 0, 1), &mut conntrack, &mut strays);
+            assert_eq!((conntrack.entries, conntrack.partial, strays.count), (entries, partial, 0), "{text}");
+        }
     }
 
     #[test]

@@ -84,7 +84,12 @@ impl Gaps<'_> {
         self.strays(Unseen::Sockets, section, seen.odd);
         if seen.named.count > 0 {
             let because =
-                said(seen.named, section.name, "sockets", "shown with names, or masked, instead of numbers");
+                said(seen.named, section.name, "sockets", "shown with names of ports, or masked ones");
+            self.add(Unseen::Sockets, because, HOW_TO_SHOW);
+        }
+        if seen.masked.count > 0 {
+            let fate = "shown without their addresses (masked, or by name), and counted by their ports only";
+            let because = said(seen.masked, section.name, "sockets", fate);
             self.add(Unseen::Sockets, because, HOW_TO_SHOW);
         }
         if seen.stateless.count > 0 {
@@ -151,10 +156,10 @@ impl Gaps<'_> {
             );
             self.add(Unseen::Owners, because, "lastack doctor, on the host");
         }
-        if found.sockets.folded > 0 {
+        let too_many = found.sockets.folded.saturating_sub(found.masked);
+        if too_many > 0 {
             let because = format!(
-                "{} sockets have more different peers than are kept apart ({}): they are counted by port only",
-                found.sockets.folded,
+                "{too_many} sockets have more different peers than are kept apart ({}): they are counted by port only",
                 evidence::MAX_GROUPS
             );
             self.add(Unseen::Sockets, because, "ss -tan");

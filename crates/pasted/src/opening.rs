@@ -1,8 +1,8 @@
 //! The line that begins an output: what no other program's line looks like.
 
-use crate::clock;
 use crate::kind::Kind;
 use crate::table::{bsd, netstat, powershell, proc_tcp, ss, windows};
+use crate::{clock, conntrack};
 
 /// The line that begins an output.
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ pub(crate) fn opens(line: &str) -> Option<Opening> {
     if bsd::is_row(line) || bsd_title(line) {
         return row(Kind::Bsd);
     }
-    if is_conntrack(trimmed) {
+    if is_conntrack(trimmed) || conntrack::shown(trimmed.trim_end()).is_some() {
         return row(Kind::Conntrack);
     }
     if netstat::is_row(line) {

@@ -49,6 +49,8 @@ pub(crate) struct Seen {
     pub(crate) clipped: u64,
     pub(crate) odd: Strays,
     pub(crate) named: Strays,
+    /// Sockets whose addresses somebody hid, or that are shown by names.
+    pub(crate) masked: Strays,
     pub(crate) stateless: Strays,
     pub(crate) cut: Strays,
     pub(crate) left_out: Strays,
@@ -69,12 +71,13 @@ impl Seen {
             clipped: 0,
             odd: Strays::default(),
             named: Strays::default(),
+            masked: Strays::default(),
             stateless: Strays::default(),
             cut: Strays::default(),
             left_out: Strays::default(),
         };
         table::rows(text, section, |line, read| match read {
-            Read::Socket(row) => seen.add(&row),
+            Read::Socket(row) => seen.add(line, &row),
             Read::Aside => {}
             Read::Named => seen.named.add(line),
             Read::Stateless => seen.stateless.add(line),
@@ -85,8 +88,11 @@ impl Seen {
         seen
     }
 
-    fn add(&mut self, row: &Row<'_>) {
+    fn add(&mut self, line: u32, row: &Row<'_>) {
         self.sockets += 1;
+        if row.is_masked() {
+            self.masked.add(line);
+        }
         self.states = self.states.with(row.state);
         self.families[usize::from(row.is_wide())] = true;
         self.clipped += u64::from(row.clipped);
@@ -163,6 +169,8 @@ pub(crate) struct Found {
     /// States that no table shows.
     pub(crate) uncovered: StateSet,
     pub(crate) listeners_left_out: u64,
+    /// Sockets of which only the ports are known.
+    pub(crate) masked: u64,
     pub(crate) live_not_kept: u64,
 }
 
@@ -176,7 +184,7 @@ pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Fou
         seed,
     });
     let mut roster = Roster::new(seed);
-    let (mut listeners, mut listeners_left_out) = (0_u64, 0_u64);
+    let (mut listeners, mut listeners_left_out, mut masked) = (0_u64, 0_u64, 0_u64);
     // The listeners come first: they decide which end of a connection this host is.
     for listening in [true, false] {
         for (index, table) in tables.iter().enumerate() {
@@ -197,6 +205,10 @@ pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Fou
                         tally.add_listener(&socket, None);
                     }
                     State::Closed => tally.add_idle_bound(row.local.port),
+                    _ if row.is_masked() => {
+                        masked += 1;
+                        tally.add_masked(&socket, !row.local.masked);
+                    }
                     _ => {
                         tally.add(&socket);
                         if let Some(idle_ms) = row.idle_ms.filter(|_| row.is_closing()) {
@@ -217,6 +229,7 @@ pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Fou
             .collect(),
         uncovered: choice.uncovered(),
         listeners_left_out,
+        masked,
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) enum Read<'a> {
     Socket(Row<'a>),
     /// A socket of another protocol, a title, a remark of the tool.
     Aside,
-    /// A TCP socket with names where numbers would be.
+    /// A TCP socket with names where the numbers of ports would be.
     Named,
     /// A TCP socket whose state the table does not show.
     Stateless,
@@ -166,9 +166,14 @@ impl Row<'_> {
         closing && !self.is_mini()
     }
 
+    /// True if somebody hid one of its addresses, or a name stands there.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.local.masked || self.remote.masked
+    }
+
     /// True if the socket is written as one of IPv6.
     pub(crate) fn is_wide(&self) -> bool {
-        self.local.wide
+        self.local.wide || self.local.masked && self.remote.wide
     }
 }
 

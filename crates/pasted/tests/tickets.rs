@@ -204,8 +204,44 @@ fn a_table_without_line_breaks_and_masked_addresses_are_named() {
     let flat = format!("State Recv-Q Send-Q Local Address:Port Peer Address:Port {rows}");
     let error = try_case(flat.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("line 1: the line breaks of this table are lost"), "{error}");
-    let masked = case(&OUTPUT.replace("10.0.0.2", "x.x.x.x").replace("10.0.0.9", "10.0.0.XXX"));
-    let says = |words: &str| masked.gaps.iter().any(|gap| gap.because.contains(words));
-    assert!(says("4 lines of ticket.txt (sockets) are shown with names, or masked"), "{:?}", masked.gaps);
-    assert!(!says("the command did not ask for them"), "it did: {:?}", masked.gaps);
+}
+
+#[test]
+fn sockets_with_masked_addresses_are_counted_by_their_ports() {
+    let plain = case(OUTPUT);
+    for (server, client) in [
+        ("x.x.x.x", "10.0.0.XXX"),
+        ("<redacted>", "<redacted>"),
+        ("***.***.***.***", "10.0.*.*"),
+        ("web1.corp", "laptop"),
+    ] {
+        let masked = case(&OUTPUT.replace("10.0.0.2", server).replace("10.0.0.9", client));
+        let says = |words: &str| masked.gaps.iter().any(|gap| gap.because.contains(words));
+        assert!(
+            says("4 lines of ticket.txt (sockets) are shown without their addresses"),
+            "{:?}",
+            masked.gaps
+        );
+        assert!(!says("more different peers"), "{:?}", masked.gaps);
+        assert!(!says("the command did not ask for them"), "it did: {:?}", masked.gaps);
+        let (sockets, whole) = (&masked.namespaces[0].sockets, &plain.namespaces[0].sockets);
+        assert_eq!(sockets.by_state, whole.by_state);
+        assert_eq!(sockets.folded, 4);
+        let to_80 = sockets.groups.iter().find(|group| group.remote.port == Some(80)).unwrap();
+        assert_eq!((to_80.remote.address, to_80.states.of(State::TimeWait)), (None, 2), "{to_80:?}");
+        assert_eq!(to_80.time_wait.total(), 2, "its timers are known");
+        assert_eq!(masked.namespaces[0].processes, plain.namespaces[0].processes);
+    }
+    // Peers that may be many are no budget of one.
+    let rows: String =
+        (0..20_000).map(|port| format!("TIME-WAIT 0 0 10.0.0.1:{} x.x.x.x:80\n", port + 33_000)).collect();
+    let many = case(&format!("$ ss -tan\nState Recv-Q Send-Q Local Address:Port Peer Address:Port\n{rows}"));
+    assert_eq!(many.namespaces[0].sockets.by_state.of(State::TimeWait), 20_000);
+}
+
+#[test]
+fn an_empty_table_of_conntrack_is_one() {
+    let text = "# conntrack -L\nconntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.\n";
+    let conntrack = case(text).namespaces[0].conntrack.clone().unwrap();
+    assert_eq!((conntrack.entries, conntrack.partial), (0, false));
 }

@@ -111,7 +111,7 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     match look.found_or(findings, needed) {
         Verdict::Quiet if look.namespace.sockets.folded > 0 => Verdict::Unknown {
             because: format!(
-                "{} go to more destinations than are kept apart",
+                "the destinations of {} are not kept apart, or not known",
                 counted(look.namespace.sockets.folded, "socket", "sockets")
             ),
             how_to_see: look

@@ -71,7 +71,7 @@ fn end(word: &str) -> Option<End> {
     };
     // Every address, of either family.
     let any = bits == Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().to_bits();
-    Some(End { address: if any { 0 } else { bits }, port, wide })
+    Some(End { address: if any { 0 } else { bits }, port, wide, masked: false })
 }
 
 #[cfg(test)]

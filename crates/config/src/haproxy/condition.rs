@@ -60,10 +60,9 @@ impl Release {
         match (self.development, development) {
             // A branch begins with its versions for development.
             (false, true) => Some(true),
-            (true, _) => None,
             (false, false) if patch == 0 => Some(true),
             (false, false) if self.whole => Some(self.version >= named),
-            (false, false) => None,
+            (true, _) | (false, false) => None,
         }
     }
 }

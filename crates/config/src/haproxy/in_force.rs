@@ -1,6 +1,6 @@
 //! What is in force in a section: what it says, and what its `defaults` said.
 
-use super::reader::{BETWEEN, Spoken, unknown};
+use super::reader::{Argument, BETWEEN, Spoken, unknown};
 use evidence::configuration::haproxy::BackendUse;
 use evidence::{FilePlace, Said};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl InForce {
         let name = line.text(index);
         let mode = CONNECTION_MODES.iter().find(|(option, _)| *option == name).map(|(_, mode)| *mode);
         // A variable may be any of them.
-        let unclear = line.words.get(index).is_some_and(|word| word.is_unknown());
+        let unclear = line.words.get(index).is_some_and(Argument::is_unknown);
         if mode.is_some() && doubt || unclear {
             let said = line.said(index, doubt);
             let because = said.because().unwrap_or(BETWEEN);

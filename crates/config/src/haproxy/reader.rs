@@ -108,7 +108,7 @@ impl Reader {
         for word in line.words() {
             match self.environment.words(word) {
                 Some(known) => {
-                    words.extend(known.into_iter().map(|text| Argument { word, text: Some(text) }))
+                    words.extend(known.into_iter().map(|text| Argument { word, text: Some(text) }));
                 }
                 None => words.push(Argument { word, text: None }),
             }
@@ -199,8 +199,7 @@ impl Reader {
                 let value = Variable::Set(value.to_vec());
                 match self.environment.variable(name) {
                     now if now == value => {}
-                    Variable::Set(_) if first == b"presetenv" => {}
-                    Variable::Unknown if first == b"presetenv" => {}
+                    Variable::Set(_) | Variable::Unknown if first == b"presetenv" => {}
                     _ if line.path.is_certain() => self.environment.set(name, value),
                     _ => self.doubt(name),
                 }

@@ -167,12 +167,11 @@ impl Seen<'_> {
         let mut found = false;
         while let Some((before, after)) = rest.split_once('$') {
             expanded.push_str(before);
-            let (name, past) = match after.strip_prefix('{') {
-                Some(inner) => inner.split_once('}')?,
-                None => {
-                    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-                    after.split_at_checked(after.bytes().take_while(|byte| is_name(byte)).count())?
-                }
+            let (name, past) = if let Some(inner) = after.strip_prefix('{') {
+                inner.split_once('}')?
+            } else {
+                let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+                after.split_at_checked(after.bytes().take_while(|byte| is_name(byte)).count())?
             };
             // What is asked for at the server may be anything: it comes behind the host.
             let host = expanded.split_once("://").map(|(_, host)| host);

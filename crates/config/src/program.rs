@@ -1,7 +1,7 @@
-//! The files of a program, whichever it is, and changes of them.
+//! The files of a program, or of the settings of the kernel, and changes of them.
 
 use crate::edit::{CannotEdit, EditedFile};
-use crate::{haproxy, nginx};
+use crate::{haproxy, nginx, sysctl};
 use evidence::Configuration;
 
 /// A change of what a program is told.
@@ -11,6 +11,8 @@ pub enum Edit {
     Nginx(nginx::Change),
     /// Of HAProxy.
     Haproxy(haproxy::Change),
+    /// Of what is set at boot.
+    Sysctl(sysctl::Change),
 }
 
 /// The files of one configuration.
@@ -20,6 +22,8 @@ pub enum Sources {
     Nginx(nginx::Sources),
     /// Of HAProxy, in the order in which it reads them.
     Haproxy(Vec<(String, haproxy::Tree)>),
+    /// Of `sysctl.d`, in the order in which they are applied.
+    Sysctl(Vec<(String, sysctl::Tree)>),
 }
 
 /// Files that were changed.
@@ -37,6 +41,13 @@ impl Sources {
         match self {
             Self::Nginx(sources) => nginx::evaluate(sources, version),
             Self::Haproxy(files) => haproxy::evaluate(files, version),
+            Self::Sysctl(files) => {
+                let files: Vec<_> = files
+                    .iter()
+                    .map(|(path, tree)| sysctl::File { path: path.clone(), target: None, tree: tree.clone() })
+                    .collect();
+                sysctl::evaluate(&files)
+            }
         }
     }
 
@@ -57,7 +68,7 @@ impl Sources {
             Self::Nginx(sources) => {
                 let changes = edits.iter().map(|edit| match edit {
                     Edit::Nginx(change) => Ok(change.clone()),
-                    Edit::Haproxy(_) => Err(other()),
+                    _ => Err(other()),
                 });
                 let edited = nginx::edit(sources, &changes.collect::<Result<Vec<_>, _>>()?)?;
                 Ok(Edited { files: edited.files, notes: edited.notes })
@@ -65,10 +76,18 @@ impl Sources {
             Self::Haproxy(files) => {
                 let changes = edits.iter().map(|edit| match edit {
                     Edit::Haproxy(change) => Ok(change.clone()),
-                    Edit::Nginx(_) => Err(other()),
+                    _ => Err(other()),
                 });
                 let edited = haproxy::edit(files, &changes.collect::<Result<Vec<_>, _>>()?)?;
                 Ok(Edited { files: edited.files, notes: Vec::new() })
+            }
+            Self::Sysctl(files) => {
+                let changes = edits.iter().map(|edit| match edit {
+                    Edit::Sysctl(change) => Ok(change.clone()),
+                    _ => Err(other()),
+                });
+                let edited = sysctl::edit(files, &changes.collect::<Result<Vec<_>, _>>()?)?;
+                Ok(Edited { files: edited, notes: Vec::new() })
             }
         }
     }

@@ -1,12 +1,13 @@
 //! What a rule looks at in configurations: what is written, and what sockets show of it.
 
-use crate::keeping;
 use crate::packets::MAX_FINDINGS;
 use crate::told::{self, Keeping, Route};
 use crate::wording::{count, counted, rate, share};
-use crate::{Budget, Confidence, Evidence, Finding, Severity, Subject, Verdict};
+use crate::{Budget, Change, Confidence, Evidence, Finding, Severity, Subject, Verdict};
+use crate::{keeping, repair};
+use config::{Edit, sysctl};
 use evidence::configuration::sysctl::{Sysctl, SysctlValue};
-use evidence::{Case, Configuration, Endpoint, Namespace, Role, Unseen};
+use evidence::{Case, Configuration, Endpoint, FilePlace, Namespace, Role, Unseen};
 use std::collections::BTreeSet;
 use tcp::State;
 
@@ -186,6 +187,13 @@ impl<'a> ConfigurationLook<'a> {
             .configurations
             .iter()
             .filter_map(|configuration| Some((configuration, configuration.sysctl.as_ref()?)))
+    }
+
+    /// That a line of a file of `sysctl.d` goes, if it is one of the case's.
+    pub(crate) fn without_line(&self, files: &Configuration, place: FilePlace, what: &str) -> Option<Change> {
+        let number = self.case.configurations.iter().position(|one| std::ptr::eq(one, files))?;
+        let edit = Edit::Sysctl(sysctl::Change::Remove { line: place });
+        Some(repair::change((number, files), place, what.to_owned(), edit))
     }
 
     /// What decides a setting at boot, and where it stands.

@@ -218,10 +218,10 @@ pub enum Change {
     Program(ProgramChange),
 }
 
-/// A change of what nginx or HAProxy is told.
+/// A change of what nginx or HAProxy is told, or of what a file sets at boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProgramChange {
-    /// `nginx` or `haproxy`.
+    /// `nginx`, `haproxy` or `sysctl`.
     pub program: &'static str,
     /// The file that says what is changed; the change may need others, too.
     pub file: String,

@@ -32,6 +32,7 @@ pub(crate) fn change(
         program: match edit {
             Edit::Nginx(_) => "nginx",
             Edit::Haproxy(_) => "haproxy",
+            Edit::Sysctl(_) => "sysctl",
         },
         file: configuration.files.get(place.file as usize).cloned().unwrap_or_default(),
         line: place.line,

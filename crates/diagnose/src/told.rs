@@ -326,7 +326,10 @@ fn pool_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass, half
             None => Keeping::Unknown,
         },
         (Target::Address { address }, None) => Keeping::Unpooled {
-            how: format!("passes on to {address}, an address without a block `upstream`: it is never pooled"),
+            how: format!(
+                "passes on to {address}{}, an address without a block `upstream`: it is never pooled",
+                pass.by_variable.as_ref().map(|text| format!(" (`{text}`)")).unwrap_or_default()
+            ),
             place: pass.place,
             half_done,
         },

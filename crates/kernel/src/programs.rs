@@ -134,6 +134,12 @@ pub fn sources(root: &Root, configuration: &Configuration) -> io::Result<config:
     let mut reader = Reader::new(files);
     let sources = if configuration.haproxy.is_some() {
         reader.haproxy(&configuration.files).map_err(|(_, error)| error)?
+    } else if configuration.sysctl.is_some() {
+        let read = configuration.files.iter().map(|path| {
+            let tree = config::sysctl::Tree::parse(reader.file(path)?);
+            Ok((path.clone(), tree))
+        });
+        config::Sources::Sysctl(read.collect::<io::Result<_>>()?)
     } else {
         config::Sources::Nginx(match first.strip_suffix(AS_INCLUDED) {
             Some(part) => named::as_included(&mut reader, part)?,

@@ -161,7 +161,12 @@ http {
     server { location / {
         proxy_http_version 1.1;
         proxy_set_header Connection '';
-        set $name app.internal;
+        proxy_pass http://$host:8080;
+    } }
+    server { location / {
+        proxy_http_version 1.1;
+        proxy_set_header Connection '';
+        set $name 10.0.0.3;
         proxy_pass http://$name:8080;
     } }
 }
@@ -179,7 +184,13 @@ fn advice_for_a_map_leaves_upgrades_and_a_variable_with_a_port_has_no_pool() {
     assert!(page.contains("do: nginx: let the map at nginx.conf:3 give an empty value"), "{page}");
     assert!(!page.contains("Connection \"\""), "{page}");
     assert!(
-        page.contains("nginx.conf:14: warning: nginx 1.22.1 passes on to what $name:8080 says"),
+        page.contains("nginx.conf:13: warning: nginx 1.22.1 passes on to what $host:8080 says"),
+        "{page}"
+    );
+    assert!(
+        page.contains(
+            "nginx.conf:19: warning: nginx 1.22.1 passes on to 10.0.0.3:8080 (`http://$name:8080`)"
+        ),
         "{page}"
     );
 }
@@ -279,9 +290,9 @@ fn a_fix_that_an_editor_applies_ends_its_finding() {
         let after = found(&lint(&other, &[&[name][..], &version].concat()));
         assert_eq!(after.len(), before.len() - 1, "{gone}: {after:?}");
     }
-    // What a part stands in is nobody's file, and of sysctl.d nothing is written.
+    // What a part stands in is nobody's file, and which value is meant nobody knows.
     std::fs::write(folder.path().join("part"), "location / { proxy_pass http://10.0.0.2:80; }\n").unwrap();
-    std::fs::write(folder.path().join("90.conf"), "net.ipv4.tcp_tw_recycle = 1\n").unwrap();
+    std::fs::write(folder.path().join("90.conf"), "net.ipv4.tcp_fin_timeout = 90\n").unwrap();
     let output = lint(folder.path(), &[&["part", "90.conf"][..], &version].concat());
     assert_eq!(found(&output).len(), 2);
     let sarif: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -341,4 +352,40 @@ fn what_is_hostile_is_no_panic() {
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
         assert!(!output.stdout.contains(&0x1b), "{}", text(&output.stdout));
     }
+}
+
+/// A file with what the SARIF log of it says that it should be.
+fn without_lines(text: &str, results: &Value) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for result in results.as_array().unwrap() {
+        for fix in result["fixes"].as_array().unwrap() {
+            for change in fix["artifactChanges"][0]["replacements"].as_array().unwrap() {
+                let (region, content) = (&change["deletedRegion"], &change["insertedContent"]["text"]);
+                let line = |name: &str| usize::try_from(region[name].as_u64().unwrap()).unwrap() - 1;
+                assert_eq!(
+                    (region["startColumn"].as_u64(), content.as_str()),
+                    (Some(1), Some("")),
+                    "{change}"
+                );
+                lines[line("startLine")..line("endLine")].fill("");
+            }
+        }
+    }
+    lines.concat()
+}
+
+#[test]
+fn lines_of_sysctl_that_do_nothing_or_harm_may_be_taken_out() {
+    let before = "# tuning\nnet.ipv4.tcp_tw_recycle = 1\nnet.core.somaxconn = 1024\nnet.ipv4.tcp_fin_timeout = 90\n\
+        net/ipv4/tcp_tw_recycle = 1\nnet.core.somaxconn = 4096\n";
+    let folder = folder(&[("90.conf", before)]);
+    let output = lint(folder.path(), &["90.conf", "--sarif"]);
+    assert_eq!(found(&output).len(), 3, "{:?}", found(&output));
+    let sarif: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let after = without_lines(before, &sarif["runs"][0]["results"]);
+    // Which fin_timeout is meant nobody knows.
+    assert_eq!(after, "# tuning\nnet.ipv4.tcp_fin_timeout = 90\nnet.core.somaxconn = 4096\n");
+    std::fs::write(folder.path().join("90.conf"), after).unwrap();
+    let rest = found(&lint(folder.path(), &["90.conf", "--sarif"]));
+    assert_eq!(rest, ["warning fin-timeout-misread 90.conf:2"]);
 }

@@ -1,9 +1,54 @@
 //! Settings in one file of `sysctl.d`.
 
 use super::{Assignment, Tree, normalized};
-use crate::LeafKind;
-use crate::edit::{CannotEdit, Lines, Splices};
+use crate::edit::{CannotEdit, EditedFile, Lines, Splices};
 use crate::nginx::shown;
+use crate::{LeafKind, Place};
+use evidence::FilePlace;
+
+/// What is to be changed in files that people wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An assignment goes, with its line; comments stay.
+    Remove {
+        /// The place of the assignment.
+        line: FilePlace,
+    },
+}
+
+/// Makes changes, whose places are those before all of them. The files that are not what they were.
+pub fn edit(files: &[(String, Tree)], changes: &[Change]) -> Result<Vec<EditedFile>, CannotEdit> {
+    let mut edited = Vec::new();
+    for (number, (path, tree)) in (0_u32..).zip(files) {
+        let mut splices = Splices::default();
+        let mut places = Vec::new();
+        for Change::Remove { line } in changes.iter().filter(|Change::Remove { line }| line.file == number) {
+            let place = Place { line: line.line, column: line.column };
+            let found = tree.assignments().find(|one| one.place() == place);
+            let missing = || CannotEdit::Missing(format!("a setting at line {}", line.line));
+            splices.replace(Lines::new(tree.text()).removal(found.ok_or_else(missing)?.span()), "");
+            places.push(place);
+        }
+        if places.is_empty() {
+            continue;
+        }
+        let after = Tree::parse(splices.apply(tree.text()));
+        let said = |tree: &Tree, without: &[Place]| -> Vec<(String, Option<String>)> {
+            let kept = tree.assignments().filter(|one| !without.contains(&one.place()));
+            kept.map(|one| (one.name(), one.value().map(std::borrow::Cow::into_owned))).collect()
+        };
+        if said(tree, &places) != said(&after, &[]) || after.problems().len() > tree.problems().len() {
+            return Err(CannotEdit::Unproven(shown(path)));
+        }
+        edited.push(EditedFile { path: path.clone(), before: tree.to_bytes(), after: after.to_bytes() });
+    }
+    if let Some(Change::Remove { line }) =
+        changes.iter().find(|Change::Remove { line }| line.file as usize >= files.len())
+    {
+        return Err(CannotEdit::Missing(format!("file {}", line.file)));
+    }
+    Ok(edited)
+}
 
 /// The file with a setting: its value is replaced where it is set last, or it is added at the end, below a comment that
 /// says why.

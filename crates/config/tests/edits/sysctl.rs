@@ -1,5 +1,6 @@
 use config::CannotEdit;
 use config::sysctl::{Tree, set, unset};
+use evidence::FilePlace;
 
 fn after(text: &str, key: &str, value: &str) -> String {
     String::from_utf8(set(&Tree::parse(text), key, value, "why").unwrap()).unwrap()
@@ -36,4 +37,18 @@ fn what_is_not_one_setting_is_refused() {
         let refused = set(&Tree::parse(""), key, value, why);
         assert!(matches!(refused, Err(CannotEdit::Impossible(_))), "{key} {value} {why}: {refused:?}");
     }
+}
+
+#[test]
+fn a_line_goes_and_its_neighbours_stay() {
+    let text =
+        "# why\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_tw_reuse = 1\n net.ipv4.tcp_tw_recycle=0\r\n";
+    let files = [("/etc/sysctl.d/9.conf".to_owned(), Tree::parse(text))];
+    let remove = |line, column| config::sysctl::Change::Remove { line: FilePlace { file: 0, line, column } };
+    let edited = config::sysctl::edit(&files, &[remove(2, 1), remove(4, 2)]).unwrap();
+    assert_eq!(edited.len(), 1);
+    assert_eq!(String::from_utf8_lossy(&edited[0].after), "# why\nnet.ipv4.tcp_tw_reuse = 1\n");
+    assert!(matches!(config::sysctl::edit(&files, &[remove(1, 1)]), Err(CannotEdit::Missing(_))));
+    let elsewhere = config::sysctl::Change::Remove { line: FilePlace { file: 3, line: 1, column: 1 } };
+    assert!(matches!(config::sysctl::edit(&files, &[elsewhere]), Err(CannotEdit::Missing(_))));
 }

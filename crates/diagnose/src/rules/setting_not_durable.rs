@@ -59,7 +59,7 @@ const RULE: &str = "setting-not-durable";
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     if look.alone {
-        let contradictions = look.sysctls().flat_map(|(files, sysctl)| contradictions(files, sysctl));
+        let contradictions = look.sysctls().flat_map(|(files, sysctl)| contradictions(look, files, sysctl));
         return look.most(contradictions.collect());
     }
     let Some(host) = look.host() else { return Verdict::Quiet };
@@ -105,7 +105,7 @@ fn until_boot(host: &Namespace, setting: &str, (boot, at): (&str, &str), now: &s
 }
 
 /// Lines that lose to another one with another value.
-fn contradictions(files: &Configuration, sysctl: &Sysctl) -> Vec<Finding> {
+fn contradictions(look: &ConfigurationLook<'_>, files: &Configuration, sysctl: &Sysctl) -> Vec<Finding> {
     let mut found = Vec::new();
     for key in &sysctl.keys {
         let Some(winner) = &key.winner else { continue };
@@ -121,6 +121,13 @@ fn contradictions(files: &Configuration, sysctl: &Sysctl) -> Vec<Finding> {
                 "none, if it is the value that the host runs with",
                 "the host is after a boot what it is now",
             );
+            // Without it the files set what they set with it.
+            let plain = lost.assignment.pattern.is_none() && !lost.assignment.value.is_empty();
+            let out = look.without_line(files, lost.assignment.place, "the line that does nothing goes");
+            let keep_one = match out.filter(|_| plain) {
+                Some(out) => keep_one.carried_out(Applicability::Safe, [out], &[]),
+                None => keep_one,
+            };
             let finding = finding(
                 format!("{} is set to {value}, and a later line sets it to {winning}", key.name),
                 Subject { setting: Some(key.name.clone()), ..Subject::default() },

@@ -79,15 +79,28 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
             ..Subject::default()
         },
         evidence: vec![Evidence::new(at.clone(), format!("sets it to {}", crate::wording::clipped(&written.value)))],
-        remedies: vec![Remedy::advice(
-            "recycle-line-out",
-            format!("Take the line at {at} out"),
-            "none",
-            "the file does on every kernel what it says",
-        )],
+        remedies: vec![line_out(look, &at)],
         avoid: vec![Avoid::new("tcp_timestamps = 0", "it costs PAWS, round-trip measurement and tcp_tw_reuse")],
         next: None,
     }])
+}
+
+/// The line goes, and where files are judged alone each that sets it: the next one would hold in its place.
+fn line_out(look: &ConfigurationLook<'_>, at: &str) -> Remedy {
+    let advice = Remedy::advice(
+        "recycle-line-out",
+        format!("Take the line at {at} out"),
+        "none",
+        "the file does on every kernel what it says",
+    );
+    let lines = look.sysctls().filter(|_| look.alone).flat_map(|(files, sysctl)| {
+        let keys = sysctl.keys.iter().filter(|key| key.name == SETTING);
+        let values = keys.flat_map(|key| key.winner.iter().chain(key.overridden.iter().map(|lost| &lost.assignment)));
+        values.filter(|value| value.pattern.is_none() && !value.value.is_empty()).map(move |value| (files, value.place))
+    });
+    let changes: Vec<_> =
+        lines.filter_map(|(files, place)| look.without_line(files, place, "no line sets tcp_tw_recycle")).collect();
+    if changes.is_empty() { advice } else { advice.carried_out(Applicability::Safe, changes, &[]) }
 }
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {

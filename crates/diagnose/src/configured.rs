@@ -44,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) time_wait: u32,
     /// Closed here first, a second.
     pub(crate) closes_per_second: f64,
+    /// True if a part of that is a mean over the length of TIME-WAIT: the sockets' ages are not known.
+    pub(crate) mean: bool,
     /// Opened a second, if nearly all that this host opens go there.
     pub(crate) opens_per_second: Option<f64>,
     /// Opened a second, if nearly none of them is left, and the route is one of HAProxy that closes its side by a reset.
@@ -73,13 +75,7 @@ impl<'a> ConfigurationLook<'a> {
         let mut seen = BTreeSet::new();
         self.routes.iter().filter(move |route| {
             let files = route.configuration.files.first();
-            let kind = match &route.keeping {
-                Keeping::Off { how, place, .. } => (how.as_str(), *place),
-                Keeping::Unpooled { how, place, .. } => (how.as_str(), Some(*place)),
-                Keeping::Pooled { .. } => ("pooled", None),
-                Keeping::Unknown => ("unknown", None),
-            };
-            seen.insert((files, route.to.as_str(), kind)) && (self.alone || !self.in_packets(route))
+            seen.insert((files, route.to.as_str(), kind_of(route))) && (self.alone || !self.in_packets(route))
         })
     }
 
@@ -127,11 +123,39 @@ impl<'a> ConfigurationLook<'a> {
             }
             let named: Vec<String> = route.servers.iter().map(Endpoint::to_string).collect();
             let budgets = self.budgets.iter().filter(|budget| budget.netns == namespace.name);
-            live.closes_per_second += budgets
-                .filter(|budget| budget.rate_lasts && named.contains(&budget.destination))
-                .fold(0.0, |sum, budget| sum + budget.closes_per_second);
+            let its = budgets.filter(|budget| named.contains(&budget.destination));
+            for budget in its.filter(|budget| budget.rate_lasts || budget.lacks_ages()) {
+                live.closes_per_second += budget.closes_per_second;
+                live.mean |= budget.lacks_ages();
+            }
         }
         live
+    }
+
+    /// Other ways from the same namespace to the servers of a route that close connections, too, or may: which of them a socket
+    /// belonged to, it does not tell.
+    fn rivals(&self, route: &Route<'_>) -> Option<Evidence> {
+        let netns =
+            |route: &Route<'_>| route.configuration.running.as_ref().map(|running| running.netns.clone());
+        let (here, kind) = (netns(route), kind_of(route));
+        let mut rivals = self.routes.iter().filter(|other| {
+            // Two sets of files of one name are one program.
+            let same = (other.number, &other.to, kind_of(other)) == (route.number, &route.to, kind);
+            !same
+                && netns(other) == here
+                && !matches!(other.keeping, Keeping::Pooled { .. })
+                && other.servers.iter().any(|server| route.servers.contains(server))
+        });
+        let first = rivals.next()?;
+        let more = match rivals.count() {
+            0 => String::new(),
+            more => format!(", and {} more", counted(u64::try_from(more).unwrap_or(u64::MAX), "way", "ways")),
+        };
+        let says = format!(
+            "another way to these servers that closes connections, or may{more}: sockets do not tell which of them they \
+             belong to"
+        );
+        Some(Evidence::new(first.configuration.at(first.place), says))
     }
 
     /// What a finding about a route is about.
@@ -166,7 +190,13 @@ impl<'a> ConfigurationLook<'a> {
         } else {
             let (severity, confidence, shown) = self.live(route).harm()?;
             evidence.push(shown);
-            (severity, confidence)
+            let others = self.rivals(route);
+            evidence.extend(others.clone());
+            match (confidence, others.is_none()) {
+                (_, true) => (severity, confidence),
+                (Confidence::Certain, false) => (severity, Confidence::Likely),
+                (_, false) => (Severity::Note, Confidence::Possible),
+            }
         };
         Some(Finding {
             rule,
@@ -226,6 +256,16 @@ impl<'a> ConfigurationLook<'a> {
     }
 }
 
+/// What is said of a route, and where: of those of one kind to one upstream one is told.
+fn kind_of<'r>(route: &'r Route<'_>) -> (&'r str, Option<FilePlace>) {
+    match &route.keeping {
+        Keeping::Off { how, place, .. } => (how.as_str(), *place),
+        Keeping::Unpooled { how, place, .. } => (how.as_str(), Some(*place)),
+        Keeping::Pooled { .. } => ("pooled", None),
+        Keeping::Unknown => ("unknown", None),
+    }
+}
+
 /// What decides a setting of a namespace at boot, as evidence: the file and its line.
 pub(crate) fn set_at_boot(case: &Case, namespace: &Namespace, setting: &str) -> Option<Evidence> {
     if namespace.name != HOST {
@@ -239,18 +279,26 @@ pub(crate) fn set_at_boot(case: &Case, namespace: &Namespace, setting: &str) -> 
 }
 
 impl Live {
+    /// True if connections are closed here, and not now and then.
+    pub(crate) fn closes(self) -> bool {
+        self.closes_per_second >= HABIT_PER_SECOND
+    }
+
     /// How bad it is that connections are not kept, and what shows it; none if nobody uses the route.
     pub(crate) fn harm(self) -> Option<(Severity, Confidence, Evidence)> {
         let time_wait = counted(self.time_wait, "socket", "sockets");
         let live = counted(self.open, "connection", "connections");
-        if self.closes_per_second >= HABIT_PER_SECOND {
+        if self.closes() {
             let hurts = self.closes_per_second >= HURTS_PER_SECOND;
+            let mean = if self.mean { ", as a mean over the length of TIME-WAIT" } else { "" };
             let says = format!(
-                "{} connections a second to its servers are closed here first: {time_wait} in TIME-WAIT, {live} open",
+                "{} connections a second to its servers are closed here first{mean}: {time_wait} in TIME-WAIT, {live} open",
                 rate(self.closes_per_second)
             );
             let severity = if hurts { Severity::Warning } else { Severity::Note };
-            return Some((severity, Confidence::Certain, Evidence::new("sock_diag", says)));
+            // It may have been one burst, and over.
+            let confidence = if self.mean { Confidence::Likely } else { Confidence::Certain };
+            return Some((severity, confidence, Evidence::new("sock_diag", says)));
         }
         match self.opens_per_second {
             Some(opens) if opens >= HURTS_PER_SECOND => {

@@ -82,7 +82,7 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
         (Severity::Note, Confidence::Certain, closed_after(few?.0), None)
     } else {
         let live = look.live(route);
-        let (severity, _, shown) = live.harm().filter(|(_, confidence, _)| *confidence == Confidence::Certain)?;
+        let (severity, confidence, shown) = live.harm().filter(|_| live.closes())?;
         evidence.push(shown);
         let pool = idle.zip(*workers).map(|(idle, workers)| idle.saturating_mul(workers));
         match (pool, few) {
@@ -92,9 +92,9 @@ fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
                     counted(pool, "idle connection", "idle connections"),
                     count(live.open)
                 );
-                (severity, Confidence::Certain, claim, Some(live.open))
+                (severity, confidence, claim, Some(live.open))
             }
-            (_, Some((requests, _))) => (severity, Confidence::Certain, closed_after(requests), None),
+            (_, Some((requests, _))) => (severity, confidence, closed_after(requests), None),
             _ => return None,
         }
     };

@@ -15,6 +15,7 @@ mod histogram;
 mod host;
 mod lives;
 mod measuring;
+mod minis;
 mod nat;
 mod network;
 mod ports;
@@ -30,6 +31,7 @@ mod servers;
 pub(crate) mod settings;
 mod socket;
 mod steps;
+mod table;
 mod tap;
 mod transport;
 
@@ -42,6 +44,7 @@ use evidence::{Case, Settings};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use host::{Host, Listener, Place, Tuple};
+use minis::Minis;
 use nat::Tracker;
 use network::{LOOPBACK, Network, Packet};
 use ports::Ports;
@@ -54,6 +57,7 @@ use settings::Tuned;
 use socket::{Owner, SocketRef, Sockets};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use table::Table;
 use tap::Tap;
 use tcp::machine::Nanos;
 use tcp::{Seq, State};
@@ -224,10 +228,8 @@ impl<'w> Simulation<'w> {
                 tuned,
                 changed: Settings::default(),
                 sockets: Sockets::default(),
-                minis: Vec::new(),
-                free_minis: Vec::new(),
-                mini_count: 0,
-                table: HashMap::with_hasher(FixedState::default()),
+                minis: Minis::default(),
+                table: Table::default(),
                 ending: Vec::new(),
                 aging: VecDeque::new(),
                 listeners: BTreeMap::new(),
@@ -349,15 +351,11 @@ impl<'w> Simulation<'w> {
                 self.ends = Some(self.now.max(steps).saturating_add(ms(self.world.settle_ms)).min(limit));
             }
             let end = self.ends.unwrap_or(limit);
-            match self.agenda.next_at() {
-                Some(at) if at <= end => {}
-                _ => {
-                    self.now = end;
-                    self.settle_lives(end);
-                    return;
-                }
-            }
-            let Some((at, what)) = self.agenda.take() else { return };
+            let Some((at, what)) = self.agenda.take_until(end) else {
+                self.now = end;
+                self.settle_lives(end);
+                return;
+            };
             self.events_left = self.events_left.saturating_sub(self.work(what));
             if self.events_left == 0 {
                 return;

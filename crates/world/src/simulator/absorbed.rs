@@ -58,7 +58,7 @@ impl Simulation<'_> {
                         && client.start_ms == 0
             })
             && (0..self.clients.len()).any(goes_on)
-            && self.hosts.iter().all(|host| host.mini_count == 0 && host.orphans == 0)
+            && self.hosts.iter().all(|host| host.minis.len() == 0 && host.orphans == 0)
             && self.lives_going_on() == 0
     }
 

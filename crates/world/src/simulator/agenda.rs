@@ -180,10 +180,6 @@ impl Agenda {
         }
     }
 
-    pub(super) fn next_at(&self) -> Option<Nanos> {
-        self.next().map(|(_, event)| event.at)
-    }
-
     /// The next event, and the queue that has it; none: the heap.
     fn next(&self) -> Option<(Option<usize>, &Event)> {
         let near = self.events.peek().map(|event| (None, &event.0));
@@ -192,8 +188,9 @@ impl Agenda {
         near.into_iter().chain(far).min_by(|one, other| one.1.cmp(other.1))
     }
 
-    pub(super) fn take(&mut self) -> Option<(Nanos, What)> {
-        let (queue, _) = self.next()?;
+    /// The next event, if it happens by then.
+    pub(super) fn take_until(&mut self, end: Nanos) -> Option<(Nanos, What)> {
+        let (queue, _) = self.next().filter(|(_, event)| event.at <= end)?;
         let event = match queue {
             Some(number) => self.far[number].pop_front(),
             None => self.events.pop().map(|event| event.0),
@@ -225,8 +222,10 @@ mod tests {
             }
             if turn % 3 > 0 {
                 let next = known.pop_first();
-                assert_eq!(agenda.next_at(), next.map(|next| next.0));
-                let taken = agenda.take();
+                if let Some((at, _)) = next {
+                    assert!(at == 0 || agenda.take_until(at - 1).is_none());
+                }
+                let taken = agenda.take_until(Nanos::MAX);
                 let taken = taken.map(|(at, what)| match what {
                     What::Step(number) => (at, number),
                     what => panic!("{what:?}"),
@@ -236,7 +235,7 @@ mod tests {
             }
         }
         assert!(agenda.far.len() <= MOST_QUEUES && agenda.events.len() < known.len());
-        while let Some((at, _)) = agenda.take() {
+        while let Some((at, _)) = agenda.take_until(Nanos::MAX) {
             assert_eq!(known.pop_first().map(|next| next.0), Some(at));
         }
         assert!(known.is_empty());

@@ -4,12 +4,13 @@ use super::Simulation;
 use super::agenda::{Waking, What};
 use super::counters::Counter;
 use super::histogram::Histogram;
-use super::host::{Entry, Place, Tuple};
+use super::host::{Place, Tuple};
 use super::network::LOOPBACK;
 use super::ports::{Address, FlowKey, Walk};
 use super::random::mix;
 use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
+use super::table::Entry;
 use super::transport::Drive;
 use crate::scenario::{Bind, Client, ClosesWhen, How, Http};
 use std::collections::{BTreeMap, VecDeque};
@@ -248,12 +249,12 @@ impl Simulation<'_> {
     /// Makes sure that nobody has a tuple, by taking over its TIME-WAIT if need be.
     fn take_over(&mut self, from: usize, tuple: Tuple) -> Result<Option<Residue>, &'static str> {
         let host = &mut self.hosts[from];
-        let slot = match host.table.get(&tuple).copied() {
+        let slot = match host.who_has(&tuple) {
             None => return Ok(None),
             Some(Entry::Socket(_)) => return Err("EADDRNOTAVAIL"),
             Some(Entry::Mini(slot)) => slot,
         };
-        let residue = host.minis[slot as usize].residue;
+        let residue = host.minis.get(slot).residue;
         if residue.state != State::TimeWait || residue.heard.is_none() {
             return Err("EADDRNOTAVAIL");
         }
@@ -291,8 +292,7 @@ impl Simulation<'_> {
         socket.notes.close = config.http != Http::V1_1;
         let timeout = timeout.saturating_add(begin.waits);
         socket.talk.deadline = self.now.saturating_add(timeout);
-        let slot = self.hosts[from].sockets.insert(socket);
-        self.hosts[from].table.insert(tuple, Entry::Socket(slot));
+        let slot = self.hosts[from].insert_socket(socket);
         let at = SocketRef { host: from, slot };
         self.later(at, begin.waits + begin.cost, Waking::Connect);
         self.later(at, timeout, Waking::Deadline);

@@ -4,10 +4,12 @@ use super::Simulation;
 use super::accounting::account;
 use super::agenda::What;
 use super::counters::Counter;
-use super::host::{Entry, Tuple};
+use super::host::Tuple;
+use super::minis::Mini;
 use super::nat::Verdict;
 use super::network::{Packet, is_loopback};
 use super::socket::{Hold, Notes, Owner, Socket, SocketRef};
+use super::table::{self, Entry};
 use super::tap::Content;
 use super::transport::{Drive, Surroundings};
 use crate::scenario::Program;
@@ -133,7 +135,7 @@ impl Simulation<'_> {
         let host = &mut self.hosts[number];
         host.count(Counter::InSegs);
         let tuple = Tuple { local: packet.destination, remote: packet.source };
-        match host.table.get(&tuple).copied() {
+        match host.who_has(&tuple) {
             // Its SYN is still to come, and Linux hashes a socket in connect(): what comes now is for the connection before.
             Some(Entry::Socket(slot)) if host.socket(slot).is_some_and(Socket::is_closed) => {
                 self.meet_nobody(number, tuple, packet);
@@ -156,16 +158,16 @@ impl Simulation<'_> {
 
     fn meet_mini(&mut self, number: usize, slot: u32, packet: &Packet) {
         let host = &self.hosts[number];
-        let mini = host.minis[slot as usize];
+        let mini = host.minis.get(slot);
         let before = mini.residue.state;
         let mut endpoint = Endpoint::of_residue(&host.tuned.stack, &mini.residue);
         self.meet(number, &mut endpoint, packet);
         let host = &mut self.hosts[number];
         if let Some(residue) = endpoint.residue() {
-            host.minis[slot as usize].residue = residue;
+            host.minis.set_residue(slot, residue);
             host.moved(before, residue.state);
             if residue.ends != mini.residue.ends {
-                self.enqueue(number, slot);
+                self.enqueue(number, slot, &Mini { residue, ..mini }, table::hash(&mini.tuple));
             }
             return;
         }
@@ -217,8 +219,7 @@ impl Simulation<'_> {
         let Some(listener) = host.listeners.get(&tuple.local.port) else { return };
         let owner = self.listening[listener.server];
         host.moved(State::Closed, State::SynReceived);
-        let slot = host.sockets.insert(Socket::new(endpoint, tuple, owner, None));
-        host.table.insert(tuple, Entry::Socket(slot));
+        let slot = host.insert_socket(Socket::new(endpoint, tuple, owner, None));
         let track = Hold { flow: None, source: tuple.local.address, port: tuple.local.port, bound: false };
         let at = SocketRef { host: number, slot };
         if let Some(socket) = host.sockets.get_mut(slot) {

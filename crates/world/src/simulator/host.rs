@@ -1,16 +1,18 @@
 //! A simulated host: its sockets, its table of TIME-WAIT, its listeners and counters.
 
 use super::counters::{Counter, Counts};
+use super::minis::{Mini, Minis};
 use super::ports::{Address, Ports};
 use super::rehearsal::Record;
 use super::settings::Tuned;
 use super::socket::{Hold, Slot, Socket, Sockets};
+use super::table::{self, All, Entry, Table};
 use evidence::Settings;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use tcp::State;
-use tcp::machine::{Nanos, Residue};
+use tcp::machine::Nanos;
 
 /// An address and a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,22 +28,25 @@ pub(super) struct Tuple {
     pub(super) remote: Place,
 }
 
-/// What has a tuple.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    Socket(Slot),
-    Mini(u32),
+/// Mini-sockets in the order in which they end.
+#[derive(Debug, Default)]
+pub(super) struct EndingQueue {
+    pub(super) all: VecDeque<Ending>,
+    /// How many from the front on have been fetched.
+    fetched: usize,
 }
 
-/// A mini-socket: TIME-WAIT, or an orphan's FIN-WAIT-2.
+/// So many that end soon are fetched at a time.
+const FETCHED: usize = 16;
+
+/// When a mini-socket ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mini {
-    pub(super) tuple: Tuple,
-    pub(super) hold: Option<Hold>,
-    pub(super) residue: Residue,
-    /// Tells it from another that had the same place.
+pub(super) struct Ending {
+    pub(super) at: Nanos,
+    pub(super) slot: u32,
     pub(super) turn: u32,
-    pub(super) alive: bool,
+    /// Of its tuple: the table is asked while the mini-socket itself is still on its way from memory.
+    pub(super) hash: u64,
 }
 
 /// Who waits for connections on a port.
@@ -70,12 +75,10 @@ pub(super) struct Host {
     pub(super) changed: Settings,
     pub(super) ports: Ports,
     pub(super) sockets: Sockets,
-    pub(super) minis: Vec<Mini>,
-    pub(super) free_minis: Vec<u32>,
-    pub(super) mini_count: u64,
-    pub(super) table: HashMap<Tuple, Entry, FixedState>,
+    pub(super) minis: Minis,
+    pub(super) table: Table,
     /// Mini-sockets by the time they end: each queue is in order.
-    pub(super) ending: Vec<VecDeque<(Nanos, u32, u32)>>,
+    pub(super) ending: Vec<EndingQueue>,
     /// TIME-WAIT sockets that connect() may take over from a time on, in order.
     pub(super) aging: VecDeque<(Nanos, u32, u32)>,
     pub(super) listeners: BTreeMap<u16, Listener>,
@@ -111,32 +114,26 @@ impl Host {
         }
     }
 
-    /// Adds a mini-socket to the table. Its state is counted by the caller.
-    pub(super) fn insert_mini(&mut self, tuple: Tuple, hold: Option<Hold>, residue: Residue) -> u32 {
+    /// Adds a mini-socket, whose tuple has this hash. Its state is counted by the caller.
+    pub(super) fn insert_mini(&mut self, mini: &Mini, hash: u64) -> u32 {
         if let Some(record) = &mut self.record {
             record.made_mini();
         }
-        let slot = if let Some(slot) = self.free_minis.pop() {
-            let mini = &mut self.minis[slot as usize];
-            *mini = Mini { tuple, hold, residue, turn: mini.turn.wrapping_add(1), alive: true };
-            slot
-        } else {
-            self.minis.push(Mini { tuple, hold, residue, turn: 0, alive: true });
-            u32::try_from(self.minis.len() - 1).unwrap_or(u32::MAX)
-        };
-        self.mini_count += 1;
-        self.table.insert(tuple, Entry::Mini(slot));
+        let slot = self.minis.insert(mini);
+        let all = All { sockets: &self.sockets, minis: &self.minis };
+        self.table.insert_new(hash, Entry::Mini(slot), all);
         slot
     }
 
     /// Takes one out; its port stays taken.
     pub(super) fn remove_mini(&mut self, slot: u32) -> Mini {
-        let mini = self.minis[slot as usize];
-        self.minis[slot as usize].alive = false;
-        self.free_minis.push(slot);
-        self.mini_count -= 1;
-        self.table.remove(&mini.tuple);
-        mini
+        self.remove_mini_of(slot, table::hash(&self.minis.get(slot).tuple))
+    }
+
+    /// The same, for a tuple of this hash.
+    pub(super) fn remove_mini_of(&mut self, slot: u32, hash: u64) -> Mini {
+        self.table.remove(hash, Entry::Mini(slot));
+        self.minis.remove(slot)
     }
 
     /// Gives the port of something that ended back.
@@ -152,11 +149,29 @@ impl Host {
 
     /// The queue in which something that ends then stands in order.
     pub(super) fn queue_for(&mut self, ends: Nanos) -> usize {
-        let fits = |queue: &VecDeque<(Nanos, u32, u32)>| queue.back().is_none_or(|back| back.0 <= ends);
+        let fits = |queue: &EndingQueue| queue.all.back().is_none_or(|back| back.at <= ends);
         self.ending.iter().position(fits).unwrap_or_else(|| {
-            self.ending.push(VecDeque::new());
+            self.ending.push(EndingQueue::default());
             self.ending.len() - 1
         })
+    }
+
+    /// Takes the first that has ended out of its queue, if one has.
+    pub(super) fn pop_ended(&mut self, queue: usize, now: Nanos) -> Option<Ending> {
+        let EndingQueue { all, fetched } = &mut self.ending[queue];
+        let first = all.front().copied().filter(|first| first.at <= now)?;
+        if *fetched == 0 {
+            // They began a minute ago, and no cache has them any more. A processor waits for many as long as for one, if it is asked
+            // for all of them at once.
+            let fetch = |next: &Ending| {
+                self.minis.is_there(next.slot, next.turn) & self.table.has(next.hash, Entry::Mini(next.slot))
+            };
+            std::hint::black_box(all.iter().take(FETCHED).filter(|next| fetch(next)).count());
+            *fetched = FETCHED;
+        }
+        all.pop_front();
+        *fetched -= 1;
+        Some(first)
     }
 
     /// Lets the TIME-WAIT sockets that are old enough be taken over.
@@ -165,14 +180,26 @@ impl Host {
             && at <= now
         {
             self.aging.pop_front();
-            let mini = &self.minis[slot as usize];
-            if mini.alive
-                && mini.turn == turn
-                && let Some(Hold { flow: Some(flow), port, .. }) = mini.hold
+            if self.minis.is_there(slot, turn)
+                && let Some(Hold { flow: Some(flow), port, .. }) = self.minis.get(slot).hold
             {
                 self.ports.age(flow, port);
             }
         }
+    }
+
+    /// Who has a tuple.
+    pub(super) fn who_has(&self, tuple: &Tuple) -> Option<Entry> {
+        self.table.get(tuple, All { sockets: &self.sockets, minis: &self.minis })
+    }
+
+    /// A socket that has its tuple from now on.
+    pub(super) fn insert_socket(&mut self, socket: Socket) -> Slot {
+        let tuple = socket.tuple;
+        let slot = self.sockets.insert(socket);
+        let all = All { sockets: &self.sockets, minis: &self.minis };
+        self.table.insert(&tuple, Entry::Socket(slot), all);
+        slot
     }
 
     pub(super) fn socket(&self, slot: Slot) -> Option<&Socket> {
@@ -181,11 +208,6 @@ impl Host {
 
     pub(super) fn socket_mut(&mut self, slot: Slot) -> Option<&mut Socket> {
         self.sockets.get_mut(slot)
-    }
-
-    /// The mini-sockets there are, by their places.
-    pub(super) fn minis(&self) -> impl Iterator<Item = (u32, &Mini)> {
-        (0..).zip(&self.minis).filter(|(_, mini)| mini.alive)
     }
 }
 

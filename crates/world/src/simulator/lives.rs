@@ -8,10 +8,12 @@
 use super::Simulation;
 use super::agenda::What;
 use super::clients::Begin;
-use super::host::{Entry, Host, Listener, Place, Tuple};
+use super::host::{Host, Listener, Place, Tuple};
+use super::minis::Mini;
 use super::ports::FlowId;
 use super::rehearsal::{Side, Template};
 use super::socket::Hold;
+use super::table::Entry;
 use std::collections::VecDeque;
 use tcp::machine::{Event, Kind, Nanos, Residue};
 use tcp::profile::linux;
@@ -98,7 +100,7 @@ impl Simulation<'_> {
         let most: u64 = self.world.clients.iter().map(|client| u64::from(client.concurrency)).sum();
         let room = |host: &Host| {
             let sockets = active + host.sockets.len() + most + 1;
-            host.mini_count + sockets < host.tuned.max_time_wait
+            host.minis.len() + sockets < host.tuned.max_time_wait
                 && host.orphans + sockets < host.tuned.max_orphans
         };
         if step
@@ -128,7 +130,7 @@ impl Simulation<'_> {
             server: self.initial_number_at(mirrored, syn + latency),
             took: false,
         };
-        match self.hosts[to].table.get(&mirrored).copied() {
+        match self.hosts[to].who_has(&mirrored) {
             None => {}
             Some(Entry::Socket(_)) => return false,
             Some(Entry::Mini(slot)) => match self.takes_over(to, slot, from, &life, latency) {
@@ -153,7 +155,7 @@ impl Simulation<'_> {
 
     /// The initial number of a server whose TIME-WAIT this SYN takes over; none: it does not, or time may tell.
     fn takes_over(&self, to: usize, slot: u32, from: usize, life: &Life, latency: Nanos) -> Option<Seq> {
-        let mini = &self.hosts[to].minis[slot as usize];
+        let mini = self.hosts[to].minis.get(slot);
         let arrives = life.syn + latency;
         if mini.residue.ends <= arrives {
             return None;
@@ -259,9 +261,8 @@ impl Simulation<'_> {
         if side == 1 {
             at.ports.hold(hold.source, hold.port, false);
         }
-        let slot = at.insert_mini(tuple, Some(hold), residue);
         at.moved(State::Closed, shape.state);
-        self.enqueue(host, slot);
+        self.add_mini(host, &Mini { tuple, hold: Some(hold), residue });
     }
 
     /// Adds the lives that are over to the sums, and with `all` what happened so far in those that go on.

@@ -73,9 +73,9 @@ impl Simulation<'_> {
             for (counter, rise) in Counter::NAMES.iter().zip(host.counters).filter(|(_, rise)| *rise > 0) {
                 measures.set(format!("{name}.counters.{counter}"), rise as f64);
             }
-            if host.mini_count > 0 {
-                let holds = host.minis().filter_map(|(_, mini)| mini.hold);
-                let bytes = host.mini_count * linux::TIME_WAIT_BYTES.value + bytes_of_buckets(holds);
+            if host.minis.len() > 0 {
+                let holds = host.minis.iter().filter_map(|(_, mini)| mini.hold);
+                let bytes = host.minis.len() * linux::TIME_WAIT_BYTES.value + bytes_of_buckets(holds);
                 measures.set(format!("{name}.bytes.time_wait"), bytes as f64);
             }
             let tracked = tracker.alive(self.now);

@@ -79,7 +79,7 @@ impl Simulation<'_> {
     /// A connection that runs in full has taken a place among the mini-sockets or orphans of a host.
     pub(super) fn table_grew(&mut self, host: usize) {
         let at = &self.hosts[host];
-        let room = at.tuned.max_time_wait.saturating_sub(at.mini_count);
+        let room = at.tuned.max_time_wait.saturating_sub(at.minis.len());
         let room = room.min(at.tuned.max_orphans.saturating_sub(at.orphans));
         if self.lives_going_on() <= room {
             return;
@@ -111,7 +111,7 @@ impl Simulation<'_> {
     pub(super) fn minis_of_lives(&self, host: usize) -> u64 {
         let at = &self.hosts[host];
         let active = self.lives_going_on();
-        if at.mini_count >= at.tuned.max_time_wait || at.mini_count + active < at.tuned.max_time_wait {
+        if at.minis.len() >= at.tuned.max_time_wait || at.minis.len() + active < at.tuned.max_time_wait {
             return 0;
         }
         let mut minis = 0;

@@ -2,7 +2,7 @@
 
 use super::Simulation;
 use super::agenda::Waking;
-use super::host::{Entry, Place, Tuple};
+use super::host::{Place, Tuple};
 use super::ports::FlowKey;
 use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
@@ -204,8 +204,7 @@ impl Simulation<'_> {
         self.hosts[from].ports.take(flow, source, found.port, false);
         let mut socket = Socket::new(endpoint, tuple, Owner::Back(proxy), Some(hold));
         socket.talk.begun = now;
-        let slot = self.hosts[from].sockets.insert(socket);
-        self.hosts[from].table.insert(tuple, Entry::Socket(slot));
+        let slot = self.hosts[from].insert_socket(socket);
         self.proxies[proxy].upstream += 1;
         let at = SocketRef { host: from, slot };
         let costs = &self.world.costs;

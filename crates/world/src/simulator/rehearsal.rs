@@ -136,7 +136,7 @@ impl Simulation<'_> {
             }
             let is_met = |host: &usize| self.hosts[*host].sockets.iter().any(|(_, socket)| socket.in_table);
             let goes_on = self.agenda.has_packets() || [from, to].iter().any(is_met);
-            let (at, what) = self.agenda.take()?;
+            let (at, what) = self.agenda.take_until(Nanos::MAX)?;
             if at > LONGEST_NS {
                 return None;
             }
@@ -210,7 +210,7 @@ impl Host {
         for (_, counter) in &record.counted {
             total[*counter as usize] += 1;
         }
-        let mut minis = self.minis();
+        let mut minis = self.minis.iter();
         let mini = match (minis.next(), minis.next()) {
             (None, _) => None,
             (Some((_, mini)), None) if mini.residue.state == State::TimeWait => Some(mini.residue),

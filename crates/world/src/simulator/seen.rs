@@ -91,7 +91,7 @@ impl Simulation<'_> {
                 idle_ms: state.is_transient().then(|| u32::try_from(idle).unwrap_or(u32::MAX)),
             }
         });
-        let minis = host.minis().map(move |(_, mini)| Seen {
+        let minis = host.minis.iter().map(move |(_, mini)| Seen {
             state: mini.residue.state,
             mini: true,
             tuple: places(family, mini.tuple),
@@ -115,7 +115,7 @@ impl Simulation<'_> {
             max_orphans: host.tuned.max_orphans,
             listeners: listeners.collect(),
             sockets: Box::new(full.chain(minis)),
-            minis: host.mini_count,
+            minis: host.minis.len(),
             orphans: host.orphans,
             counters: counters
                 .map(|(at, (name, rise))| {

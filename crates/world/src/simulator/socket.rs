@@ -15,6 +15,13 @@ pub(super) struct Slot {
     turn: u32,
 }
 
+impl Slot {
+    /// Where it is, whatever its turn.
+    pub(super) const fn place(self) -> u32 {
+        self.at
+    }
+}
+
 /// A socket of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SocketRef {
@@ -255,6 +262,12 @@ impl Sockets {
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Socket> {
         self.places.get_mut(slot.at as usize).filter(|place| place.0 == slot.turn)?.1.as_mut()
+    }
+
+    /// What is at a place now.
+    pub(super) fn at_place(&self, at: u32) -> Option<(Slot, &Socket)> {
+        let (turn, socket) = self.places.get(at as usize)?;
+        Some((Slot { at, turn: *turn }, socket.as_ref()?))
     }
 
     /// All of them, in the order of their places.

@@ -47,16 +47,17 @@ impl Simulation<'_> {
         host.ports.forget_age();
         host.tuned = tuned;
         host.aging.clear();
-        let mut minis: Vec<u32> = host.minis().map(|(slot, _)| slot).collect();
-        minis.sort_by_key(|slot| host.minis[*slot as usize].residue.entered);
+        let mut minis: Vec<u32> = host.minis.iter().map(|(slot, _)| slot).collect();
+        minis.sort_by_key(|slot| host.minis.get(*slot).residue.entered);
         for slot in minis {
-            self.watch_age(number, slot);
+            let mini = self.hosts[number].minis.get(slot);
+            self.watch_age(number, slot, &mini);
         }
     }
 
     /// `ss -K`.
     fn destroy(&mut self, host: usize, state: State) {
-        let minis = self.hosts[host].minis().filter(|(_, mini)| mini.residue.state == state);
+        let minis = self.hosts[host].minis.iter().filter(|(_, mini)| mini.residue.state == state);
         let minis: Vec<u32> = minis.map(|(slot, _)| slot).collect();
         for slot in minis {
             let host = &mut self.hosts[host];
@@ -93,7 +94,7 @@ impl Simulation<'_> {
         let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
         let host = &self.hosts[number];
         let ports = config.port..=config.port.saturating_add(config.ports - 1);
-        let minis = host.minis().map(|(_, mini)| (mini.tuple.local.port, mini.hold));
+        let minis = host.minis.iter().map(|(_, mini)| (mini.tuple.local.port, mini.hold));
         let sockets = host.sockets.iter().filter(|(_, socket)| socket.in_table);
         let sockets = sockets.map(|(_, socket)| (socket.tuple.local.port, socket.hold));
         let blocked = minis.chain(sockets).any(|(port, hold)| {

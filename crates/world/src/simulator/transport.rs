@@ -5,12 +5,14 @@ use super::accounting::account;
 use super::acks::is_pure;
 use super::agenda::What;
 use super::counters::Counter;
-use super::host::{Host, Mini, Place, Tuple};
+use super::host::{Ending, Host, Place, Tuple};
+use super::minis::Mini;
 use super::network::{Packet, is_loopback};
 use super::random::mix;
 use super::servers::ms;
 use super::settings::{Reuse, Timestamps};
 use super::socket::SocketRef;
+use super::table::{self, Entry};
 use super::tap::Content;
 use tcp::machine::{Call, Condition, Endpoint, Nanos, Timer};
 use tcp::profile::linux;
@@ -266,8 +268,8 @@ impl Simulation<'_> {
                 } else {
                     host.count(Counter::TimeWait);
                 }
-                let slot = host.insert_mini(tuple, hold, residue);
-                self.enqueue(at.host, slot);
+                host.table.remove(table::hash(&tuple), Entry::Socket(at.slot));
+                self.add_mini(at.host, &Mini { tuple, hold, residue });
                 self.table_grew(at.host);
             } else if after == State::Closed {
                 socket.in_table = false;
@@ -278,7 +280,7 @@ impl Simulation<'_> {
                         listener.queued -= 1;
                     }
                 }
-                host.table.remove(&tuple);
+                host.table.remove(table::hash(&tuple), Entry::Socket(at.slot));
                 host.release(hold);
             }
         }
@@ -319,23 +321,30 @@ impl Simulation<'_> {
         }
     }
 
-    /// Puts a mini-socket where its end will be seen, and its age.
-    pub(super) fn enqueue(&mut self, number: usize, slot: u32) {
+    /// Adds a mini-socket. Its state is counted by the caller.
+    pub(super) fn add_mini(&mut self, number: usize, mini: &Mini) {
+        let hash = table::hash(&mini.tuple);
+        let slot = self.hosts[number].insert_mini(mini, hash);
+        self.enqueue(number, slot, mini, hash);
+    }
+
+    /// Puts a mini-socket, whose tuple has this hash, where its end will be seen, and its age.
+    pub(super) fn enqueue(&mut self, number: usize, slot: u32, mini: &Mini, hash: u64) {
         let host = &mut self.hosts[number];
-        let Mini { residue, turn, .. } = host.minis[slot as usize];
-        let queue = host.queue_for(residue.ends);
-        let first = host.ending[queue].is_empty();
-        host.ending[queue].push_back((residue.ends, slot, turn));
+        let (at, turn) = (mini.residue.ends, host.minis.turn(slot));
+        let queue = host.queue_for(at);
+        let first = host.ending[queue].all.is_empty();
+        host.ending[queue].all.push_back(Ending { at, slot, turn, hash });
         if first {
-            self.agenda.add(residue.ends, What::Ending { host: number, queue });
+            self.agenda.add(at, What::Ending { host: number, queue });
         }
-        self.watch_age(number, slot);
+        self.watch_age(number, slot, mini);
     }
 
     /// Puts a TIME-WAIT that connect() may take over in the line of those that grow old.
-    pub(super) fn watch_age(&mut self, number: usize, slot: u32) {
+    pub(super) fn watch_age(&mut self, number: usize, slot: u32, mini: &Mini) {
         let host = &mut self.hosts[number];
-        let Mini { residue, turn, tuple, .. } = host.minis[slot as usize];
+        let Mini { residue, tuple, .. } = mini;
         let reuses = match host.tuned.reuse {
             Reuse::Off => false,
             Reuse::On => true,
@@ -344,7 +353,7 @@ impl Simulation<'_> {
         if reuses && residue.state == State::TimeWait && residue.heard.is_some() {
             let at = residue.entered.saturating_add(host.tuned.reuse_delay_ns);
             let place = host.aging.iter().rposition(|other| other.0 <= at).map_or(0, |before| before + 1);
-            host.aging.insert(place, (at, slot, turn));
+            host.aging.insert(place, (at, slot, host.minis.turn(slot)));
         }
     }
 
@@ -352,18 +361,15 @@ impl Simulation<'_> {
     pub(super) fn ending(&mut self, number: usize, queue: usize) {
         let now = self.now;
         let host = &mut self.hosts[number];
-        while let Some((ends, slot, turn)) = host.ending[queue].front().copied() {
-            if ends > now {
-                self.agenda.add(ends, What::Ending { host: number, queue });
-                return;
-            }
-            host.ending[queue].pop_front();
-            let mini = host.minis[slot as usize];
-            if mini.alive && mini.turn == turn && mini.residue.ends == ends {
-                host.remove_mini(slot);
+        while let Some(Ending { at, slot, turn, hash }) = host.pop_ended(queue, now) {
+            if host.minis.is_there(slot, turn) && host.minis.ends(slot) == at {
+                let mini = host.remove_mini_of(slot, hash);
                 host.moved(mini.residue.state, State::Closed);
                 host.release(mini.hold);
             }
+        }
+        if let Some(next) = host.ending[queue].all.front() {
+            self.agenda.add(next.at, What::Ending { host: number, queue });
         }
     }
 
@@ -422,7 +428,7 @@ impl Surroundings {
     pub(super) fn of(host: &Host, now: Nanos, minis: u64, packet: Option<&Packet>) -> Self {
         Self {
             rfc1337: host.tuned.rfc1337,
-            table_full: host.mini_count + minis >= host.tuned.max_time_wait,
+            table_full: host.minis.len() + minis >= host.tuned.max_time_wait,
             too_many_orphans: host.orphans > host.tuned.max_orphans,
             abort_on_overflow: host.tuned.abort_on_overflow,
             recycle_refuses: packet.is_some_and(|packet| host.tuned.recycle && host.refuses(now, packet)),

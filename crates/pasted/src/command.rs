@@ -46,6 +46,9 @@ const FILTERS: [&str; 14] = [
     "group-object",
 ];
 
+/// Options of `ssh` that another word belongs to.
+const SSH_WITH_ARGUMENT: [&str; 9] = ["-p", "-i", "-l", "-o", "-J", "-F", "-b", "-E", "-S"];
+
 /// So much of a line may be a prompt.
 const LONGEST_PROMPT: usize = 200;
 
@@ -112,8 +115,11 @@ pub(crate) fn commands(line: &str) -> Option<Vec<Command>> {
     let parts = typed.split(';').flat_map(|part| part.split("&&"));
     for part in parts.map(str::trim).filter(|part| !part.is_empty()).take(32) {
         let mut piped = part.split('|').map(str::trim);
-        let mut command = simple(piped.next().unwrap_or_default());
-        command.host = host.map(str::to_owned);
+        let first = piped.next().unwrap_or_default();
+        let mut command = simple(first);
+        // What runs elsewhere is of another host than the prompt's, whatever that calls itself.
+        let elsewhere = first.split_whitespace().any(|word| program_name(word) == "ssh");
+        command.host = host.filter(|_| !elsewhere).map(str::to_owned);
         command.filtered = piped.any(|next| {
             let program = next.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
             FILTERS.contains(&program.as_str())
@@ -201,6 +207,8 @@ fn simple(text: &str) -> Command {
     let mut words = text.split_whitespace().take(256).peekable();
     let mut command = Command::default();
     while let Some(word) = words.next() {
+        // Of what another shell is given as one word: `ssh web1 'ss -tan'`.
+        let word = word.trim_start_matches(['\'', '"']);
         let name = program_name(word);
         match name.as_str() {
             "sudo" | "time" | "watch" | "timeout" | "env" | "nice" | "stdbuf" | "nohup" => {
@@ -208,6 +216,17 @@ fn simple(text: &str) -> Command {
                     .next_if(|word| word.starts_with('-') || word.starts_with(|c: char| c.is_ascii_digit()))
                     .is_some()
                 {}
+            }
+            "sh" | "bash" if words.peek().is_some_and(|word| word.starts_with('-')) => {
+                while words.next_if(|word| word.starts_with('-')).is_some() {}
+            }
+            "ssh" => {
+                while let Some(option) = words.next_if(|word| word.starts_with('-')) {
+                    if SSH_WITH_ARGUMENT.contains(&option) {
+                        words.next();
+                    }
+                }
+                words.next();
             }
             "ip" if words.peek() == Some(&"netns") => {
                 let mut named = words.by_ref().skip(1).skip_while(|word| *word == "exec");
@@ -309,6 +328,10 @@ mod tests {
             ("$ kubectl exec -n x web-0 -- ss -tan", "ss -tan in kubectl:web-0"),
             ("$ nstat -az; sleep 10 && nstat -az", "nstat -az; sleep 10; nstat -az"),
             ("$ cat /proc/net/tcp", "cat /proc/net/tcp"),
+            ("ssh web1 \"ss -Htan state time-wait\"", "ss -Htan state time-wait"),
+            ("root@jump:~# ssh -p 22 op@web1 'ss -tan; nstat -az'", "ss -tan; nstat -az"),
+            ("$ docker exec web sh -c 'ss -tan | grep x'", "ss -tan in docker:web filtered"),
+            ("ssh web1", "none"),
             ("Every 2.0s: ss -tano            web1: Sat Nov 21 09:29:23 2026", "ss -tano"),
             ("➜  ~ git:(main) ✗ ss -tan", "ss -tan"),
             ("╰─# ss -tan", "ss -tan"),
@@ -331,6 +354,7 @@ mod tests {
             ("[root@web1.example ~]# sudo ss -tanp | grep x", Some("web1.example")),
             ("op@mac ~ % netstat -an", Some("mac")),
             ("$ ss -tan", None),
+            ("root@jump:~# ssh web1 ss -tan", None),
             ("C:\\Users\\x@y>netstat -ano", Some("y")),
             ("ss -tan dst x@y", None),
         ] {

@@ -7,7 +7,10 @@ use std::borrow::Cow;
 /// The text without what stands before its lines; each line keeps its number.
 pub(crate) fn without(text: Cow<'_, str>) -> Cow<'_, str> {
     let numbered = is_numbered(&text);
-    let needs = |line: &str| numbered || line.trim_start().starts_with(['>', '|', '│', '┃', '[', '1', '2']);
+    let needs = |line: &str| {
+        let begins = line.trim_start().bytes().next().unwrap_or_default();
+        numbered || begins.is_ascii_digit() || begins.is_ascii_uppercase() || b">|[\xe2".contains(&begins)
+    };
     if !text.lines().any(|line| needs(line) && bare(line, numbered).len() != line.len()) {
         return text;
     }
@@ -46,25 +49,54 @@ fn unbarred(line: &str) -> &str {
         .map_or(line, |inner| inner.strip_prefix(' ').unwrap_or(inner))
 }
 
-/// Without `2026-11-21T09:29:23.123Z ` or `[2026-11-21 09:29:23] `, where more follows than `date` would print.
+/// Without `2026-11-21T09:29:23.123Z `, `[2026-11-21 09:29:23] `, `Nov 21 09:29:23 ` or `09:29:23 `, where more follows than
+/// `date` would print; and without what a log has behind its time: `web1 script[12]: `, `stdout F `.
 fn timed(line: &str) -> Option<&str> {
     let inner = line.strip_prefix('[').unwrap_or(line);
-    let stamp = inner.get(..19)?;
-    let shape = stamp.bytes().zip(b"dddd-dd-dd dd:dd:dd").all(|(byte, wanted)| match wanted {
-        b'd' => byte.is_ascii_digit(),
-        b' ' => byte == b' ' || byte == b'T',
-        wanted => byte == *wanted,
-    });
-    if !shape {
-        return None;
-    }
-    let rest = inner.get(19..)?;
+    let shaped = |text: &str, shape: &[u8]| -> Option<usize> {
+        let stamp = text.get(..shape.len())?;
+        let fits = stamp.bytes().zip(shape).all(|(byte, wanted)| match wanted {
+            b'd' => byte.is_ascii_digit(),
+            b'D' => byte.is_ascii_digit() || byte == b' ',
+            b'T' => byte == b' ' || byte == b'T',
+            wanted => byte == *wanted,
+        });
+        fits.then_some(shape.len())
+    };
+    let in_month = || {
+        let (month, rest) = inner.split_at_checked(4)?;
+        let named = month.strip_suffix(' ').is_some_and(|month| MONTHS.contains(&month));
+        shaped(rest, b"Dd dd:dd:dd").filter(|_| named).map(|length| length + 4)
+    };
+    let length =
+        shaped(inner, b"dddd-dd-ddTdd:dd:dd").or_else(in_month).or_else(|| shaped(inner, b"dd:dd:dd"))?;
+    let rest = inner.get(length..)?;
     let zone = |c: char| c.is_ascii_digit() || ".,:+-Z".contains(c);
     let rest = rest.trim_start_matches(zone);
     let rest = if line.starts_with('[') { rest.strip_prefix(']')? } else { rest };
     let rest = rest.strip_prefix([' ', '\t'])?;
+    let rest = of_a_log(rest).unwrap_or(rest);
     // `date` may show a zone after its time, and no more.
     (rest.split_whitespace().nth(1).is_some() || rest.starts_with(char::is_whitespace)).then_some(rest)
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// What follows a host and a program of syslog, or a stream of a container's log.
+fn of_a_log(line: &str) -> Option<&str> {
+    let stream = ["stdout ", "stderr "].into_iter().find_map(|stream| line.strip_prefix(stream));
+    if let Some(rest) = stream {
+        return rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P "));
+    }
+    let (host, rest) = line.split_once(' ')?;
+    let (program, rest) = rest.split_once(": ")?;
+    // A row of a table has more blanks before its first colon.
+    let named = |text: &str| {
+        let sign = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./[]()@".contains(&byte);
+        !text.is_empty() && text.bytes().all(sign)
+    };
+    (named(host) && named(program)).then_some(rest)
 }
 
 /// True if every line that says anything has the number that follows that of the line before.
@@ -150,6 +182,13 @@ mod tests {
             ("2026-11-21T09:29:23.123456Z $ ss -tan", "$ ss -tan"),
             ("[2026-11-21 09:29:23] tcp 0 0", "tcp 0 0"),
             ("2026-11-21T09:29:23+01:00 \tcubic", "\tcubic"),
+            ("2026-11-21T09:29:23.5Z stdout F ESTAB 0 0 a b", "ESTAB 0 0 a b"),
+            ("Nov 21 09:29:23 ESTAB 0 0 a:1 b:2", "ESTAB 0 0 a:1 b:2"),
+            ("Nov  2 09:29:23 web1 script[12]: ESTAB 0 0 a:1 b:2", "ESTAB 0 0 a:1 b:2"),
+            ("Nov  2 09:29:23 web1 root: net.ipv4.tcp_fin_timeout = 60", "net.ipv4.tcp_fin_timeout = 60"),
+            ("Nov  2 09:29:23 Tcp: RtoAlgorithm RtoMin", "Tcp: RtoAlgorithm RtoMin"),
+            ("09:29:23 ESTAB 0 0 a:1 b:2", "ESTAB 0 0 a:1 b:2"),
+            ("[09:29:23] ESTAB 0 0 a:1 b:2", "ESTAB 0 0 a:1 b:2"),
         ] {
             assert_eq!(plain(line), bare, "{line}");
             assert_eq!(plain(&format!("{line}\nx\n")), format!("{bare}\nx\n"));
@@ -164,6 +203,9 @@ mod tests {
             "2026-11-21T06:29:23+00:00",
             "2026-11-21 06:29:23",
             "2026-11-21 06:29:23 UTC",
+            "Sat Nov 21 06:29:23 UTC 2026",
+            "09:29:23 up",
+            "Nov 21 06:29:23 2026",
             "0 0 10.0.0.1:80 10.0.0.2:81\n0 0 10.0.0.1:80 10.0.0.2:82\n",
             "12 0 10.0.0.1:80 10.0.0.2:81\n13 0 10.0.0.1:80 10.0.0.2:82\nx",
             "0: 0100007F:1F90 00000000:0000 0A 00000000:00000001 00:00000000 00000000 0 0 42403349\n\

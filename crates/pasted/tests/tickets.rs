@@ -58,6 +58,10 @@ fn wrapping_changes_nothing() {
     says_the_same(&each(|number, line| format!("{number}: {line}")));
     says_the_same(&each(|_, line| format!("2026-11-21T09:29:23.123456Z {line}")));
     says_the_same(&each(|_, line| format!("[2026-11-21 09:29:23] {line}")));
+    says_the_same(&each(|_, line| format!("Nov 21 09:29:23 {line}")));
+    says_the_same(&each(|_, line| format!("Nov  2 09:29:23 web1 script[812]: {line}")));
+    says_the_same(&each(|_, line| format!("2026-11-21T09:29:23.123456789Z stdout F {line}")));
+    says_the_same(&each(|_, line| format!("09:29:23.123 {line}")));
     says_the_same(&each(|_, line| format!("│ {line} │")));
     says_the_same(&each(|_, line| format!("    {line}")));
     says_the_same(&OUTPUT.replace('\n', "\r\n"));
@@ -238,6 +242,18 @@ fn sockets_with_masked_addresses_are_counted_by_their_ports() {
     });
     let many = case(&format!("$ ss -tan\nState Recv-Q Send-Q Local Address:Port Peer Address:Port\n{rows}"));
     assert_eq!(many.namespaces[0].sockets.by_state.of(State::TimeWait), 20_000);
+}
+
+#[test]
+fn a_heading_that_names_a_program_leaves_out_nothing() {
+    for heading in ["**ss**", "## ss", "### netstat -s", "ss:", "$ ss -tn"] {
+        let text = format!(
+            "{heading}\n```\nState Recv-Q Send-Q Local Address:Port Peer Address:Port\n\
+             TIME-WAIT 0 0 10.0.0.1:40001 10.0.0.2:80\nESTAB 0 0 10.0.0.1:40003 10.0.0.2:80\n```\n"
+        );
+        let case = case(&text);
+        assert_eq!(case.namespaces[0].sockets.by_state.of(State::TimeWait), 1, "{heading}");
+    }
 }
 
 #[test]

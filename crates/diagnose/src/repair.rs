@@ -111,6 +111,14 @@ impl Route<'_> {
             (Some(block), _) => {
                 format!("set `keepalive {size};` in the block at {}", self.configuration.at(block))
             }
+            (None, _) if matches!(self.passes, Passes::Nginx(pass, _) if matches!(pass.target, Target::Variable { .. })) =>
+            {
+                format!(
+                    "let what {} says at {} be the name of a block `upstream` with `keepalive {size};`",
+                    self.to,
+                    self.at(None)
+                )
+            }
             (None, _) => format!(
                 "make a block `upstream` with this server and `keepalive {size};`, and name it in proxy_pass at {}",
                 self.at(None)

@@ -351,6 +351,11 @@ fn server(
     template: Option<String>,
     mut parameters: BTreeMap<&'static str, Said<String>>,
 ) -> Server {
+    let says = |name: &str, plain: fn(&str) -> bool| {
+        parameters.get(name).is_some_and(|said| !said.value().is_some_and(|value| plain(value)))
+    };
+    let other_protocol = says("proto", |value| value == "h1")
+        || says("alpn", |value| !value.split(',').any(|one| one.trim() == "h2"));
     let mut take = |name: &str, default: &str| {
         parameters.remove(name).unwrap_or_else(|| Said::Default { value: default.to_owned() })
     };
@@ -366,5 +371,6 @@ fn server(
         maxconn: number(take("maxconn", "0")),
         source: parameters.remove("source"),
         conditional: false,
+        other_protocol,
     }
 }

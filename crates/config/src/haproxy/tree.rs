@@ -29,8 +29,8 @@ const SECTIONS: [&str; 20] = [
 ];
 
 /// Parameters of servers that matter here, each with one argument.
-pub(super) const PARAMETERS: [&str; 6] =
-    ["max-reuse", "maxconn", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "source"];
+pub(super) const PARAMETERS: [&str; 8] =
+    ["alpn", "proto", "max-reuse", "maxconn", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "source"];
 
 /// True if this first word begins a section.
 pub(super) fn begins_section(word: &[u8]) -> bool {

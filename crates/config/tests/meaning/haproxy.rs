@@ -184,3 +184,13 @@ fn what_may_be_left_out_is_not_in_force() {
     );
     assert!(f.backends.iter().all(|used| used.conditional) && f.backends.len() == 2, "{:?}", f.backends);
 }
+
+#[test]
+fn servers_that_are_not_spoken_to_in_http_1_are_told() {
+    let text = "backend a\n default-server alpn h2,http/1.1\n server one 10.0.0.1:443 ssl\n server two 10.0.0.2:443 ssl alpn http/1.1\n\
+        server three 10.0.0.3:80 proto h2 alpn http/1.1\n server four 10.0.0.4:80 proto \"$P\"\nbackend b\n server five 10.0.0.5:80 proto h1\n";
+    let configuration = read(text, Some("2.6"));
+    let servers = facts(&configuration).proxies.iter().flat_map(|proxy| &proxy.servers);
+    let told: Vec<_> = servers.map(|server| (server.name.as_str(), server.other_protocol)).collect();
+    assert_eq!(told, [("one", true), ("two", false), ("three", true), ("four", true), ("five", false)]);
+}

@@ -183,6 +183,7 @@ fn haproxy(text: &BoxedStrategy<String>) -> Any {
         ("maxconn", number()),
         ("source", maybe(said(named(&["10.0.0.1", "0.0.0.0:1024-2048"], text), text))),
         ("conditional", truth()),
+        ("other_protocol", truth()),
     ]);
     let names = &["connect", "server", "client", "http-keep-alive", "http-request", "tunnel"][..];
     let timeouts = proptest::collection::btree_map(proptest::sample::select(names), number(), 0..4);

@@ -52,6 +52,13 @@ pub fn of_haproxy(text: &str, ports: &[u16]) -> Vec<Endpoint> {
     all.filter(|end| end.port > Some(0)).collect()
 }
 
+/// True if it is no address of TCP, but a socket of this host: `unix:/run/app.sock`, `abns@app`, `/run/app.sock`.
+pub fn is_unix_socket(text: &str) -> bool {
+    ["unix:", "unix@", "uxst@", "abns@", "abnsz@", "fd@", "sockpair@", "/"]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
 /// What HAProxy binds: addresses with a port or a range of them, separated by commas.
 pub fn listens_of_haproxy(text: &str) -> Vec<Endpoint> {
     let all = text.split(',').flat_map(|one| {

@@ -114,6 +114,10 @@ pub struct Server {
     /// `source`: the address, and perhaps the ports, that connections come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Said<String>>,
+    /// True if it is spoken to in another protocol than HTTP/1, or may be (`proto h2`, `alpn h2`): options that close after an
+    /// answer do not close these connections.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_protocol: bool,
     /// True if it stands between `.if` and `.endif`, and its section does not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub conditional: bool,

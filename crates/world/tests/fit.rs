@@ -5,7 +5,7 @@ use evidence::Case;
 use proptest::prelude::*;
 use world::fit::{Ends, Fit, Knowledge, Pace, Party, Unfit, fit};
 use world::scenario::Bind;
-use world::whatif::{Effect, Remedy, Worlds, only_to, plan};
+use world::whatif::{Effect, Point, Remedy, Worlds, only_to, plan};
 use world::{Scenario, simulate_in_full};
 
 /// 200 connections a second for ever, each 50 ms long, cut after 20 s: a host as `doctor` would find it.
@@ -337,6 +337,27 @@ fn idle_timeouts_are_those_of_the_configuration_if_it_is_there_and_else_those_of
     // Files that nobody was seen to use say nothing of what was seen.
     case.configurations[0].running = None;
     assert_eq!(idle(&case), seen);
+}
+
+#[test]
+fn requests_that_meet_a_close_go_on_for_as_long_as_the_load_does() {
+    let mut case = recorded("idle-timeout-race");
+    let traffic = case.traffic.as_mut().unwrap();
+    // Ten are lost in a minute, of twenty that come too late: one stream is more than enough for these.
+    (traffic.length_ms, traffic.exchanges[0].length_ms) = (60_000, 60_000);
+    traffic.exchanges[0].http.as_mut().unwrap().requests = 400;
+    for minutes in [1, 3] {
+        let knowledge = Knowledge { for_ms: Some(minutes * 60_000), ..Knowledge::default() };
+        let fit = fit(&case, &knowledge).unwrap();
+        let played = plan(&Worlds::from(&fit), &[]).columns[0].play(&fit.here);
+        let seen = 10.0 * minutes as f64;
+        let lost = played.numbers.lost;
+        assert!(lost.low > seen * 0.5 && lost.high < seen * 1.7, "{lost:?}, not {seen}");
+        let course = &played.over_time;
+        let (first, second) = course.split_at(course.len() / 2);
+        let lost = |half: &[Point]| half.iter().map(|point| point.lost_per_second).sum::<f64>();
+        assert!(lost(second) > lost(first) * 0.5, "{minutes}: {} and {}", lost(first), lost(second));
+    }
 }
 
 #[test]

@@ -114,6 +114,11 @@ impl Idle {
         let goes_on = for_ms.map(|ms| ms as f64 / 1e3);
         let times = goes_on.map_or(1.0, |seconds| seconds / all_s);
         let asked_late = self.asked_after as f64 * times + late as f64;
+        let bursts = (asked_late / late as f64 - 1.0).max(1.0);
+        // It asks until the end, even if it must wait for longer between; but not until the client gives them up by itself.
+        let spread = goes_on.map_or(apart, |seconds| (seconds * 1e3 - timeout) / bursts);
+        let given_up = self.client_ms.map_or(f64::INFINITY, |client| f64::midpoint(timeout, client as f64));
+        let apart = spread.min(given_up).max(apart);
         let pooled = |size: u64, requests: f64, per_second: f64, burst: f64| Client {
             connections: count(requests.min(HARD_LIMIT)),
             per_second: Some(per_second.clamp(1e-6, 1e7)),
@@ -130,7 +135,7 @@ impl Idle {
             misses_close: if self.seen > 0 {
                 met / (met + self.seen as f64)
             } else {
-                missed(late as f64, turns, met)
+                missed(late as f64, self.asked_after as f64 / late as f64, met)
             },
             ..pooled(late, asked_late, late as f64 * 1e3 / apart, late as f64)
         }];

@@ -141,8 +141,10 @@ pub struct OutcomeRow {
     pub memory_bytes: Span,
     /// Processor time of connect(), as a part of one processor.
     pub connect_cpu: Span,
-    /// How it went.
+    /// How it went, with what is uncertain at its most.
     pub over_time: OverTimeRow,
+    /// The same at its least, or with another chance; null if one run was enough.
+    pub over_time_low: Option<OverTimeRow>,
 }
 
 /// The course of a run, in columns of equal length.
@@ -158,6 +160,8 @@ pub struct OverTimeRow {
     pub ports_left: Vec<Option<f64>>,
     /// Connects that failed a second.
     pub failed_per_second: Vec<f64>,
+    /// Connections that were lost later, a second.
+    pub lost_per_second: Vec<f64>,
 }
 
 impl OutcomeRow {

@@ -147,6 +147,9 @@ pub fn simulate_watched(world: &World) -> Run {
     simulation.result()
 }
 
+/// The calls that open a connection: where one of these fails there was none, where another does it was lost.
+pub(crate) const OPENING: [&str; 2] = ["connect", "bind"];
+
 /// How a world was at one time of its run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -154,8 +157,10 @@ pub struct Sample {
     pub at_ms: u64,
     /// Each host, in the order of the world.
     pub hosts: Vec<HostSample>,
-    /// Calls that failed until then, at each client and then at each proxy, in the order of the world.
-    pub failed: Vec<u64>,
+    /// Connects (and binds before them) that failed until then, of all clients and proxies.
+    pub failed: u64,
+    /// Calls that failed later: connections that were lost.
+    pub lost: u64,
 }
 
 /// A host at that time.

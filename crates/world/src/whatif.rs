@@ -267,6 +267,8 @@ pub struct Played {
     pub numbers: Numbers,
     /// How it went, of the world with the most.
     pub over_time: Vec<Point>,
+    /// The same of the one with the least; none if there is one alone.
+    pub over_time_low: Option<Vec<Point>>,
 }
 
 impl Column {
@@ -278,7 +280,7 @@ impl Column {
 }
 
 impl Played {
-    /// The ranges that hold all of them; the course of the last.
+    /// The ranges that hold all of them; the courses of the last and of the first.
     pub fn joined(each: &[Self]) -> Self {
         let numbers = each
             .iter()
@@ -287,6 +289,9 @@ impl Played {
         Self {
             numbers: numbers.unwrap_or_default(),
             over_time: each.last().map(|last| last.over_time.clone()).unwrap_or_default(),
+            over_time_low: (each.len() > 1)
+                .then(|| each.first().map(|first| first.over_time.clone()))
+                .flatten(),
         }
     }
 }
@@ -309,5 +314,6 @@ pub fn play_within(world: &World, here: &str, most_events: u64) -> Option<Played
     Some(Played {
         numbers: Numbers::of(world, here, &run, &samples),
         over_time: numbers::over_time(world, here, &samples),
+        over_time_low: None,
     })
 }

@@ -6,7 +6,7 @@ use report::{
 };
 use world::fit::{Ends, Fit, Range};
 use world::scenario::World;
-use world::whatif::{Kind, Plan, Played};
+use world::whatif::{Kind, Plan, Played, Point};
 
 pub(super) fn answer(source: &Source, plan: &Plan, played: Vec<Played>) -> WhatIf {
     let outcomes = plan.columns.iter().zip(played).map(|(column, played)| {
@@ -114,7 +114,6 @@ fn span(range: Range) -> Span {
 
 fn row(played: &Played) -> OutcomeRow {
     let numbers = played.numbers;
-    let points = &played.over_time;
     OutcomeRow {
         time_wait: span(numbers.time_wait),
         time_wait_peak: span(numbers.time_wait_peak),
@@ -132,13 +131,19 @@ fn row(played: &Played) -> OutcomeRow {
         latency_us: numbers.latency_us.map(span),
         memory_bytes: span(numbers.memory_bytes),
         connect_cpu: span(numbers.connect_cpu),
-        over_time: OverTimeRow {
-            at_s: points.iter().map(|point| point.at_s).collect(),
-            time_wait: points.iter().map(|point| point.time_wait).collect(),
-            time_wait_at_peers: points.iter().map(|point| point.time_wait_at_peers).collect(),
-            ports_left: points.iter().map(|point| point.ports_left).collect(),
-            failed_per_second: points.iter().map(|point| point.failed_per_second).collect(),
-        },
+        over_time: course(&played.over_time),
+        over_time_low: played.over_time_low.as_deref().map(course),
         ..OutcomeRow::default()
+    }
+}
+
+fn course(points: &[Point]) -> OverTimeRow {
+    OverTimeRow {
+        at_s: points.iter().map(|point| point.at_s).collect(),
+        time_wait: points.iter().map(|point| point.time_wait).collect(),
+        time_wait_at_peers: points.iter().map(|point| point.time_wait_at_peers).collect(),
+        ports_left: points.iter().map(|point| point.ports_left).collect(),
+        failed_per_second: points.iter().map(|point| point.failed_per_second).collect(),
+        lost_per_second: points.iter().map(|point| point.lost_per_second).collect(),
     }
 }

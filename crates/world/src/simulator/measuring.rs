@@ -4,7 +4,7 @@ use super::counters::Counter;
 use super::host::counts;
 use super::socket::Hold;
 use super::tap::Tap;
-use super::{HostSample, Run, Sample, Simulation, probes};
+use super::{HostSample, OPENING, Run, Sample, Simulation, probes};
 use crate::case::{self, Owners};
 use crate::{Measures, traffic};
 use evidence::{Case, PortSet};
@@ -41,9 +41,13 @@ impl Simulation<'_> {
                 ports_left: host.ports.fewest_left(),
             });
         }
-        let clients = self.clients.iter().map(|client| client.failed.values().sum());
-        let proxies = self.proxies.iter().map(|proxy| proxy.failed.values().sum());
-        let sample = Sample { at_ms: now / 1_000_000, hosts, failed: clients.chain(proxies).collect() };
+        let clients = self.clients.iter().flat_map(|client| &client.failed);
+        let proxies = self.proxies.iter().flat_map(|proxy| &proxy.failed);
+        let (mut failed, mut lost) = (0, 0);
+        for ((call, _), count) in clients.chain(proxies) {
+            *(if OPENING.contains(call) { &mut failed } else { &mut lost }) += count;
+        }
+        let sample = Sample { at_ms: now / 1_000_000, hosts, failed, lost };
         if let Some(sampling) = &mut self.sampling {
             sampling.samples.push(sample);
         }

@@ -2,7 +2,7 @@
 
 use crate::fit::Range;
 use crate::scenario::World;
-use crate::simulator::{Run, Sample};
+use crate::simulator::{OPENING, Run, Sample};
 use serde::Serialize;
 use tcp::profile::linux;
 
@@ -55,8 +55,10 @@ pub struct Point {
     pub time_wait_at_peers: f64,
     /// Ports left at the host; none while nobody has connected from there.
     pub ports_left: Option<f64>,
-    /// Calls that failed a second, since the look before.
+    /// Connects (and binds before them) that failed a second, since the look before.
     pub failed_per_second: f64,
+    /// Connections that were lost later, a second.
+    pub lost_per_second: f64,
 }
 
 impl Numbers {
@@ -103,8 +105,7 @@ impl Numbers {
             });
             failed.sum()
         };
-        let opening = ["connect", "bind"];
-        let failed = failures(&opening, true);
+        let failed = failures(&OPENING, true);
         let made: f64 = clients().map(|client| get(format!("{client}.connected"))).sum();
         let upstream: f64 = world.proxies.iter().map(|proxy| get(format!("{}.upstream", proxy.name))).sum();
         let connects = made + upstream + failed;
@@ -136,7 +137,7 @@ impl Numbers {
             connects: exactly(connects),
             failed: exactly(failed),
             failed_per_second: exactly(failed / seconds),
-            lost: exactly(failures(&opening, false)),
+            lost: exactly(failures(&OPENING, false)),
             answered: exactly(answered),
             resets: exactly(hosts().map(|host| get(format!("{host}.counters.OutRsts"))).sum()),
             overflows: exactly(hosts().map(|host| get(format!("{host}.counters.TCPTimeWaitOverflow"))).sum()),
@@ -152,7 +153,7 @@ impl Numbers {
 /// The looks at a run, for a plot.
 pub(super) fn over_time(world: &World, here: &str, samples: &[Sample]) -> Vec<Point> {
     let place = world.hosts.iter().position(|host| host.name == here).unwrap_or(0);
-    let mut before: Option<(u64, u64)> = None;
+    let mut before: Option<(u64, u64, u64)> = None;
     // The last look is at the end, wherever that is: a rate over a fragment of the time between two would jump.
     let samples = match samples {
         [looks @ .., one, last]
@@ -164,9 +165,10 @@ pub(super) fn over_time(world: &World, here: &str, samples: &[Sample]) -> Vec<Po
         _ => samples,
     };
     let points = samples.iter().map(|sample| {
-        let all: u64 = sample.failed.iter().sum();
-        let (at, failed) = before.replace((sample.at_ms, all)).unwrap_or((sample.at_ms, all));
+        let now = (sample.at_ms, sample.failed, sample.lost);
+        let (at, failed, lost) = before.replace(now).unwrap_or(now);
         let seconds = sample.at_ms.saturating_sub(at) as f64 / 1e3;
+        let rate = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         let own = sample.hosts.get(place).copied().unwrap_or_default();
         let everywhere: u64 = sample.hosts.iter().map(|host| host.time_wait).sum();
         Point {
@@ -174,7 +176,8 @@ pub(super) fn over_time(world: &World, here: &str, samples: &[Sample]) -> Vec<Po
             time_wait: own.time_wait as f64,
             time_wait_at_peers: everywhere.saturating_sub(own.time_wait) as f64,
             ports_left: own.ports_left.map(f64::from),
-            failed_per_second: if seconds > 0.0 { all.saturating_sub(failed) as f64 / seconds } else { 0.0 },
+            failed_per_second: rate(sample.failed.saturating_sub(failed)),
+            lost_per_second: rate(sample.lost.saturating_sub(lost)),
         }
     });
     points.collect()

@@ -53,6 +53,7 @@ fn the_json_has_the_fields_of_the_contract() {
     for field in [
         "client",
         "server",
+        "model",
         "process",
         "connections",
         "per_second",
@@ -73,6 +74,7 @@ fn the_json_has_the_fields_of_the_contract() {
             "time_wait",
             "time_wait_peak",
             "time_wait_at_peers",
+            "unclosed",
             "connects",
             "failed",
             "failed_per_second",

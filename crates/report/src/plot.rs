@@ -48,7 +48,8 @@ struct Course<'a> {
 /// Draws an answer.
 pub fn write_plot(answer: &WhatIf, out: &mut impl Write) -> fmt::Result {
     let (courses, left_out) = courses(answer);
-    let names: Vec<String> = courses.iter().map(|course| legend_of(course.row)).collect();
+    let names: Vec<String> =
+        courses.iter().map(|course| visible(&legend_of(course.row)).into_owned()).collect();
     let widest = names.iter().map(|name| columns(name)).max().unwrap_or(0);
     let [three, two] = NAME_COLUMNS;
     let (in_line, room) = if widest <= three.1 { three } else { two };
@@ -131,17 +132,14 @@ fn courses(answer: &WhatIf) -> (Vec<Course<'_>>, usize) {
 }
 
 fn legend_of(row: &OutcomeRow) -> String {
-    if row.kind == "together" {
-        return format!("all {} together", row.remedies.len());
-    }
-    visible(&row.title()).into_owned()
+    if row.kind == "together" { row.remedies.join(" + ") } else { row.title() }
 }
 
 fn what_is_drawn(answer: &WhatIf, courses: &[Course<'_>]) -> String {
     let played = match (answer.source, answer.lasts) {
         ("scenario", _) => "as the scenario says".to_owned(),
-        (_, true) => format!("it goes on for {} s", panel::number(answer.played_s)),
-        (_, false) => "played once, as it was seen".to_owned(),
+        (_, true) => format!("begun anew at 0 s, it goes on for {} s", panel::number(answer.played_s)),
+        (_, false) => "begun anew at 0 s, played once, as it was seen".to_owned(),
     };
     if courses.iter().all(|course| course.row.over_time_low.is_none()) {
         return played;
@@ -149,7 +147,7 @@ fn what_is_drawn(answer: &WhatIf, courses: &[Course<'_>]) -> String {
     let ends = if answer.source == "scenario" {
         "shaded: as far as another chance goes"
     } else {
-        "lines: what is uncertain at its most; shaded: down to its least"
+        "lines: what is uncertain at its most; shaded: to its least"
     };
     format!("{played}; {ends}")
 }
@@ -231,7 +229,7 @@ mod tests {
         }
         // A legend and two panels for each course that has room; the others are said to be elsewhere.
         assert_eq!(plot.matches(r#"class="c"#).count(), MOST_COURSES * 3);
-        assert!(plot.contains("all 2 together") && plot.contains("not drawn: 6 more"), "{plot}");
+        assert!(plot.contains("first + last") && plot.contains("not drawn: 6 more"), "{plot}");
         assert!(plot.lines().all(|line| line.chars().count() < 300), "a long name is cut: {plot}");
         assert!(plot.ends_with("</svg>\n"));
     }
@@ -240,13 +238,13 @@ mod tests {
     fn what_fails_and_what_is_lost_are_two_panels_and_nothing_takes_none() {
         let mut row = outcome("as-it-is", &[], &[10.0, 20.0]);
         let calm = plot(&answer(vec![row.clone()]));
-        for said in ["connects that fail, a second:</tspan> none", "are lost, a second:</tspan> none"] {
+        for said in ["connects that failed, so far:</tspan> none", "were lost, so far:</tspan> none"] {
             assert!(calm.contains(said), "{said}: {calm}");
         }
         row.over_time.lost_per_second = vec![0.0, 3.0];
         let lossy = plot(&answer(vec![row]));
-        assert!(lossy.contains("connects that fail, a second:</tspan> none"), "{lossy}");
-        assert!(lossy.contains(r#"are lost, a second</text>"#), "{lossy}");
+        assert!(lossy.contains("connects that failed, so far:</tspan> none"), "{lossy}");
+        assert!(lossy.contains("were lost, so far</text>"), "{lossy}");
     }
 
     #[test]
@@ -256,7 +254,7 @@ mod tests {
         row.over_time_low = Some(course(&[5.0, 10.0]));
         let range = plot(&answer(vec![row]));
         assert!(!exact.contains(r#"class="range""#) && !exact.contains("shaded"), "{exact}");
-        assert!(range.contains(r#"class="range""#) && range.contains("shaded: down to its least"), "{range}");
+        assert!(range.contains(r#"class="range""#) && range.contains("shaded: to its least"), "{range}");
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct LoadRow {
     pub client: String,
     /// To whom, with the port.
     pub server: String,
+    /// What they are called in the model, and in `changes`: clients, then servers; empty where a proxy is between.
+    pub model: Vec<String>,
     /// The program here, if it is known.
     pub process: Option<String>,
     /// Connections that were seen.
@@ -115,6 +117,8 @@ pub struct OutcomeRow {
     pub time_wait_peak: Span,
     /// TIME-WAIT at its peers, at the end.
     pub time_wait_at_peers: Span,
+    /// Sockets in CLOSE-WAIT and FIN-WAIT-2 at the host, at the end: one side has closed, the other has not.
+    pub unclosed: Span,
     /// The fewest local ports that were left; null if it does not connect.
     pub ports_left: Option<Span>,
     /// Connects that were tried.
@@ -186,8 +190,8 @@ const MOST_LOAD_ROWS: usize = 8;
 /// So many things that a remedy changes are named.
 const MOST_CHANGES: usize = 3;
 
-/// The place of lost requests among the columns.
-const LOST: usize = 4;
+/// How many columns are about sockets; the others are what they cost.
+const OF_SOCKETS: usize = 8;
 
 /// Writes the page.
 pub fn write_whatif(answer: &WhatIf, out: &mut impl Write, style: Style) -> io::Result<()> {
@@ -251,6 +255,9 @@ fn load<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
             said.push(format!("{} requests on each", thousands(row.requests)));
         }
         said.push(row.ends_text.to_owned());
+        if answer.load.len() > 1 && !row.model.is_empty() {
+            said.push(format!("below {}", row.model.join(", ")));
+        }
         pen.flow(&[(Paint::Plain, &lead)], 4, (Paint::Plain, &said.join(", ")))?;
     }
     let more = answer.load.len().saturating_sub(MOST_LOAD_ROWS);
@@ -263,14 +270,20 @@ fn load<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
 fn outcomes<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
     let failed = if answer.lasts { "failed /s" } else { "failed" };
     let lost = if answer.lasts { "lost /s" } else { "lost" };
-    let sockets = ["TIME-WAIT", "at peers", "ports left", failed, lost, "resets"];
+    let sockets = ["TIME-WAIT", "no room", "at peers", "unclosed", "ports left", failed, lost, "resets"];
     let costs = ["+us a request", "p99 us", "memory", "CPU"];
     let heads: Vec<&str> = sockets.into_iter().chain(costs).collect();
-    // What is never lost needs no column.
-    let any_lost = answer.outcomes.iter().any(|row| row.lost.high > 0.0);
-    let whole: Vec<usize> = (0..heads.len()).filter(|place| any_lost || *place != LOST).collect();
+    // What there is none of needs no column.
+    let any = |of: fn(&OutcomeRow) -> Span| answer.outcomes.iter().any(|row| of(row).high > 0.0);
+    let is_wanted = |place: usize| match heads.get(place).copied() {
+        Some("no room") => any(|row| row.overflows),
+        Some("unclosed") => any(|row| row.unclosed),
+        Some(head) if head == lost => any(|row| row.lost),
+        _ => true,
+    };
+    let whole: Vec<usize> = (0..heads.len()).filter(|place| is_wanted(*place)).collect();
     // All in one table where there is room for it, else two, else a list.
-    let (first, second) = whole.split_at(whole.len() - costs.len());
+    let (first, second) = whole.split_at(whole.partition_point(|place| *place < OF_SOCKETS));
     for parts in [vec![whole.as_slice()], vec![first, second]] {
         let tables: Vec<(Table, Vec<Paint>)> = parts.iter().map(|part| table(answer, &heads, part)).collect();
         if !pen.is_narrow() && tables.iter().all(|(table, _)| widest(table) <= pen.width()) {
@@ -324,11 +337,13 @@ fn widest(table: &Table) -> usize {
     table.lines().map(|line| line.trim_end().chars().count() + 1).max().unwrap_or(0)
 }
 
-fn numbers(row: &OutcomeRow, played_s: Option<f64>) -> [String; 10] {
+fn numbers(row: &OutcomeRow, played_s: Option<f64>) -> [String; 12] {
     let scaled = |of: Span, factor: f64| Span { low: of.low * factor, high: of.high * factor };
     [
         span(row.time_wait_peak),
+        span(row.overflows),
         span(row.time_wait_at_peers),
+        span(row.unclosed),
         row.ports_left.map_or_else(|| "-".to_owned(), span),
         span(if played_s.is_some() { row.failed_per_second } else { row.failed }),
         span(played_s.map_or(row.lost, |seconds| scaled(row.lost, 1.0 / seconds.max(1e-3)))),
@@ -343,14 +358,14 @@ fn numbers(row: &OutcomeRow, played_s: Option<f64>) -> [String; 10] {
 /// The table where there is no room for one.
 fn list<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
     for row in &answer.outcomes {
-        let [peak, peers, ports, failed, lost, resets, latency, p99, memory, cpu] =
+        let [peak, no_room, peers, unclosed, ports, failed, lost, resets, latency, p99, memory, cpu] =
             numbers(row, lasting(answer));
         let each = if answer.lasts { " a second" } else { "" };
         let adds =
             if latency.is_empty() { String::new() } else { format!("connect adds {latency} us a request, ") };
         let text = format!(
-            "TIME-WAIT {peak}, at peers {peers}, ports left {ports}, failed {failed}{each}, lost {lost}{each}, resets {resets}, \
-             {adds}p99 {p99} us, memory {memory}, CPU of connect {cpu}"
+            "TIME-WAIT {peak}, no room for {no_room}, at peers {peers}, unclosed {unclosed}, ports left {ports}, \
+             failed {failed}{each}, lost {lost}{each}, resets {resets}, {adds}p99 {p99} us, memory {memory}, CPU of connect {cpu}"
         );
         let lead = format!("{}: ", row.title());
         let paint = if row.fails() { Paint::Warning } else { Paint::Strong };
@@ -434,7 +449,9 @@ mod tests {
     #[test]
     fn the_table_has_ranges_and_says_what_it_assumed() {
         let page = page(120);
-        assert!(!page.contains("lost"), "nothing is: {page}");
+        for none in ["lost", "no room", "unclosed"] {
+            assert!(!page.contains(none), "nothing is {none}: {page}");
+        }
         for text in [
             "as it is",
             "27,900..28,232",
@@ -452,6 +469,21 @@ mod tests {
             let page = self::page(width);
             assert!(page.lines().all(|line| line.chars().count() <= width), "{width}\n{page}");
             assert!(page.contains("27,900..28,232"), "{width}\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_makes_a_row_red_or_leaks_has_a_column() {
+        let mut answer = answer();
+        answer.outcomes[0].overflows = Span { low: 0.0, high: 7_001.0 };
+        answer.outcomes[1].unclosed = Span { low: 50.0, high: 50.0 };
+        for width in [40, 80, 160] {
+            let mut out = Vec::new();
+            write_whatif(&answer, &mut out, Style { width, color: false }).unwrap();
+            let page = String::from_utf8(out).unwrap();
+            for text in ["no room", "0..7,001", "unclosed", "50"] {
+                assert!(page.contains(text), "{width}: {text}\n{page}");
+            }
         }
     }
 

@@ -157,6 +157,8 @@ pub struct Fit {
     pub talkers: Vec<Talker>,
     /// The clients of the model that each of them became, by name; none if it goes through a proxy.
     pub clients: Vec<Vec<String>>,
+    /// The server that each of them goes to, by name; none if it goes through a proxy.
+    pub servers: Vec<Option<String>>,
     /// True if the load goes on; false if it was over when it was seen, and is played as it was.
     pub lasts: bool,
     /// How long connections are begun, milliseconds.

@@ -246,6 +246,7 @@ fn measured(measures: &Measures, world: &World, here: &str) -> Vec<(&'static str
     let mut all = vec![
         ("time_wait", get(format!("{here}.sockets.TIME-WAIT"))),
         ("time_wait_at_peers", peers.map(|host| get(format!("{}.sockets.TIME-WAIT", host.name))).sum()),
+        ("unclosed", get(format!("{here}.sockets.CLOSE-WAIT")) + get(format!("{here}.sockets.FIN-WAIT-2"))),
         ("failed", failed),
         ("connects", sum(".connected") + sum(".upstream") + failed),
         ("answered", sum(".requests")),
@@ -262,6 +263,7 @@ fn foretold(numbers: &Numbers, name: &str) -> Range {
     match name {
         "time_wait" => numbers.time_wait,
         "time_wait_at_peers" => numbers.time_wait_at_peers,
+        "unclosed" => numbers.unclosed,
         "failed" => numbers.failed,
         "connects" => numbers.connects,
         "answered" => numbers.answered,

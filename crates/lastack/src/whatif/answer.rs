@@ -55,11 +55,13 @@ fn of_fit(answer: &mut WhatIf, fit: &Fit) {
         .iter()
         .map(|one| Assumed { assumed: one.assumed.clone(), because: one.because.clone() })
         .collect();
-    let rows = fit.talkers.iter().map(|talker| {
+    let parts = fit.clients.iter().zip(&fit.servers);
+    let rows = fit.talkers.iter().zip(parts).map(|(talker, (clients, server))| {
         let (ends, ends_text) = ends(talker.ends);
         LoadRow {
             client: talker.client.to_string(),
             server: talker.destination(),
+            model: clients.iter().chain(server).cloned().collect(),
             process: talker.process.clone(),
             connections: talker.connections,
             per_second: span(talker.per_second),
@@ -118,6 +120,7 @@ fn row(played: &Played) -> OutcomeRow {
         time_wait: span(numbers.time_wait),
         time_wait_peak: span(numbers.time_wait_peak),
         time_wait_at_peers: span(numbers.time_wait_at_peers),
+        unclosed: span(numbers.unclosed),
         ports_left: numbers.ports_left.map(span),
         connects: span(numbers.connects),
         failed: span(numbers.failed),

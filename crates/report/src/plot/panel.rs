@@ -27,6 +27,10 @@ type Value = fn(&OverTimeRow, usize) -> Option<f64>;
 pub(super) struct Panel {
     title: String,
     value: Value,
+    /// A rate is added up: a load that is played once has no rate that would mean anything.
+    adds_up: bool,
+    /// It is about ports, of which the fewest matter.
+    of_ports: bool,
     /// Why there is nothing to draw.
     empty: Option<&'static str>,
     /// Where time ends, seconds.
@@ -42,40 +46,77 @@ impl Panel {
             _ => answer.host.as_str(),
         };
         let here = clip(&visible(here), HOST_COLUMNS).into_owned();
-        // What a title has, its value, and what is said instead if there is nothing of it.
-        let quantities: [(String, Value, &'static str); 5] = [
-            (format!("sockets in TIME-WAIT at {here}"), |row, at| row.time_wait.get(at).copied(), "none"),
+        let adds_up = !answer.lasts;
+        let over = if adds_up { "so far" } else { "a second" };
+        // What a title has, its value, whether that is a rate, and what is said instead if there is nothing of it.
+        let quantities: [(String, Value, bool, &'static str); 5] = [
+            (
+                format!("sockets in TIME-WAIT at {here}"),
+                |row, at| row.time_wait.get(at).copied(),
+                false,
+                "none",
+            ),
             (
                 "sockets in TIME-WAIT at all peers together".to_owned(),
                 |row, at| row.time_wait_at_peers.get(at).copied(),
+                false,
                 "none",
             ),
             (
                 format!("local ports left at {here}, of the fullest budget"),
                 |row, at| row.ports_left.get(at).copied().flatten(),
+                false,
                 NO_PORTS,
             ),
             (
-                "connects that fail, a second".to_owned(),
+                format!("connects that failed, {over}"),
                 |row, at| row.failed_per_second.get(at).copied(),
+                true,
                 "none",
             ),
             (
-                "requests and connections that are lost, a second".to_owned(),
+                format!("requests and connections that were lost, {over}"),
                 |row, at| row.lost_per_second.get(at).copied(),
+                true,
                 "none",
             ),
         ];
         let end = courses.iter().flat_map(Course::ends).filter_map(|row| row.at_s.last().copied());
         let end = end.filter(|end| end.is_finite()).fold(0.0, f64::max);
         let end = if end > 0.0 { end } else { 1.0 };
-        let panels = quantities.into_iter().map(|(title, value, nothing)| {
-            let mut values = courses.iter().flat_map(Course::ends).flat_map(|row| points(row, value));
+        let panels = quantities.into_iter().map(|(title, value, is_rate, nothing)| {
+            let of_ports = nothing == NO_PORTS;
+            let mut panel = Self { title, value, adds_up: is_rate && adds_up, of_ports, empty: None, end };
+            let mut values = courses.iter().flat_map(Course::ends).flat_map(|row| panel.points(row));
             // Of ports, none is the most that there is to see.
-            let any = values.any(|(_, value)| value > 0.0 || nothing == NO_PORTS);
-            Self { title, value, empty: (!any).then_some(nothing), end }
+            if !values.any(|(_, value)| value > 0.0 || of_ports) {
+                panel.empty = Some(nothing);
+            }
+            panel
         });
         panels.collect()
+    }
+
+    /// When and how much, as far as it is known.
+    fn points(&self, row: &OverTimeRow) -> Vec<(f64, f64)> {
+        let known = row.at_s.iter().enumerate();
+        let known = known.filter_map(|(at, seconds)| Some((*seconds, (self.value)(row, at)?)));
+        let known = known.filter(|(seconds, value)| seconds.is_finite() && value.is_finite());
+        if !self.adds_up {
+            return known.collect();
+        }
+        let added = known.scan((0.0, 0.0), |(before, all), (seconds, rate)| {
+            *all += rate * (seconds - *before);
+            *before = seconds;
+            Some((seconds, *all))
+        });
+        added.collect()
+    }
+
+    /// What matters most of a course: no port left, the most of all else.
+    fn extreme(&self, points: &[(f64, f64)]) -> f64 {
+        let values = points.iter().map(|(_, value)| *value);
+        if self.of_ports { values.fold(f64::INFINITY, f64::min) } else { values.fold(0.0, f64::max) }
     }
 
     pub(super) fn height(&self) -> f64 {
@@ -91,7 +132,13 @@ impl Panel {
                 top + 14.0
             );
         }
-        writeln!(out, r#"<text class="p" x="{LEFT}" y="{:.1}">{title}</text>"#, top + 14.0)?;
+        writeln!(
+            out,
+            r#"<text class="p" x="{LEFT}" y="{0:.1}">{title}</text><text x="{1:.1}" y="{0:.1}">{2}</text>"#,
+            top + 14.0,
+            WIDTH - RIGHT + 6.0,
+            if self.of_ports { "the fewest" } else { "the most" }
+        )?;
         let top = top + 22.0;
         let scale = self.scale(courses, top);
         scale.axes(self.end, out)?;
@@ -100,17 +147,17 @@ impl Panel {
         }
         let mut ends = Vec::new();
         for course in courses {
-            let path = path(points(&course.row.over_time, self.value), &scale);
-            if let Some((_, last)) = points(&course.row.over_time, self.value).last() {
-                writeln!(out, r#"<path {} d="M{path}"/>"#, course.line())?;
-                ends.push((last, course.letter));
+            let points = self.points(&course.row.over_time);
+            if let Some((_, last)) = points.last() {
+                writeln!(out, r#"<path {} d="M{}"/>"#, course.line(), path(&points, &scale))?;
+                ends.push(End { y: scale.y(*last), letter: course.letter, value: self.extreme(&points) });
             }
         }
         letters(ends, &scale, out)
     }
 
     fn scale(&self, courses: &[Course<'_>], top: f64) -> Scale {
-        let values = courses.iter().flat_map(Course::ends).flat_map(|row| points(row, self.value));
+        let values = courses.iter().flat_map(Course::ends).flat_map(|row| self.points(row));
         let most = values.map(|(_, value)| value).fold(0.0, f64::max);
         let step = step(most.max(1e-3) / 4.0);
         // Nothing that is counted comes in parts.
@@ -121,10 +168,10 @@ impl Panel {
     /// What lies between what is uncertain at its least and at its most.
     fn range(&self, course: &Course<'_>, scale: &Scale, out: &mut impl Write) -> fmt::Result {
         let Some(low) = &course.row.over_time_low else { return Ok(()) };
-        let high = path(points(&course.row.over_time, self.value), scale);
-        let mut back: Vec<(f64, f64)> = points(low, self.value).collect();
+        let high = path(&self.points(&course.row.over_time), scale);
+        let mut back = self.points(low);
         back.reverse();
-        let low = path(back.into_iter(), scale);
+        let low = path(&back, scale);
         if high.is_empty() || low.is_empty() {
             return Ok(());
         }
@@ -185,27 +232,28 @@ impl Scale {
     }
 }
 
-/// When and how much, as far as it is known.
-fn points(row: &OverTimeRow, value: Value) -> impl Iterator<Item = (f64, f64)> {
-    let known = row.at_s.iter().enumerate();
-    let known = known.filter_map(move |(at, seconds)| Some((*seconds, value(row, at)?)));
-    known.filter(|(seconds, value)| seconds.is_finite() && value.is_finite())
-}
-
 /// The places of points on a path; nothing if there are none.
-fn path(points: impl Iterator<Item = (f64, f64)>, scale: &Scale) -> String {
-    let each = points.map(|(seconds, value)| format!("{:.1} {:.1}", scale.x(seconds), scale.y(value)));
+fn path(points: &[(f64, f64)], scale: &Scale) -> String {
+    let each =
+        points.iter().map(|(seconds, value)| format!("{:.1} {:.1}", scale.x(*seconds), scale.y(*value)));
     each.collect::<Vec<_>>().join("L")
 }
 
-/// The letters of all courses where they end, with what they end at. Those that end together share a line.
-fn letters(ends: Vec<(f64, char)>, scale: &Scale, out: &mut impl Write) -> fmt::Result {
+/// Where a course ends, and what is said of it there.
+struct End {
+    y: f64,
+    letter: char,
+    value: f64,
+}
+
+/// The letters of all courses where they end, with what matters most of them. Those of which the same is said share a line.
+fn letters(ends: Vec<End>, scale: &Scale, out: &mut impl Write) -> fmt::Result {
     let mut lines: Vec<(f64, String, String)> = Vec::new();
-    for (value, letter) in ends {
+    for End { y, letter, value } in ends {
         let text = number(value);
-        match lines.iter_mut().find(|(_, _, same)| *same == text) {
+        match lines.iter_mut().find(|(at, _, same)| *same == text && (*at - y).abs() < LETTER_LINE) {
             Some((_, letters, _)) => letters.push(letter),
-            None => lines.push((scale.y(value), letter.to_string(), text)),
+            None => lines.push((y, letter.to_string(), text)),
         }
     }
     lines.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -271,10 +319,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_played_once_adds_up_and_what_goes_on_is_a_rate() {
+        let row = OverTimeRow {
+            at_s: vec![0.0, 0.5, 1.0, 1.5],
+            failed_per_second: vec![0.0, 200.0, 200.0, 0.0],
+            ..OverTimeRow::default()
+        };
+        for (lasts, title) in [(false, "so far"), (true, "a second")] {
+            let panels = Panel::all(&WhatIf { lasts, ..WhatIf::default() }, &[]);
+            let panel = panels.iter().find(|panel| panel.title.starts_with("connects")).unwrap();
+            assert!(panel.title.ends_with(title), "{}", panel.title);
+            let (most, last) = (panel.extreme(&panel.points(&row)), panel.points(&row).last().unwrap().1);
+            assert_eq!([most, last].map(number), ["200", if lasts { "0" } else { "200" }]);
+        }
+    }
+
+    #[test]
     fn letters_stand_apart_and_within_their_panel() {
         let scale = Scale { top: 100.0, end: 1.0, most: 1_000.0, step: 250.0 };
         let ends = [1_000.0, 999.0, 998.0, 3.0, 2.0, 1.0, 0.0, 0.0];
-        let ends = ends.into_iter().zip(super::super::LETTERS).collect();
+        let ends = ends.into_iter().zip(super::super::LETTERS);
+        let ends = ends.map(|(value, letter)| End { y: scale.y(value), letter, value }).collect();
         let mut text = String::new();
         letters(ends, &scale, &mut text).unwrap();
         let places: Vec<f64> = text
@@ -282,7 +347,7 @@ mod tests {
             .map(|line| line.split("y=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
             .collect();
         assert_eq!(places.len(), 7, "the last two share a line: {text}");
-        assert!(text.contains(r#"GH</tspan> 0"#), "{text}");
+        assert!(text.contains("GH</tspan> 0"), "{text}");
         assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= LETTER_LINE - 0.1), "{places:?}");
         assert!(places.iter().all(|y| (100.0..=255.0).contains(y)), "{places:?}");
     }

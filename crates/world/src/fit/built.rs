@@ -60,7 +60,7 @@ pub(super) fn fit(
     scale_down(&mut talkers, &mut assumptions);
     let lasts = talkers.iter().any(Talker::lasts);
     let for_ms = length(namespace, &talkers, knowledge, lasts, &mut assumptions)?;
-    let (low, clients) = Builder::new(namespace, for_ms, lasts, End::Low).world(&talkers, &mut assumptions);
+    let (low, parts) = Builder::new(namespace, for_ms, lasts, End::Low).world(&talkers, &mut assumptions);
     let mut unsaid = Vec::new();
     let builder = Builder::new(namespace, for_ms, lasts, End::High);
     let names = builder.names(&talkers);
@@ -82,7 +82,8 @@ pub(super) fn fit(
     for world in [&low, &high] {
         world.check().map_err(|error| Unfit::Unusable(error.to_string()))?;
     }
-    Ok(Fit { low, high, here, names, talkers, clients, lasts, for_ms, assumptions })
+    let (clients, servers) = parts.into_iter().unzip();
+    Ok(Fit { low, high, here, names, talkers, clients, servers, lasts, for_ms, assumptions })
 }
 
 /// What is taken for granted of the hosts that were not looked at.
@@ -198,6 +199,9 @@ fn length(
     Ok(ms.max(1))
 }
 
+/// What a talker became: clients, and the server they go to.
+type Parts = (Vec<String>, Option<String>);
+
 struct Builder<'n> {
     namespace: &'n Namespace,
     for_ms: u64,
@@ -233,7 +237,7 @@ impl<'n> Builder<'n> {
         builder.hosts.iter().map(|(party, host)| (host.name.clone(), party.to_string())).collect()
     }
 
-    fn world(mut self, talkers: &[Talker], assumptions: &mut Vec<Assumption>) -> (World, Vec<Vec<String>>) {
+    fn world(mut self, talkers: &[Talker], assumptions: &mut Vec<Assumption>) -> (World, Vec<Parts>) {
         for talker in talkers {
             self.host(talker.client);
             self.host(talker.server);
@@ -245,11 +249,9 @@ impl<'n> Builder<'n> {
         let mut became = Vec::new();
         for (place, talker) in talkers.iter().enumerate() {
             let before = self.clients.len();
-            if !proxied.contains(&place) {
-                self.talk(talker);
-            }
+            let server = (!proxied.contains(&place)).then(|| self.talk(talker));
             let own = self.clients.iter().skip(before);
-            became.push(own.map(|client| client.name.clone()).collect());
+            became.push((own.map(|client| client.name.clone()).collect(), server));
         }
         // What is open in the end is closed when it has been idle for long enough.
         let idle = talkers.iter().filter(|talker| !talker.lasts()).filter_map(|talker| talker.idle);
@@ -448,17 +450,19 @@ impl<'n> Builder<'n> {
         name
     }
 
-    fn talk(&mut self, talker: &Talker) {
+    /// The clients of a talker are added. Returns the name of the server that they go to.
+    fn talk(&mut self, talker: &Talker) -> String {
         let server = self.server(talker, false);
         let mut client = self.client(talker);
-        client.to = vec![server];
-        let Some(idle) = talker.idle else {
+        client.to = vec![server.clone()];
+        if let Some(idle) = talker.idle {
+            let met = idle.met_range(talker.lasts());
+            let met = if self.end == End::Low { met.low } else { met.high };
+            self.clients.extend(idle.clients(talker, &client, talker.lasts().then_some(self.for_ms), met));
+        } else {
             self.clients.push(client);
-            return;
-        };
-        let met = idle.met_range(talker.lasts());
-        let met = if self.end == End::Low { met.low } else { met.high };
-        self.clients.extend(idle.clients(talker, &client, talker.lasts().then_some(self.for_ms), met));
+        }
+        server
     }
 
     /// A proxy here, if one is known by its name and requests go through it. Returns the talkers that it takes part in.

@@ -52,12 +52,16 @@ pub(super) fn talkers(case: &Case, place: &Place, assumptions: &mut Vec<Assumpti
         Assumption::new(
             "the load is played once, as the capture shows it",
             format!(
-                "it is {:.1} s long, which does not tell whether it goes on; --lasting says that it does",
-                traffic.length_ms as f64 / 1e3
+                "it is {} long, which does not tell whether it goes on; --lasting says that it does",
+                length(traffic.length_ms)
             ),
         )
     });
     talkers
+}
+
+fn length(ms: u64) -> String {
+    if ms < 1_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1e3) }
 }
 
 /// True if connections ended all along, for some seconds.

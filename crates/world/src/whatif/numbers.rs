@@ -4,7 +4,11 @@ use crate::fit::Range;
 use crate::scenario::World;
 use crate::simulator::{OPENING, Run, Sample};
 use serde::Serialize;
+use tcp::State;
 use tcp::profile::linux;
+
+/// Where a socket waits for a close that may never come.
+const UNCLOSED: [State; 2] = [State::CloseWait, State::FinWait2];
 
 /// What one run, or several of the same, came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -15,6 +19,8 @@ pub struct Numbers {
     pub time_wait_peak: Range,
     /// The same at its peers, all together, at the end.
     pub time_wait_at_peers: Range,
+    /// Sockets in CLOSE-WAIT and FIN-WAIT-2 at the host, at the end: one side has closed, the other has not.
+    pub unclosed: Range,
     /// The fewest local ports that were left at any look, of the fullest budget; none if nobody connected from there.
     pub ports_left: Option<Range>,
     /// Connects that were tried, by all clients and proxies.
@@ -74,6 +80,7 @@ impl Numbers {
             time_wait: both(self.time_wait, other.time_wait),
             time_wait_peak: both(self.time_wait_peak, other.time_wait_peak),
             time_wait_at_peers: both(self.time_wait_at_peers, other.time_wait_at_peers),
+            unclosed: both(self.unclosed, other.unclosed),
             ports_left: where_known(self.ports_left, other.ports_left),
             connects: both(self.connects, other.connects),
             failed: both(self.failed, other.failed),
@@ -133,6 +140,7 @@ impl Numbers {
             time_wait: exactly(time_wait),
             time_wait_peak: exactly(get(format!("{here}.peak.TIME-WAIT"))),
             time_wait_at_peers: exactly(peers().map(|host| get(format!("{host}.sockets.TIME-WAIT"))).sum()),
+            unclosed: exactly(UNCLOSED.iter().map(|state| get(format!("{here}.sockets.{state}"))).sum()),
             ports_left: left.map(|left| exactly(f64::from(left))),
             connects: exactly(connects),
             failed: exactly(failed),

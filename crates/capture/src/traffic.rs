@@ -176,8 +176,8 @@ impl TrafficTally {
 }
 
 impl Running {
-    /// How many are in use at once: those that began before this one and that nobody has closed. What a side that
-    /// forgets to close leaves behind is not used.
+    /// How many are in use at once: those that began before this one and that nobody has closed; and for how long. What
+    /// a side that forgets to close leaves behind is not used.
     fn open(&mut self, connection: &Connection) {
         if matches!(connection.ending, Ending::Refused | Ending::Unanswered) {
             return;
@@ -185,9 +185,12 @@ impl Running {
         while self.open.peek().is_some_and(|Reverse(end)| *end <= connection.start_ns) {
             self.open.pop();
         }
+        let closed = connection.closed_ns.unwrap_or(connection.end_ns);
         if self.open.len() < MAX_OPEN {
-            self.open.push(Reverse(connection.closed_ns.unwrap_or(connection.end_ns)));
+            self.open.push(Reverse(closed));
         }
+        let open_us = u64::try_from(closed.saturating_sub(connection.start_ns) / 1_000).unwrap_or(0);
+        self.exchange.open_us = self.exchange.open_us.saturating_add(open_us);
         let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
         self.exchange.at_once = self.exchange.at_once.max(open);
     }

@@ -148,6 +148,8 @@ pub struct Exchange {
     pub connections: u64,
     /// Most of them that were in use at once: from the first SYN to the first FIN or reset.
     pub at_once: u32,
+    /// How long they were in use, all together, microseconds; 0 where that is not known.
+    pub open_us: u64,
     /// Milliseconds from the first packet to the last of them all.
     pub length_ms: u64,
     /// By how far the opening came: `complete`, `refused`, `unanswered`, `half`, `unseen`.

@@ -197,10 +197,13 @@ const OF_SOCKETS: usize = 8;
 pub fn write_whatif(answer: &WhatIf, out: &mut impl Write, style: Style) -> io::Result<()> {
     let mut pen = Pen::new(out, style);
     let nothing = if answer.outcomes.len() > 1 { "" } else { "; nothing is changed" };
+    let about = about(answer).map_or_else(String::new, |host| format!("; the host is {host}"));
     let played = match (answer.source, answer.lasts) {
-        ("scenario", _) => format!("the load of {}{nothing}", answer.name),
-        (_, true) => format!("the load of {} goes on for {} s{nothing}", answer.name, short(answer.played_s)),
-        (_, false) => format!("the load of {} once, as it was seen{nothing}", answer.name),
+        ("scenario", _) => format!("the load of {}; the host is {}{nothing}", answer.name, answer.host),
+        (_, true) => {
+            format!("the load of {} goes on for {} s{about}{nothing}", answer.name, short(answer.played_s))
+        }
+        (_, false) => format!("the load of {} once, as it was seen{about}{nothing}", answer.name),
     };
     pen.flow(&[(Paint::Strong, "what if: ")], 2, (Paint::Plain, &played))?;
     load(answer, &mut pen)?;
@@ -231,6 +234,12 @@ pub fn write_whatif(answer: &WhatIf, out: &mut impl Write, style: Style) -> io::
     pen.blank()
 }
 
+/// The host that is asked about, where it is not the one that was looked at.
+fn about(answer: &WhatIf) -> Option<&str> {
+    let here = answer.hosts.iter().find(|host| host.name == answer.host)?;
+    Some(here.stands_for.as_str()).filter(|stands_for| *stands_for != "this host")
+}
+
 fn load<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
     if answer.load.is_empty() {
         return Ok(());
@@ -242,7 +251,8 @@ fn load<W: Write>(answer: &WhatIf, pen: &mut Pen<'_, W>) -> io::Result<()> {
         let pace = if row.lasts {
             format!("{} connections a second", span(row.per_second))
         } else {
-            format!("{} connections", thousands(row.connections))
+            let ending = if row.connections == 1 { "" } else { "s" };
+            format!("{} connection{ending}", thousands(row.connections))
         };
         let mut said = vec![pace];
         if row.at_once > 1 {

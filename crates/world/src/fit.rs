@@ -39,6 +39,9 @@ const HARD_LIMIT: f64 = 2_000_000.0;
 /// Of a load that is played once, so many connections are played at most: each may stay, and takes memory.
 const MOST_ONCE: f64 = 200_000.0;
 
+/// It is played for so long at most, milliseconds: four hours.
+const LONGEST_MS: u64 = 14_400_000;
+
 /// Connections a second beyond this are played in part: no host was seen to make so many.
 const MOST_A_SECOND: f64 = 50_000.0;
 
@@ -129,6 +132,17 @@ pub enum Unfit {
          capture (--capture FILE)"
     )]
     NoLoad,
+    /// There is a capture alone, and no connection in it.
+    #[error(
+        "there is nothing to fit: no TCP connection is in it; capture where the connections pass, for some seconds \
+         (tcpdump -i any -s 128 -w FILE tcp)"
+    )]
+    NoConnection,
+    /// There is a capture alone, and no connection in it came to be.
+    #[error(
+        "there is nothing to fit: of {0} in it, none was seen to open; lastack read FILE says what became of them"
+    )]
+    NoneOpened(String),
     /// There is no namespace of that name.
     #[error("it has no network namespace {wanted:?}; it has {there}")]
     NoNamespace {
@@ -189,8 +203,9 @@ pub fn fit(case: &Case, knowledge: &Knowledge) -> Result<Fit, Unfit> {
     let mut talkers = captured::talkers(case, &place, &mut assumptions);
     listed::join(namespace.unwrap_or(&empty), &place, &mut talkers, &mut assumptions);
     if talkers.is_empty() {
-        return Err(Unfit::NoLoad);
+        return Err(no_load(case));
     }
+    shorten(&mut talkers, &mut assumptions);
     talkers.sort_by_key(|talker| std::cmp::Reverse(talker.connections));
     if talkers.len() > MOST_TALKERS {
         let left = sum(talkers.drain(MOST_TALKERS..).map(|talker| talker.connections));
@@ -233,6 +248,37 @@ fn namespace<'c>(
         ));
     }
     Ok(most)
+}
+
+/// Why nothing can be fitted.
+fn no_load(case: &Case) -> Unfit {
+    match &case.traffic {
+        Some(traffic) if case.namespaces.is_empty() => match traffic.connections {
+            0 => Unfit::NoConnection,
+            1 => Unfit::NoneOpened("one connection".to_owned()),
+            many => Unfit::NoneOpened(format!("{many} connections")),
+        },
+        _ => Unfit::NoLoad,
+    }
+}
+
+/// What took longer than a load may be played for is played in that time: a clock that jumps makes decades of a second.
+fn shorten(talkers: &mut [Talker], assumptions: &mut Vec<Assumption>) {
+    let mut longest = 0;
+    for talker in talkers {
+        talker.open_ms = talker.open_ms.min(LONGEST_MS);
+        if !talker.lasts() {
+            longest = longest.max(talker.over_ms);
+            talker.over_ms = talker.over_ms.min(LONGEST_MS);
+        }
+    }
+    if longest > LONGEST_MS {
+        assumptions.push(Assumption::new(
+            format!("what took {:.0} hours is played in {}", longest as f64 / 3.6e6, LONGEST_MS / 3_600_000),
+            "no load is played for longer; the clock of a capture may have jumped (lastack read shows when it began and \
+             how long it is)",
+        ));
+    }
 }
 
 /// A sum of what a file says, which may be anything.

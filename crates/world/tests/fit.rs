@@ -229,11 +229,11 @@ fn endpoint() -> impl Strategy<Value = String> {
 fn exchange() -> impl Strategy<Value = serde_json::Value> {
     let ends = || (count(), count(), count());
     let more = (count(), count(), ends(), ends(), count());
-    (address(), endpoint(), count(), 0..u32::MAX, count(), more).prop_map(
+    (address(), endpoint(), count(), 0..=u32::MAX, count(), more).prop_map(
         |(client, server, connections, at_once, length_ms, (graceful, open, first, never, requests))| {
             serde_json::json!({
                 "client": client, "server": server, "connections": connections, "at_once": at_once,
-                "length_ms": length_ms, "handshakes": {"complete": connections, "refused": open},
+                "length_ms": length_ms, "open_us": graceful, "handshakes": {"complete": connections, "refused": open},
                 "endings": {"graceful": graceful, "open": open, "reset": requests, "half-closed": graceful},
                 "first_closer": {"client": first.0, "server": first.1, "both": first.2},
                 "not_closed_by": {"client": never.0, "server": never.1, "both": never.2},
@@ -407,6 +407,53 @@ fn a_remedy_for_one_destination_leaves_the_others_alone() {
     assert_eq!(plan.columns[1].changes[0], format!("only for connections to {named}"));
     let time_wait = |column: usize| plan.columns[column].play(&fit.here).numbers.time_wait.high;
     assert!(time_wait(0) > 1_900.0 && (900.0..1_100.0).contains(&time_wait(1)) && time_wait(2) < 10.0);
+}
+
+/// A capture alone, of connections between two hosts in so many milliseconds.
+fn captured(connections: u64, length_ms: u64, more: serde_json::Value) -> Case {
+    let mut exchange = serde_json::json!({
+        "client": "192.0.2.1", "server": "192.0.2.9:8888", "connections": connections, "at_once": 1,
+        "length_ms": length_ms, "handshakes": {"complete": connections}, "endings": {"graceful": connections},
+        "first_closer": {"client": connections},
+    });
+    exchange.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let case = serde_json::json!({
+        "schema": "lastack.case/1",
+        "host": {"name": ""},
+        "traffic": {"length_ms": length_ms, "connections": connections, "exchanges": [exchange]},
+    });
+    Case::from_bytes(case.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn an_answer_that_took_long_is_waited_for_and_no_time_is_longer_than_four_hours() {
+    let slow = serde_json::json!({"open_us": 160_000_000_u64});
+    let played = |case: &Case| {
+        let fit = fit(case, &Knowledge::default()).unwrap();
+        let numbers = plan(&Worlds::from(&fit), &[]).columns[0].play(&fit.here).numbers;
+        (fit, numbers)
+    };
+    let (fit, numbers) = played(&captured(2, 170_000, slow));
+    assert_eq!(fit.talkers[0].open_ms, 80_000);
+    assert_eq!((numbers.lost.high, numbers.answered.low), (0.0, 2.0), "{numbers:?}");
+    // A clock that jumped by twenty years.
+    let (fit, numbers) = played(&captured(3, 630_720_000_000, serde_json::json!({})));
+    assert!(fit.for_ms <= 14_400_000 && numbers.lost.high < 0.5, "{numbers:?}");
+    assert!(
+        fit.assumptions.iter().any(|one| one.assumed == "what took 175200 hours is played in 4"),
+        "{fit:#?}"
+    );
+}
+
+#[test]
+fn a_capture_without_a_load_says_what_is_in_it() {
+    let refused = |count: u64| {
+        let none = serde_json::json!({"handshakes": {"refused": count}, "endings": {"refused": count}});
+        fit(&captured(count, 10, none), &Knowledge::default()).unwrap_err()
+    };
+    assert_eq!(refused(0), Unfit::NoConnection);
+    assert!(refused(1).to_string().contains("of one connection in it, none was seen to open"));
+    assert!(refused(7).to_string().contains("of 7 connections in it"));
 }
 
 /// What many peers hold at once, they have found ports for; and what cannot be played is played in part.

@@ -114,13 +114,7 @@ fn of_exchange(
         if lasts || u64::from(at_once) >= connections {
             talker.burst = talker.at_once;
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most the capture's length"
-        )]
-        let open_ms = (f64::from(at_once) * 1e3 / rate) as u64;
-        talker.open_ms = open_ms.min(over_ms);
+        talker.open_ms = open_ms(exchange, rate).min(over_ms);
         if let Some(http) = exchange.http.as_ref().filter(|http| http.connections > 0) {
             talker.is_http = true;
             let each = http.requests.saturating_add(http.connections / 2) / http.connections;
@@ -142,6 +136,18 @@ fn of_exchange(
         talkers.push(talker);
     }
     few
+}
+
+/// How long one of them is open, milliseconds: the mean, if it was measured; else, by Little's law, what it is at most.
+fn open_ms(exchange: &Exchange, rate: f64) -> u64 {
+    let never = |how: &str| exchange.endings.get(how).copied().unwrap_or(0);
+    let opened = exchange.connections.saturating_sub(never("refused")).saturating_sub(never("unanswered"));
+    if exchange.open_us > 0 && opened > 0 {
+        return exchange.open_us / opened / 1_000;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let most = (f64::from(exchange.at_once.max(1)) * 1e3 / rate) as u64;
+    most
 }
 
 /// Local ports that the case shows to be held towards this server.

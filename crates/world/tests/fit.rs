@@ -410,7 +410,7 @@ fn a_remedy_for_one_destination_leaves_the_others_alone() {
 }
 
 /// A capture alone, of connections between two hosts in so many milliseconds.
-fn captured(connections: u64, length_ms: u64, more: serde_json::Value) -> Case {
+fn captured(connections: u64, length_ms: u64, more: &serde_json::Value) -> Case {
     let mut exchange = serde_json::json!({
         "client": "192.0.2.1", "server": "192.0.2.9:8888", "connections": connections, "at_once": 1,
         "length_ms": length_ms, "handshakes": {"complete": connections}, "endings": {"graceful": connections},
@@ -433,11 +433,11 @@ fn an_answer_that_took_long_is_waited_for_and_no_time_is_longer_than_four_hours(
         let numbers = plan(&Worlds::from(&fit), &[]).columns[0].play(&fit.here).numbers;
         (fit, numbers)
     };
-    let (fit, numbers) = played(&captured(2, 170_000, slow));
+    let (fit, numbers) = played(&captured(2, 170_000, &slow));
     assert_eq!(fit.talkers[0].open_ms, 80_000);
     assert_eq!((numbers.lost.high, numbers.answered.low), (0.0, 2.0), "{numbers:?}");
     // A clock that jumped by twenty years.
-    let (fit, numbers) = played(&captured(3, 630_720_000_000, serde_json::json!({})));
+    let (fit, numbers) = played(&captured(3, 630_720_000_000, &serde_json::json!({})));
     assert!(fit.for_ms <= 14_400_000 && numbers.lost.high < 0.5, "{numbers:?}");
     assert!(
         fit.assumptions.iter().any(|one| one.assumed == "what took 175200 hours is played in 4"),
@@ -446,10 +446,29 @@ fn an_answer_that_took_long_is_waited_for_and_no_time_is_longer_than_four_hours(
 }
 
 #[test]
+fn who_resets_without_a_fin_ends_it_whatever_the_cause() {
+    let ends = |more: serde_json::Value| -> Vec<(Ends, u64)> {
+        let fit = fit(&captured(100, 20, &more), &Knowledge::default()).unwrap();
+        fit.talkers.iter().map(|talker| (talker.ends, talker.connections)).collect()
+    };
+    let reset = |server: u64, closed: u64| {
+        serde_json::json!({
+            "endings": {"reset": 100}, "reset_by": {"client": 100 - server, "server": server},
+            "resets": {"unknown": {"count": 100}}, "resets_by": {"unknown": {"server": server}},
+            "first_closer": {"client": closed},
+        })
+    };
+    assert_eq!(ends(reset(100, 0)), [(Ends::ServerResets, 100)]);
+    assert_eq!(ends(reset(60, 0)), [(Ends::ServerResets, 60), (Ends::ClientResets, 40)]);
+    assert_eq!(ends(reset(100, 100)), [(Ends::ClientCloses, 100)], "it came after a FIN");
+    assert_eq!(ends(reset(100, 70)), [(Ends::ClientCloses, 70), (Ends::ServerResets, 30)]);
+}
+
+#[test]
 fn a_capture_without_a_load_says_what_is_in_it() {
     let refused = |count: u64| {
         let none = serde_json::json!({"handshakes": {"refused": count}, "endings": {"refused": count}});
-        fit(&captured(count, 10, none), &Knowledge::default()).unwrap_err()
+        fit(&captured(count, 10, &none), &Knowledge::default()).unwrap_err()
     };
     assert_eq!(refused(0), Unfit::NoConnection);
     assert!(refused(1).to_string().contains("of one connection in it, none was seen to open"));

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use world::cure::Cure;
 use world::fit::{Fit, Knowledge, Range, fit};
-use world::scenario::{Scenario, World};
+use world::scenario::{Scenario, Stage, World};
 use world::whatif::{Numbers, Worlds, play};
 use world::{Measures, collection};
 
@@ -185,10 +185,13 @@ const RECORDED: &[Recorded] = &[
                 variant: "server-shorter",
                 cures: &[],
                 load: None,
-                except: &[(
-                    "time_wait_at_peers",
-                    "ten connections were never asked for again: the model takes them out of the pool and closes them",
-                )],
+                except: &[
+                    (
+                        "time_wait_at_peers",
+                        "ten connections were never asked for again: the model takes them out of the pool and closes them",
+                    ),
+                    ("unclosed", "these ten"),
+                ],
             },
             trial("server-longer", &["longer-idle-timeout-at-the-server"]),
         ],
@@ -202,10 +205,25 @@ const RECORDED: &[Recorded] = &[
         host: "client",
         connections: 100.0,
         trials: &[
-            trial("server-shorter", &[]),
+            Trial {
+                variant: "server-shorter",
+                cures: &[],
+                load: None,
+                except: &[(
+                    "unclosed",
+                    "which connections of the pool are asked for next, and so found to be closed, is not known",
+                )],
+            },
             trial("server-longer", &["longer-idle-timeout-at-the-server"]),
             trial("client-shorter", &["shorter-idle-timeout-at-the-client"]),
         ],
+        not_tried: &[],
+    },
+    Recorded {
+        scenario: "unread-data",
+        host: "server",
+        connections: 100.0,
+        trials: &[trial("unread", &[]), trial("read", &["read-before-close"])],
         not_tried: &[],
     },
     Recorded {
@@ -215,6 +233,28 @@ const RECORDED: &[Recorded] = &[
         trials: &[trial("leak", &[]), trial("closes", &["close-after-end-of-file"])],
         not_tried: &[("leak-ipv6", "it is no remedy: the leak over IPv6")],
     },
+];
+
+/// Scenarios of the kernel's stage that nothing was recorded of, and why: what their variants change is not a part of a
+/// fitted load (docs/whatif.md).
+const NOT_RECORDED: &[(&str, &str)] = &[
+    ("abort-on-overflow", "what was not let in is left out: queues of listeners are not fitted"),
+    ("accept-queue-full", "what was not let in is left out: queues of listeners are not fitted"),
+    ("half-open-queue", "the simulator has no SYN cookies"),
+    ("healthy", "it has one variant"),
+    ("last-ack-lost", "what is lost between hosts is not fitted"),
+    ("listener-in-ephemeral-range", "a restart is not a part of a load"),
+    ("lvs-direct-routing", "it has one variant"),
+    ("lvs-nat", "translation between hosts is not fitted"),
+    ("nat-timestamps", "translation between hosts is not fitted"),
+    ("restart-bind", "a restart is not a part of a load"),
+    ("snat-exhaustion", "translation between hosts is not fitted"),
+    (
+        "somaxconn",
+        "what waited for a queue is not told from what was slow: queues of listeners are not fitted",
+    ),
+    ("syn-into-fin-wait-2", "it has one variant, of crafted segments"),
+    ("syn-into-time-wait", "its segments are crafted"),
 ];
 
 fn file(name: &str) -> Vec<u8> {
@@ -243,12 +283,16 @@ fn measured(measures: &Measures, world: &World, here: &str) -> Vec<(&'static str
         .filter(|(name, _)| name.contains(".failed.connect.") || name.contains(".failed.bind."))
         .map(|(_, value)| *value)
         .sum();
+    let lost: f64 =
+        measures.0.iter().filter(|(name, _)| name.contains(".failed.")).map(|(_, count)| *count).sum();
+    let lost = lost - failed;
     let mut all = vec![
         ("time_wait", get(format!("{here}.sockets.TIME-WAIT"))),
         ("time_wait_at_peers", peers.map(|host| get(format!("{}.sockets.TIME-WAIT", host.name))).sum()),
         ("unclosed", get(format!("{here}.sockets.CLOSE-WAIT")) + get(format!("{here}.sockets.FIN-WAIT-2"))),
         ("failed", failed),
         ("connects", sum(".connected") + sum(".upstream") + failed),
+        ("lost", lost),
         ("answered", sum(".requests")),
         ("resets", sum(".OutRsts")),
         ("overflows", sum(".TCPTimeWaitOverflow")),
@@ -266,6 +310,7 @@ fn foretold(numbers: &Numbers, name: &str) -> Range {
         "unclosed" => numbers.unclosed,
         "failed" => numbers.failed,
         "connects" => numbers.connects,
+        "lost" => numbers.lost,
         "answered" => numbers.answered,
         "resets" => numbers.resets,
         "overflows" => numbers.overflows,
@@ -352,5 +397,15 @@ fn what_a_real_kernel_showed_of_the_other_variants_is_foretold_within_ten_percen
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    assert!(compared > 270, "{compared}");
+    assert!(compared > 340, "{compared}");
+}
+
+#[test]
+fn every_scenario_of_the_kernel_is_recorded_or_has_its_reason() {
+    for name in collection::names() {
+        let scenario = Scenario::parse(collection::text(name).unwrap()).unwrap();
+        let is_recorded = RECORDED.iter().any(|recorded| recorded.scenario == name);
+        let is_excepted = NOT_RECORDED.iter().any(|(excepted, _)| *excepted == name);
+        assert!(is_recorded != (is_excepted || !scenario.on.contains(&Stage::Kernel)), "{name}");
+    }
 }

@@ -187,6 +187,14 @@ fn ways(exchange: &Exchange, was_quiet: bool) -> Vec<(Ends, u64)> {
     let resets = ending("reset");
     let by_client = aborted(|by| by.client).min(resets);
     let by_server = aborted(|by| by.server.saturating_add(by.both)).min(resets - by_client);
+    // Who resets what nobody has closed ends it, even where the capture does not tell why.
+    let closed = ["graceful", "simultaneous", "half-closed"].into_iter().map(ending);
+    let unclosed = sum(closed.chain([resets])).saturating_sub(exchange.first_closer.total());
+    let unexplained = unclosed.min(resets).saturating_sub(by_client.saturating_add(by_server));
+    let reset_by = exchange.reset_by;
+    let of_server = reset_by.server.saturating_add(reset_by.both).saturating_sub(by_server).min(unexplained);
+    let of_client = reset_by.client.saturating_sub(by_client).min(unexplained - of_server);
+    let (by_client, by_server) = (by_client + of_client, by_server + of_server);
     let half = ending("half-closed");
     let (mut server_never, mut client_never) = (exchange.not_closed_by.server, exchange.not_closed_by.client);
     if was_quiet && server_never == 0 && client_never == 0 {

@@ -309,11 +309,7 @@ impl Draft {
         let scene = Scene { root, id: "rehearsal", folder: Path::new("/nonexistent") };
         self.steps.iter().try_for_each(|step| match step {
             Step::Setting { .. } | Step::Test { .. } | Step::Reload { .. } => scene.check(step),
-            Step::File { path, .. } => {
-                let target = Target::open(path)?;
-                target.check()?;
-                Ok(target.check_writable()?)
-            }
+            Step::File { path, .. } => Ok(Target::open(path)?.check()?),
         })
     }
 }

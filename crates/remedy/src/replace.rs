@@ -79,7 +79,7 @@ impl Target {
     }
 
     /// Checks that the file may be replaced at all: an ordinary one, with one name.
-    pub(crate) fn check(&self) -> Result<(), ReplaceError> {
+    fn check_names(&self) -> Result<(), ReplaceError> {
         let Some(file) = self.open_name(&self.name)? else { return Ok(()) };
         let stat = rustix::fs::fstat(&file).map_err(|error| self.failed(error))?;
         #[expect(clippy::useless_conversion, reason = "its width differs between platforms")]
@@ -87,8 +87,14 @@ impl Target {
         if names > 1 { Err(ReplaceError::HardLinks(self.path.clone(), names)) } else { Ok(()) }
     }
 
+    /// Checks both that it may be replaced, and that a file could be made beside it.
+    pub(crate) fn check(&self) -> Result<(), ReplaceError> {
+        self.check_names()?;
+        self.check_writable()
+    }
+
     /// Checks that a file could be made beside it.
-    pub(crate) fn check_writable(&self) -> Result<(), ReplaceError> {
+    fn check_writable(&self) -> Result<(), ReplaceError> {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&self.folder, ".", access, AtFlags::EACCESS).map_err(|error| self.failed(error))
     }

@@ -295,7 +295,9 @@ fn killed_anywhere(subject: &Subject) {
     until("it has been taken back", || answer().as_deref() == Some("one"));
     let points = std::fs::read_to_string("/mnt/points").unwrap();
     let points: std::collections::BTreeSet<&str> = points.lines().collect();
-    assert!(points.contains("reloaded") && points.contains("file-swapped"), "{points:?}");
+    for needed in ["told", "reloaded", "file-swapped"] {
+        assert!(points.contains(needed), "{needed} is not passed: {points:?}");
+    }
     for point in points {
         for whom in ["", "!"] {
             let at = format!("{point}{whom}");

@@ -51,6 +51,55 @@ fn a_disk_that_is_full() {
 }
 
 #[test]
+fn a_disk_that_fills_up_meanwhile() {
+    in_sandbox("refused::a_disk_that_fills_up_meanwhile", || {
+        // Room for the end of the journal was taken at its beginning, and for the files that come and go.
+        for keep in [true, false] {
+            let unchanged = before();
+            let command = &mut apply(if keep { "2s" } else { "1h" });
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+            let files = ["/etc", WORK].map(fill);
+            if !keep {
+                rustix::process::kill_process(
+                    rustix::process::Pid::from_child(&child),
+                    rustix::process::Signal::INT,
+                )
+                .unwrap();
+            }
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(i32::from(!keep)), "{}", said(&output));
+            for file in files {
+                std::fs::remove_file(file).unwrap();
+            }
+            let outcome = if keep { "kept" } else { "rolled-back" };
+            assert_eq!(applies().last().unwrap()["outcome"], outcome, "{}", said(&output));
+            let durable = std::fs::read_to_string(DURABLE).unwrap();
+            assert_eq!(durable.contains("tcp_rfc1337"), keep, "{durable}");
+            assert_eq!(State::read() == unchanged, !keep);
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_turns_read_only_meanwhile() {
+    in_sandbox("refused::a_folder_that_turns_read_only_meanwhile", || {
+        // As a file system does that has found an error in itself.
+        let unchanged = before();
+        let child = apply("2s").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
+        run("mount", &["-o", "remount,ro", "/etc"]);
+        let output = child.wait_with_output().unwrap();
+        assert!(said(&output).contains("Read-only file system"), "{}", said(&output));
+        assert_eq!(get("net.ipv4.tcp_rfc1337"), "1", "what cannot last does not stay: {}", said(&output));
+        run("mount", &["-o", "remount,rw", "/etc"]);
+        ends(&mut fix(&["--log"]), 0);
+        assert_eq!(State::read(), unchanged);
+        assert_eq!(applies().last().unwrap()["outcome"], "rolled-back");
+    });
+}
+
+#[test]
 fn a_folder_that_is_read_only() {
     in_sandbox("refused::a_folder_that_is_read_only", || {
         let unchanged = before();

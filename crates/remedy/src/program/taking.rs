@@ -7,6 +7,7 @@
 //! it is waited until those that served before serve no more: whoever has taken the files tells them to.
 
 use super::{PATIENCE, Program, ProgramError, Running};
+use crate::failpoint;
 use kernel::{Root, process};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ impl Running {
         let before = self.at_rest(root)?;
         let served = serving(root, &before);
         self.tell(root)?;
+        failpoint::point("told");
         // Without workers the one process does all, and does not show what it has read.
         if before.is_empty() {
             return self.at_rest(root).map(drop);

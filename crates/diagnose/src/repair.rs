@@ -159,10 +159,19 @@ impl Route<'_> {
 
     fn repair_of_haproxy(&self) -> String {
         match &self.keeping {
-            Keeping::Off { place, .. } => format!(
-                "HAProxy: take the option at {} out, so that `http-keep-alive` holds; then check (`haproxy -c -f`) and reload",
-                self.at(*place)
-            ),
+            Keeping::Off { place, .. } => {
+                let how = match self.heir_of(*place) {
+                    Some(section) => format!(
+                        "set `option http-keep-alive` in the section at {}, which inherits the option at {}",
+                        self.configuration.at(section),
+                        self.at(*place)
+                    ),
+                    None => {
+                        format!("take the option at {} out, so that `http-keep-alive` holds", self.at(*place))
+                    }
+                };
+                format!("HAProxy: {how}; then check (`haproxy -c -f`) and reload")
+            }
             keeping => {
                 let at = match keeping {
                     Keeping::Unpooled { place, .. } => self.configuration.at(*place),
@@ -173,6 +182,15 @@ impl Route<'_> {
                 )
             }
         }
+    }
+
+    /// The section that is told to close by a line of `defaults`, which others may inherit, too.
+    fn heir_of(&self, place: Option<FilePlace>) -> Option<FilePlace> {
+        let (Passes::Haproxy(all, backend), Some(place)) = (self.passes, place) else { return None };
+        let mut sections = on_the_way(all, backend);
+        let heir = sections.find(|section| section.connection.place() == Some(place))?.place;
+        // Its own lines come after its header.
+        (heir.file != place.file || place.line < heir.line).then_some(heir)
     }
 
     /// What lets HAProxy keep connections; nothing where that stands between `.if` and `.endif`.

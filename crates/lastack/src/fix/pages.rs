@@ -86,7 +86,9 @@ pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, asked: 
             Some(file) => {
                 vec!["--plan".to_owned(), report::shell_quoted(&file.display().to_string()).into_owned()]
             }
-            None => plan.chosen().flat_map(|remedy| ["--remedy".to_owned(), remedy.name.clone()]).collect(),
+            None => {
+                names(plan.chosen()).iter().flat_map(|name| ["--remedy", *name].map(str::to_owned)).collect()
+            }
         };
         let words = ["lastack", "fix"].map(str::to_owned).into_iter().chain(asked);
         let words = words.chain(what).chain(["--apply".to_owned()]);
@@ -174,14 +176,20 @@ fn file_diff(from: &str, to: &str) -> Vec<(char, String)> {
     lines
 }
 
+/// What remedies are called. Several may have one name, one for each program that they are about.
+fn names<'a>(remedies: impl Iterator<Item = &'a Planned>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for remedy in remedies {
+        if !names.contains(&remedy.name.as_str()) {
+            names.push(&remedy.name);
+        }
+    }
+    names
+}
+
 /// What to say where nothing is chosen.
 pub(super) fn nothing(plan: &Plan) -> Vec<String> {
-    let with_price: Vec<&str> = plan
-        .remedies
-        .iter()
-        .filter(|remedy| !remedy.changes.is_empty())
-        .map(|remedy| remedy.name.as_str())
-        .collect();
+    let with_price = names(plan.remedies.iter().filter(|remedy| !remedy.changes.is_empty()));
     if with_price.is_empty() {
         return vec!["no finding offers a remedy that can be applied".to_owned()];
     }
@@ -245,4 +253,29 @@ pub(super) fn outcome(outcome: &Outcome, back: bool, state_dir: Option<&Path>) -
     let failed = outcome.failed.iter().map(|failed| format!("could not be done: {failed}"));
     let notes = failed.chain(outcome.left.iter().cloned()).chain(outcome.notes.iter().cloned());
     OutcomePage { good, headline, notes: notes.collect(), measured: rows.collect(), next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_several_remedies_have_is_said_once() {
+        let one = |apply: bool, setting: &str| {
+            format!(
+                "[[remedy]]\napply = {apply}\nname = \"larger-pool\"\nrule = \"upstream-keepalive-small\"\nnetns = \"host\"\n\
+                 applicability = \"unsafe\"\nsummary = \"Try\"\n[[remedy.change]]\nsetting = \"{setting}\"\n\
+                 from = \"1\"\nto = \"2\"\n"
+            )
+        };
+        let of = |apply| {
+            let both = ["net.ipv4.tcp_tw_reuse", "net.core.somaxconn"].map(|setting| one(apply, setting));
+            Plan::from_text(&format!("schema = \"{}\"\nhost = \"\"\n{}", remedy::SCHEMA, both.concat()))
+                .unwrap()
+        };
+        let said = nothing(&of(false));
+        assert_eq!(said, ["what is offered must be named, it has a price: --remedy larger-pool"]);
+        let page = plan(&of(true), Vec::new(), None, Vec::new());
+        assert_eq!(page.next, ["lastack fix --remedy larger-pool --apply"]);
+    }
 }

@@ -75,6 +75,19 @@ fn a_port_that_is_taken_again_too_soon_is_not_played() {
     agree("too soon", &world);
 }
 
+/// Settings that change while there are TIME-WAITs: a SYN that takes one over begins a connection with those of today.
+#[test]
+fn a_time_wait_that_is_taken_over_leaves_no_timestamps_to_the_next_connection() {
+    let server = "close = { when = \"requests\" }\nanswer = { length = false }";
+    let client = "connections = 41\nconcurrency = 2\nrequest_bytes = 4245\nclose = { when = \"requests\" }\n\
+                  [[step]]\nat_ms = 1\nhost = \"server\"\nset = { \"net.ipv4.tcp_timestamps\" = 0 }";
+    let mut world = small(TEN_PORTS, server, client);
+    let costs = &mut world.costs;
+    costs.processors = None;
+    (costs.connect, costs.link, costs.wake, costs.accept, costs.call, costs.turn) = (0, 0, 0, 0, 0, 0);
+    agree("without timestamps from now on", &world);
+}
+
 /// A server that is slow to accept: connections that are played wait in the same queue as those that are not.
 #[test]
 fn all_wait_in_the_same_accept_queue() {

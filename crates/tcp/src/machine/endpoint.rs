@@ -88,6 +88,8 @@ pub struct Endpoint {
     mss: u32,
     /// Timestamps are offered; the clock ticks a millisecond, from here.
     timestamps: Option<u32>,
+    /// Those of the next connection.
+    next_timestamps: Option<u32>,
     had_timestamps: bool,
     ts_recent: u32,
     ts_recent_at: Nanos,
@@ -171,6 +173,7 @@ impl Endpoint {
             unread: false,
             mss: 1_460,
             timestamps: None,
+            next_timestamps: None,
             had_timestamps: false,
             ts_recent: 0,
             ts_recent_at: 0,
@@ -197,6 +200,7 @@ impl Endpoint {
     #[must_use]
     pub const fn with_timestamps(mut self, at_start: u32) -> Self {
         self.timestamps = Some(at_start);
+        self.next_timestamps = Some(at_start);
         self
     }
 
@@ -307,6 +311,12 @@ impl Endpoint {
     /// Where the next connection's sequence numbers begin.
     pub const fn set_next_iss(&mut self, iss: Seq) {
         self.next_iss = iss;
+    }
+
+    /// What the next connection's timestamp clock shows at time 0; none: it offers no timestamps. Without this, as with
+    /// the connection before.
+    pub const fn set_next_timestamps(&mut self, at_start: Option<u32>) {
+        self.next_timestamps = at_start;
     }
 
     /// Sets a fact of the host: one of its settings, a full queue or table, a listener. Others are the endpoint's
@@ -452,6 +462,7 @@ impl Endpoint {
         self.fin = false;
         self.orphan = false;
         self.mini = false;
+        self.timestamps = self.next_timestamps;
         self.had_timestamps = false;
         self.last_invalid = None;
         self.retransmits = 0;

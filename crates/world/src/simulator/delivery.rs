@@ -161,6 +161,8 @@ impl Simulation<'_> {
         let mini = host.minis.get(slot);
         let before = mini.residue.state;
         let mut endpoint = Endpoint::of_residue(&host.tuned.stack, &mini.residue);
+        // A SYN that takes it over meets the listener, whose settings are those of today (tcp_v4_rcv(), TCP_TW_SYN).
+        endpoint.set_next_timestamps(self.clock(number, mini.tuple));
         self.meet(number, &mut endpoint, packet);
         let host = &mut self.hosts[number];
         if let Some(residue) = endpoint.residue() {

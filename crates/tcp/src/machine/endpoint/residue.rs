@@ -57,6 +57,7 @@ impl Endpoint {
         endpoint.rcv_nxt = residue.rcv_nxt;
         endpoint.acked = residue.rcv_nxt;
         endpoint.timestamps = residue.timestamps;
+        endpoint.next_timestamps = residue.timestamps;
         endpoint.had_timestamps = residue.heard.is_some();
         (endpoint.ts_recent, endpoint.ts_recent_at) = residue.heard.unwrap_or_default();
         endpoint.entered_time_wait = residue.entered;

@@ -73,6 +73,66 @@ fn a_fin_behind_a_closed_window_is_given_up() {
     }
 }
 
+/// What is sent again until it is gone, and when that is. The peer acknowledged a part of it and took its window back, and says
+/// so again until then.
+fn taken_back(stack: &Stack, closes: bool, answers_until: Nanos) -> (usize, Nanos, Option<Nanos>) {
+    let mut end = with_window_of(stack, 1_000);
+    end.handle_send(0, 100);
+    if closes {
+        end.handle_call(0, Call::Close);
+    }
+    while end.poll_transmit(0).is_some() {}
+    let acknowledged = Seq::new(1_061);
+    end.handle_segment(0, &acknowledgement(acknowledged, 0));
+    assert_eq!((end.snd_una(), end.snd_wnd()), (acknowledged, 0));
+    let (mut sent, mut now, mut answered) = (0, 0, None);
+    while let Some(due) = end.poll_timeout().filter(|due| *due < 7_200 * SECOND) {
+        now = due;
+        end.handle_timeout(now);
+        while let Some(again) = end.poll_transmit(now) {
+            assert_eq!((again.seq, again.length > 0), (acknowledged, true));
+            sent += 1;
+            if now < answers_until {
+                end.handle_segment(now, &acknowledgement(acknowledged, 0));
+                answered = Some(now);
+            }
+        }
+    }
+    (sent, now, answered)
+}
+
+/// Linux 6.18.44, times and retransmissions, with a peer that offered SACK and with one that did not, without which there is no
+/// probe of the tail's loss: an owner's socket goes when the first timer comes that finds the last answer 240 s ago, whether
+/// there never was one or the last came after 53.6 s. An orphan's goes by tcp_orphan_retries, answered or not. The machine's
+/// first timeout is 204 ms, that of the kernel was up to 230.
+#[test]
+fn a_window_that_was_taken_back_is_given_up_240_s_after_the_last_answer() {
+    for (loss_probe, closes, answers_until, sent, seconds) in [
+        (false, false, 0, 10, 334.3),
+        (false, false, 100 * SECOND, 10, 334.3),
+        (false, true, 0, 8, 107.0),
+        (false, true, 7_200 * SECOND, 8, 107.0),
+        (true, false, 0, 11, 333.7),
+        (true, false, 100 * SECOND, 11, 333.7),
+        (true, true, 0, 9, 106.4),
+        (true, true, 7_200 * SECOND, 9, 106.4),
+    ] {
+        let stack = Stack { loss_probe, ..Stack::LINUX };
+        let (again, gone, _) = taken_back(&stack, closes, answers_until);
+        let gone = Duration::from_nanos(gone).as_secs_f64();
+        assert_eq!(again, sent, "{loss_probe}, closes: {closes}, answers until {answers_until}: {gone} s");
+        assert!((gone - seconds).abs() < seconds / 15.0, "{loss_probe}, {closes}, {answers_until}: {gone} s");
+    }
+    let stack = Stack::LINUX;
+    // As long as it is heard of it stays.
+    let (again, _, answered) = taken_back(&stack, false, 7_200 * SECOND);
+    assert!(again > 60 && answered.is_some_and(|at| at > 7_000 * SECOND), "{again}, {answered:?}");
+    // An answer more, and a timer more.
+    let (_, gone, answered) = taken_back(&stack, false, 150 * SECOND);
+    let (gone, answered) = (gone / SECOND, answered.map(|at| at / SECOND));
+    assert!(answered.is_some_and(|at| gone > at + 240), "{gone}, {answered:?}");
+}
+
 #[test]
 fn with_an_owner_answers_keep_it_for_ever() {
     let stack = Stack { retries: 3, ..Stack::LINUX };

@@ -145,7 +145,14 @@ fn one_remedy_is_the_first_variant_and_that_one() {
 #[test]
 fn a_mistake_is_one_line_that_says_what_to_do() {
     let broken = Written::new("broken", "name = \"x\"\ntitle = \"t\"\n[[host]]\nname = \"a\"\nspeed = 9\n");
+    let rule = "[[variant]]\nname = \"v\"\n[variant.expect.findings]\na = [\"close-wait-leek\"]\n";
+    let rule = format!("name = \"x\"\ntitle = \"t\"\n[[host]]\nname = \"a\"\n{rule}");
+    let rule = Written::new("rule", &rule);
     for (arguments, thing) in [
+        (
+            &["run", rule.name()][..],
+            "names the rule `close-wait-leek`, which is none; `lastack explain` lists",
+        ),
         (&["show", "port-exhaustoin"][..], "did you mean `port-exhaustion`?"),
         (&["run", "no-such-thing"], "`lastack lab list`"),
         (&["run", "./no-such.toml"], "cannot open ./no-such.toml"),

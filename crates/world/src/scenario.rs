@@ -31,6 +31,9 @@ use thiserror::Error;
 /// The largest scenario file, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// So many characters of a message are shown. The names of all keys of a client are fewer.
+const LONGEST_MESSAGE: usize = 600;
+
 /// The most connections that a client has at once.
 pub(crate) const MOST_AT_ONCE: u32 = 100_000;
 
@@ -128,7 +131,7 @@ pub struct World {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScenarioError {
     /// The file is too large to be one.
-    #[error("a scenario of {0} bytes: the limit is {MAX_BYTES}")]
+    #[error("a scenario of {0} bytes or more: the limit is {MAX_BYTES}")]
     TooLarge(usize),
     /// It is not TOML, or a name or value is not known. The text has the place.
     #[error("{0}")]
@@ -153,13 +156,36 @@ pub enum ScenarioError {
     },
 }
 
-/// One line that names the place.
+/// One line that names the place: its number, and the key if the line has one.
 fn in_line(text: &str, error: &toml::de::Error) -> ScenarioError {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let place =
-        before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    ScenarioError::Toml(format!("{place}{message}"))
+    let message = in_words(error.message());
+    let Some(start) = error.span().map(|span| span.start) else { return ScenarioError::Toml(message) };
+    let Some(before) = text.get(..start) else { return ScenarioError::Toml(message) };
+    let number = before.matches('\n').count() + 1;
+    let written = before.rsplit('\n').next().unwrap_or_default();
+    // What stands before the value that is wrong; a table in one line has several.
+    let key = written.trim_end().strip_suffix('=').map(|rest| rest.rsplit(['{', ',']).next().unwrap_or(rest));
+    let key = key.map_or_else(String::new, |key| format!("{}: ", key.trim()));
+    ScenarioError::Toml(format!("line {number}: {key}{message}"))
+}
+
+/// What the reader of TOML says, in one line and without the names of Rust's types.
+fn in_words(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let types = [
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("u64 value was too large", "the number is too large"),
+    ];
+    let line = types.iter().fold(words.join(" "), |line, (of_rust, plain)| line.replace(of_rust, plain));
+    // A number with hundreds of digits says no more than its beginning.
+    match line.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
 }
 
 impl Scenario {

@@ -174,6 +174,160 @@ fn mistakes_are_named_with_their_place() {
     }
 }
 
+/// The same with a client on `a`, of which `more` is the rest.
+fn with_client(more: &str) -> Result<Scenario, ScenarioError> {
+    with(&format!(
+        "[[client]]\nname = \"load\"\nhost = \"a\"\nto = [\"app\"]\nconnections = 5\nclose = {{ when = \"requests\" }}\n{more}"
+    ))
+}
+
+#[test]
+fn what_could_not_be_or_would_be_ignored_is_refused() {
+    let proxy = |name: &str, rest: &str| {
+        format!("[[proxy]]\nname = \"{name}\"\nhost = \"a\"\nprogram = \"nginx\"\n{rest}\n")
+    };
+    let variant = |rest: &str| format!("[[variant]]\nname = \"v\"\n{rest}\n");
+    let host = |rest: &str| format!("[[host]]\nname = \"c\"\n{rest}\n");
+    let probe = |rest: &str| {
+        format!("[[probe]]\nname = \"p\"\nhost = \"a\"\nto = \"app\"\ninto = \"TIME-WAIT\"\n{rest}\n")
+    };
+    let cases = [
+        // A scenario from elsewhere must not change the machine it runs on.
+        (host("settings = { \"vm.swappiness\" = 1 }"), "host \"c\": \"vm.swappiness\": a host has no settings but"),
+        (host("settings = { \"kernel/hostname\" = \"x\" }"), "no settings but"),
+        (host("settings = { \"net/../vm/swappiness\" = 1 }"), "no settings but"),
+        (host("settings = { \"net.ipv4.tcp_congestion_control\" = \"a\\nb\" }"), "one line"),
+        ("[[step]]\nat_ms = 1\nhost = \"a\"\nset = { \"fs.file-max\" = 1 }\n".to_owned(), "step: \"fs.file-max\""),
+        (host("networks = [\"a b; c\"]"), "networks: network \"a b; c\": a name has"),
+        (host("networks = [\"a\", \"a\"]"), "the name is taken"),
+        (host("time_wait_ms = 604800001"), "time_wait_ms = 604800001: at most"),
+        (host("clock_ahead_ms = -9223372036854775808"), "clock_ahead_ms = 9223372036854775808: at most"),
+        (
+            "[[server]]\nname = \"two\"\nhost = \"b\"\nport = 79\nports = 2\nclose = { when = \"peer\" }\n".to_owned(),
+            "server \"two\": port 79 of host \"b\" is that of server \"app\"",
+        ),
+        (proxy("p", "port = 0\nupstream = [\"app\"]"), "proxy \"p\": port = 0"),
+        (proxy("p", "port = 81\nupstream = [\"app\"]\nworkers = 65"), "workers = 65: 1 to 64"),
+        (proxy("p", "port = 81\nupstream = [\"p\"]"), "proxy \"p\": upstream: its requests would come back"),
+        (
+            proxy("p", "port = 81\nupstream = [\"q\"]") + &proxy("q", "port = 82\nupstream = [\"app\", \"p\"]"),
+            "would come back",
+        ),
+        (proxy("p", "port = 81\nupstream = [\"app\"]\nlines = [\"} http {\"]"), "would not stay in the upstream"),
+        (
+            proxy("p", "port = 81\nupstream = [\"app\"]\nlines = [\" global\"]").replace("nginx", "haproxy"),
+            "would not stay in the upstream",
+        ),
+        (
+            proxy("p", "port = 81\nupstream = [\"app\"]\nkeepalive = 4").replace("nginx", "haproxy"),
+            "are nginx's: HAProxy has reuse",
+        ),
+        (
+            host("[[host.nat]]\nkind = \"dnat\"\nname = \"vip\"\nport = 0\nto = [\"app\"]"),
+            "host \"c\", nat: port = 0",
+        ),
+        (
+            "[[host]]\nname = \"c\"\n[[host.nat]]\nkind = \"dnat\"\nname = \"vip\"\nport = 80\nto = [\"own\"]\n\
+             [[server]]\nname = \"own\"\nhost = \"c\"\nport = 80\nclose = { when = \"peer\" }\n"
+                .to_owned(),
+            "to = \"own\" is on this host",
+        ),
+        (
+            host("networks = [\"far\"]\n[[server]]\nname = \"own\"\nhost = \"c\"\nport = 80\nclose = { when = \"peer\" }")
+                + "[[client]]\nname = \"lost\"\nhost = \"a\"\nto = [\"app\", \"own\"]\nconnections = 1\n\
+                   close = { when = \"requests\" }\n",
+            "client \"lost\": no network leads from host \"a\" to host \"c\", where \"own\" is",
+        ),
+        (
+            host(
+                "networks = [\"far\"]\n[[host.nat]]\nkind = \"direct-routing\"\nname = \"vip\"\nport = 80\nto = [\"app\"]\n\
+                 [[host]]\nname = \"d\"\nnetworks = [\"far\", \"lan\"]",
+            ),
+            "host \"c\", nat: direct routing needs a network that it shares with host \"b\"",
+        ),
+        ("timeout_ms = 0\n".to_owned(), "timeout_ms: at least 1"),
+        ("bind = \"port\"\nport = 0\n".to_owned(), "client \"load\": port = 0"),
+        ("request_bytes = 1073741825\n".to_owned(), "request_bytes = 1073741825: at most"),
+        ("think_ms = 604800001\n".to_owned(), "think_ms = 604800001: at most"),
+        (variant("change = { \"server.app.answer\" = { bytes = 4000000000 } }"), "answer: bytes = 4000000000: at most"),
+        (variant("change = { \"server.app.keepalive_s\" = [0, 1, 1] }"), "keepalive_s = [0, 1, 1]: from 1 to"),
+        (variant("on = [\"kernel\"]\nchange = { \"server.app.workers\" = 513 }"), "workers = 513: 1 to 512"),
+        (
+            variant("change = { \"server.app.close\" = { how = \"goodbye\" } }"),
+            "goodbye\" is the last message: it goes with when = \"requests\"",
+        ),
+        (variant("change = { \"server.app.close\" = { when = \"idle\" } }"), "close when idle needs after_ms"),
+        ("[[step]]\nat_ms = 1\n".to_owned(), "nothing is done: write set"),
+        ("[[step]]\nat_ms = 604800001\nend = \"app\"\n".to_owned(), "at_ms = 604800001: at most"),
+        ("[[step]]\nat_ms = 1\nhost = \"a\"\ndestroy = \"TIMEWAIT\"\n".to_owned(), "no state of RFC 9293"),
+        ("[[step]]\nat_ms = 1\nrestart = \"load\"\n".to_owned(), "restart = \"load\" is no server"),
+        ("[[step]]\nat_ms = 1\nend = \"a\"\n".to_owned(), "end = \"a\" is no server and no client"),
+        ("[[fault]]\nhost = \"a\"\ndrop = \"fins\"\nport = 0\n".to_owned(), "fault: port = 0"),
+        (probe("send = { flags = \"SYN,NOPE\" }\nreply = \"ACK\"\nafter = \"CLOSED\""), "\"NOPE\" is none of"),
+        (probe("send = { flags = \"SYN\" }\nreply = \"ACK,SYN\"\nafter = \"CLOSED\""), "reply = \"ACK,SYN\" is none of"),
+        (
+            probe("send = { flags = \"SYN\", bytes = 1001 }\nreply = \"ACK\"\nafter = \"CLOSED\""),
+            "bytes = 1001: at most 1000",
+        ),
+        (
+            probe("send = { flags = \"SYN\" }\nreply = \"ACK\"\nafter = \"CLOSED\"").replace("\"app\"", "\"load\""),
+            "to = \"load\" is no server",
+        ),
+        (variant("on = []"), "variant \"v\": on: "),
+        (variant("on = [\"kernel\", \"kernel\"]"), "each once"),
+        (variant("change = { title = \"t\" }"), "title is the scenario's"),
+        (variant("change = { variant = [] }"), "nothing would change"),
+        (variant("[variant.expect.measures]\n\"load.ok\" = [5, 1]"), "load.ok = [5, 1]: the first is not above"),
+        (variant("[variant.expect.measures]\n\"load.ok\" = nan"), "the first is not above"),
+        (variant("[variant.expect.measures]\n\"lod.ok\" = 5"), "the measure \"lod.ok\" begins with the name of no"),
+        (variant("[variant.expect.measures]\nload = 5"), "the measure \"load\" begins"),
+        (variant("[variant.expect.unpredicted]\n\"lod.ok\" = \"why\""), "the measure \"lod.ok\" begins"),
+        (
+            variant("") + "[[relation]]\nless = \"v\"\nmore = \"v\"\nmeasure = \"lod.ok\"\n",
+            "relation: the measure \"lod.ok\"",
+        ),
+        (
+            variant("") + "[[relation]]\nless = \"v\"\nmore = \"v\"\nmeasure = \"load.ok\"\nfactor = -1\n",
+            "factor = -1: 0 or more",
+        ),
+    ];
+    for (more, expected) in cases {
+        let error = with_client(&more).expect_err(&more).to_string();
+        assert!(error.contains(expected), "{error}\ndoes not say {expected:?}");
+        assert!(!error.contains('\n') && error.len() < 400, "{error}");
+    }
+    let nowhere =
+        Scenario::parse("name = \"n\"\ntitle = \"t\"\non = []\n[[host]]\nname = \"a\"\n").unwrap_err();
+    assert!(nowhere.to_string().contains("scenario: on: "), "{nowhere}");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_named_with_its_line_and_key_and_in_plain_words() {
+    let said = |more: &str| with_client(more).expect_err(more).to_string();
+    assert_eq!(
+        said("requests = 2\nport = 70000\n"),
+        "line 19: port: invalid value: integer `70000`, expected a whole number from 0 to 65535"
+    );
+    assert!(said("think_ms = -1\n").contains("line 18: think_ms: invalid value"));
+    assert!(said("per_second = \"x\"\n").ends_with("expected a number"));
+    let long = said("think_ms = 1e308\n");
+    assert!(long.contains("think_ms: invalid type: floating point") && long.len() < 700, "{long}");
+    let changed = said("[[variant]]\nname = \"v\"\nchange = { \"client.load\" = { think_ms = \"x\" } }\n");
+    assert!(changed.ends_with("expected a whole number, 0 or more"), "{changed}");
+}
+
+#[test]
+fn false_takes_out_what_is_no_switch() {
+    let scenario = with_client(
+        "pool = 4\n[[fault]]\nhost = \"a\"\ndrop = \"fins\"\n[[variant]]\nname = \"v\"\n[variant.change]\n\
+         \"client.load\" = { pool = false }\n\"server.app\" = { accepts = false, reuse_address = false }\nfault = false\n",
+    )
+    .unwrap();
+    let world = &scenario.variants[0].world;
+    assert_eq!((world.clients[0].pool, world.faults.len()), (None, 0));
+    assert!(!world.servers[0].accepts && !world.servers[0].reuse_address);
+}
+
 #[test]
 fn a_file_that_is_too_large_is_refused_before_it_is_read() {
     let error = Scenario::parse(&" ".repeat(world::scenario::MAX_BYTES + 1)).unwrap_err();

@@ -117,6 +117,8 @@ fn close() -> impl Strategy<Value = String> {
     let after = prop_oneof![3 => Just(0_u64), 1 => 1_u64..50];
     (when, how, after).prop_map(|(when, how, after)| {
         let after = if when.contains("idle") { after + 1 } else { after };
+        // Only who has answered or asked says goodbye.
+        let how = if how == "goodbye" && !when.contains("requests") { "fin" } else { how };
         format!("close = {{ {when}, how = \"{how}\", after_ms = {after} }}")
     })
 }

@@ -31,7 +31,19 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Found> {
         }
     };
     let scenario = Scenario::parse(&text).with_context(|| name.to_owned())?;
+    if let Some(unknown) = named_rules(&scenario).find(|rule| diagnose::rule(rule).is_none()) {
+        bail!("{name}: it names the rule `{unknown}`, which is none; `lastack explain` lists them");
+    }
     Ok(Found { text, scenario })
+}
+
+/// Every rule of which a scenario says that it fires, may fire, or is repaired.
+fn named_rules(scenario: &Scenario) -> impl Iterator<Item = &str> {
+    let variants = scenario.variants.iter().flat_map(|variant| {
+        let fire = variant.expect.findings.values().chain(variant.expect.possible.values()).flatten();
+        fire.chain(variant.fixes.iter().map(|fix| &fix.finding))
+    });
+    variants.chain(scenario.unfixed.keys()).map(String::as_str)
 }
 
 /// The scenario alone.

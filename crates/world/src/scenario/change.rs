@@ -2,7 +2,7 @@
 
 use super::file::Written;
 use super::fix::WrittenFix;
-use super::{Expect, Fix, ScenarioError, Stage, Variant, World, check};
+use super::{Expect, Fix, ScenarioError, Stage, Variant, World, check, in_words};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
@@ -16,7 +16,8 @@ pub(super) struct Changed {
     about: String,
     on: Option<Vec<Stage>>,
     /// By path: `client.load`, `host.server.settings`, or a key of the top level. A table's keys are set in what is
-    /// there; anything else replaces it. `false` for a whole table of an array takes it out.
+    /// there; anything else replaces it. `false` takes out a table of an array, or a key that
+    /// is not true or false itself.
     #[serde(default)]
     change: BTreeMap<String, Value>,
     #[serde(default)]
@@ -68,7 +69,7 @@ impl Changed {
         }
         let written: Written = document.clone().try_into().map_err(|error: toml::de::Error| {
             let paths: Vec<&str> = changes.keys().map(String::as_str).collect();
-            self.error(&paths.join(", "), error.message().to_owned())
+            self.error(&paths.join(", "), in_words(error.message()))
         })?;
         let world = written.world();
         check::world(&world).map_err(|error| match error {
@@ -87,6 +88,10 @@ impl Changed {
 
 /// Arrays of tables that have names.
 const NAMED: [&str; 5] = ["host", "server", "proxy", "client", "probe"];
+
+/// Keys of the top level that are not the world's.
+const OF_THE_SCENARIO: [&str; 8] =
+    ["name", "title", "about", "on", "alone", "variant", "relation", "unfixed"];
 
 /// Applies one change.
 fn change(document: &mut Table, path: &str, value: &Value) -> Result<(), String> {
@@ -117,12 +122,19 @@ fn change(document: &mut Table, path: &str, value: &Value) -> Result<(), String>
             }
         };
     }
+    if OF_THE_SCENARIO.contains(&kind) {
+        return Err(format!("{kind} is the scenario's, not a part of its world: nothing would change"));
+    }
     set(document, kind, value);
     Ok(())
 }
 
 fn set(table: &mut Table, key: &str, value: &Value) {
     match table.get_mut(key) {
+        // What is no switch is taken out.
+        Some(there) if *value == Value::Boolean(false) && !there.is_bool() => {
+            table.remove(key);
+        }
         Some(there) => merge(there, value),
         None => {
             table.insert(key.to_owned(), value.clone());

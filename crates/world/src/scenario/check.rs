@@ -1,8 +1,11 @@
 //! What no single table can say: that names lead somewhere, and that numbers are within reason.
 
+mod expected;
+mod places;
+
 use super::{
-    Bind, Client, ClosesWhen, Fix, Harm, Host, MOST_AT_ONCE, Nat, NatKind, Scenario, ScenarioError, Settings,
-    Stage, Variant, World,
+    Bind, Client, Close, ClosesWhen, Fix, Harm, Host, How, MOST_AT_ONCE, Nat, NatKind, Probe, Scenario,
+    ScenarioError, Server, Settings, Stage, Step, Variant, World,
 };
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -13,6 +16,14 @@ const MOST_TABLES: usize = 256;
 const MOST_CONNECTIONS: u32 = 100_000_000;
 /// The longest time, milliseconds: a week.
 const LONGEST_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// The most bytes of a request or an answer.
+const MOST_BYTES: u32 = 1 << 30;
+/// The most connections that a server of the kernel stage serves at once.
+const MOST_WORKERS: u32 = 512;
+/// The most data in a probe: one segment.
+const MOST_PROBED: u32 = 1_000;
+/// What the kernel takes for TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT: 1 to these.
+const MOST_KEEPALIVE: (u32, u32, u32) = (32_767, 32_767, 127);
 
 fn wrong(place: impl Display, why: impl Display) -> ScenarioError {
     ScenarioError::World { place: place.to_string(), why: why.to_string() }
@@ -35,10 +46,12 @@ fn name(kind: &str, name: &str, known: &mut BTreeSet<String>) -> Result<(), Scen
 
 pub(super) fn scenario(scenario: &Scenario) -> Result<(), ScenarioError> {
     name("scenario", &scenario.name, &mut BTreeSet::new())?;
+    expected::stages("scenario", &scenario.on)?;
     let mut known = BTreeSet::new();
     for variant in &scenario.variants {
         name("variant", &variant.name, &mut known)?;
         let place = format!("variant {:?}", variant.name);
+        expected::stages(&place, &variant.on)?;
         if let Some(stage) = variant.on.iter().find(|stage| !scenario.on.contains(stage)) {
             return Err(wrong(place, format_args!("the scenario as a whole does not run on {stage:?}")));
         }
@@ -55,23 +68,9 @@ pub(super) fn scenario(scenario: &Scenario) -> Result<(), ScenarioError> {
         for fix in &variant.fixes {
             self::fix(scenario, variant, fix).map_err(|why| wrong(format!("{place}, fix"), why))?;
         }
-        for host in variant.expect.findings.keys().chain(variant.expect.possible.keys()) {
-            if variant.world.host(host).is_none() {
-                return Err(wrong(
-                    place,
-                    format_args!("findings are expected at {host:?}, which is no host"),
-                ));
-            }
-        }
+        expected::variant(variant)?;
     }
-    for relation in &scenario.relations {
-        for variant in [&relation.less, &relation.more] {
-            if scenario.variant(variant).is_none() {
-                return Err(wrong("relation", format_args!("no variant is called {variant:?}")));
-            }
-        }
-    }
-    Ok(())
+    expected::relations(scenario)
 }
 
 fn fix(scenario: &Scenario, variant: &Variant, fix: &Fix) -> Result<(), String> {
@@ -127,73 +126,164 @@ pub(super) fn world(world: &World) -> Result<(), ScenarioError> {
             return Err(wrong(kind, format_args!("{length} of them: at most {MOST_TABLES}")));
         }
     }
-    let settings = std::iter::once(("settings".to_owned(), &world.settings));
-    let settings =
-        settings.chain(world.hosts.iter().map(|host| (format!("host {:?}", host.name), &host.settings)));
-    for (place, settings) in settings.chain(world.steps.iter().map(|step| ("step".to_owned(), &step.set))) {
-        if let Some(why) = crate::simulator::settings::mistake(settings.iter()) {
-            return Err(wrong(place, why));
-        }
+    places::settings("settings", &world.settings)?;
+    for host in &world.hosts {
+        places::settings(&format!("host {:?}", host.name), &host.settings)?;
     }
     if world.hosts.is_empty() {
         return Err(wrong("host", "there is none: write [[host]] with a name"));
     }
-    for (key, ms) in [("settle_ms", world.settle_ms), ("limit_ms", world.limit_ms)] {
-        if ms > LONGEST_MS {
-            return Err(wrong(key, format_args!("{ms}: at most {LONGEST_MS} (a week)")));
-        }
-    }
+    within_a_week("the top of the file", &[("settle_ms", world.settle_ms), ("limit_ms", world.limit_ms)])?;
     let mut names = BTreeSet::new();
     for host in &world.hosts {
         self::host(world, host, &mut names)?;
     }
     for server in &world.servers {
-        let place = format!("server {:?}", server.name);
         name("server", &server.name, &mut names)?;
-        at(world, &place, &server.host)?;
-        if server.port == 0 || server.ports == 0 || server.port.checked_add(server.ports - 1).is_none() {
-            return Err(wrong(place, "port and ports must lie within 1 to 65535"));
-        }
+        self::server(world, server)?;
     }
     for proxy in &world.proxies {
         let place = format!("proxy {:?}", proxy.name);
         name("proxy", &proxy.name, &mut names)?;
         at(world, &place, &proxy.host)?;
         destinations(world, &place, "upstream", &proxy.upstream)?;
+        within_a_week(&place, &[("keepalive_idle_ms", proxy.keepalive_idle_ms.unwrap_or(0))])?;
+        places::proxy(world, proxy)?;
     }
+    places::ports(world)?;
     for client in &world.clients {
         name("client", &client.name, &mut names)?;
         self::client(world, client)?;
     }
     let mut probes = BTreeSet::new();
     for probe in &world.probes {
-        let place = format!("probe {:?}", probe.name);
         name("probe", &probe.name, &mut probes)?;
-        at(world, &place, &probe.host)?;
-        destinations(world, &place, "to", std::slice::from_ref(&probe.to))?;
-        if probe.after.parse::<tcp::State>().is_err() {
-            return Err(wrong(place, format_args!("after = {:?} is no state of RFC 9293", probe.after)));
-        }
+        self::probe(world, probe)?;
     }
+    places::ways(world)?;
     for fault in &world.faults {
         at(world, "fault", &fault.host)?;
-        if let Harm::Delay(ms) = fault.harm
-            && ms > LONGEST_MS
-        {
-            return Err(wrong("fault", format_args!("delay_ms = {ms}: at most {LONGEST_MS} (a week)")));
+        let delay = if let Harm::Delay(ms) = fault.harm { ms } else { 0 };
+        let times = [("delay_ms", delay), ("from_ms", fault.from_ms), ("for_ms", fault.for_ms.unwrap_or(0))];
+        within_a_week("fault", &times)?;
+        if fault.port == Some(0) {
+            return Err(wrong("fault", "port = 0: 1 to 65535, or none for all"));
         }
     }
-    for step in &world.steps {
-        if let Some(host) = &step.host {
-            at(world, "step", host)?;
-        } else if step.destroy.is_some() || step.set.iter().next().is_some() {
-            return Err(wrong("step", "set and destroy need a host"));
+    world.steps.iter().try_for_each(|step| self::step(world, step))
+}
+
+/// Times of a table.
+fn within_a_week(place: &str, times: &[(&str, u64)]) -> Result<(), ScenarioError> {
+    match times.iter().find(|(_, ms)| *ms > LONGEST_MS) {
+        Some((key, ms)) => Err(wrong(place, format_args!("{key} = {ms}: at most {LONGEST_MS} (a week)"))),
+        None => Ok(()),
+    }
+}
+
+fn server(world: &World, server: &Server) -> Result<(), ScenarioError> {
+    let place = format!("server {:?}", server.name);
+    at(world, &place, &server.host)?;
+    if server.port == 0 || server.ports == 0 || server.port.checked_add(server.ports - 1).is_none() {
+        return Err(wrong(place, "port and ports must lie within 1 to 65535"));
+    }
+    if let Some(workers) = server.workers
+        && !(1..=MOST_WORKERS).contains(&workers)
+    {
+        return Err(wrong(place, format_args!("workers = {workers}: 1 to {MOST_WORKERS}")));
+    }
+    if let Some((idle, between, probes)) = server.keepalive_s {
+        let (most_idle, most_between, most_probes) = MOST_KEEPALIVE;
+        let taken = (1..=most_idle).contains(&idle)
+            && (1..=most_between).contains(&between)
+            && (1..=most_probes).contains(&probes);
+        if !taken {
+            return Err(wrong(
+                place,
+                format_args!(
+                    "keepalive_s = [{idle}, {between}, {probes}]: from 1 to [{most_idle}, {most_between}, {most_probes}]"
+                ),
+            ));
         }
-        for ended in step.restart.iter().chain(&step.end) {
-            if !names.contains(ended) {
-                return Err(wrong("step", format_args!("nothing is called {ended:?}")));
-            }
-        }
+    }
+    within_a_week(&place, &[("answer: after_ms", server.answer.after_ms)])?;
+    bytes(&place, "answer: bytes", server.answer.bytes)?;
+    close(&place, &server.close)
+}
+
+fn bytes(place: &str, key: &str, bytes: u32) -> Result<(), ScenarioError> {
+    if bytes > MOST_BYTES {
+        return Err(wrong(place, format_args!("{key} = {bytes}: at most {MOST_BYTES}")));
+    }
+    Ok(())
+}
+
+fn close(place: &str, close: &Close) -> Result<(), ScenarioError> {
+    within_a_week(place, &[("close: after_ms", close.after_ms)])?;
+    if close.requests == 0 {
+        return Err(wrong(place, "close: requests: at least 1"));
+    }
+    if close.how == How::Goodbye && close.when != ClosesWhen::Requests {
+        return Err(wrong(
+            place,
+            "close: how = \"goodbye\" is the last message: it goes with when = \"requests\"",
+        ));
+    }
+    if close.when == ClosesWhen::Idle && close.after_ms == 0 {
+        return Err(wrong(place, "close when idle needs after_ms"));
+    }
+    Ok(())
+}
+
+fn probe(world: &World, probe: &Probe) -> Result<(), ScenarioError> {
+    let place = format!("probe {:?}", probe.name);
+    at(world, &place, &probe.host)?;
+    if !world.servers.iter().any(|server| server.name == probe.to) {
+        return Err(wrong(place, format_args!("to = {:?} is no server", probe.to)));
+    }
+    if probe.after.parse::<tcp::State>().is_err() {
+        return Err(wrong(place, format_args!("after = {:?} is no state of RFC 9293", probe.after)));
+    }
+    let flags = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
+    let unknown =
+        |flag: &&str| !flags.contains(&flag.trim()) && !(flag.is_empty() && probe.send.flags.is_empty());
+    if let Some(unknown) = probe.send.flags.split(',').find(unknown) {
+        return Err(wrong(place, format_args!("flags: {unknown:?} is none of {}", flags.join(", "))));
+    }
+    let replies = ["nothing", "ACK", "SYN,ACK", "FIN,ACK", "RST", "RST,ACK"];
+    if !replies.contains(&probe.reply.as_str()) {
+        return Err(wrong(place, format_args!("reply = {:?} is none of {:?}", probe.reply, replies)));
+    }
+    if probe.send.bytes > MOST_PROBED {
+        return Err(wrong(place, format_args!("bytes = {}: at most {MOST_PROBED}", probe.send.bytes)));
+    }
+    Ok(())
+}
+
+fn step(world: &World, step: &Step) -> Result<(), ScenarioError> {
+    within_a_week("step", &[("at_ms", step.at_ms)])?;
+    places::settings("step", &step.set)?;
+    let sets = step.set.iter().next().is_some();
+    if let Some(host) = &step.host {
+        at(world, "step", host)?;
+    } else if step.destroy.is_some() || sets {
+        return Err(wrong("step", "set and destroy need a host"));
+    }
+    if !sets && step.destroy.is_none() && step.restart.is_none() && step.end.is_none() {
+        return Err(wrong("step", "nothing is done: write set, destroy, restart or end"));
+    }
+    if let Some(state) = &step.destroy
+        && state.parse::<tcp::State>().is_err()
+    {
+        return Err(wrong("step", format_args!("destroy = {state:?} is no state of RFC 9293")));
+    }
+    let is_server = |name: &String| world.servers.iter().any(|server| server.name == *name);
+    let is_client = |name: &String| world.clients.iter().any(|client| client.name == *name);
+    if let Some(name) = step.restart.as_ref().filter(|name| !is_server(name)) {
+        return Err(wrong("step", format_args!("restart = {name:?} is no server")));
+    }
+    if let Some(name) = step.end.as_ref().filter(|name| !is_server(name) && !is_client(name)) {
+        return Err(wrong("step", format_args!("end = {name:?} is no server and no client")));
     }
     Ok(())
 }
@@ -208,9 +298,9 @@ fn at(world: &World, place: &str, host: &str) -> Result<(), ScenarioError> {
 fn host(world: &World, host: &Host, names: &mut BTreeSet<String>) -> Result<(), ScenarioError> {
     name("host", &host.name, names)?;
     let place = format!("host {:?}", host.name);
-    if host.networks.is_empty() || host.networks.len() > 8 {
-        return Err(wrong(place, "networks: one to eight"));
-    }
+    places::networks(&place, host)?;
+    let ahead = ("clock_ahead_ms", host.clock_ahead_ms.unsigned_abs());
+    within_a_week(&place, &[ahead, ("time_wait_ms", host.time_wait_ms.unwrap_or(0))])?;
     if !(1..=200).contains(&host.addresses) {
         return Err(wrong(place, format_args!("addresses = {}: 1 to 200", host.addresses)));
     }
@@ -229,9 +319,18 @@ fn nat(world: &World, place: &str, host: &Host, nat: &Nat) -> Result<(), Scenari
     if translates && (nat.name.is_none() || nat.port.is_none() || nat.to.is_empty()) {
         return Err(wrong(place, "needs a name that clients can go to, a port, and the servers in to"));
     }
+    if nat.port == Some(0) {
+        return Err(wrong(place, "port = 0: 1 to 65535"));
+    }
     for to in &nat.to {
-        if !world.servers.iter().any(|server| server.name == *to) {
+        let Some(server) = world.servers.iter().find(|server| server.name == *to) else {
             return Err(wrong(place, format_args!("to = {to:?} is no server")));
+        };
+        if server.host == host.name {
+            return Err(wrong(
+                place,
+                format_args!("to = {to:?} is on this host, through which nothing passes then"),
+            ));
         }
     }
     match (&nat.out, nat.kind) {
@@ -271,6 +370,21 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.requests == 0 {
         return Err(wrong(place, "requests: at least 1"));
     }
+    if client.timeout_ms == 0 {
+        return Err(wrong(place, "timeout_ms: at least 1"));
+    }
+    let times = [
+        ("start_ms", client.start_ms),
+        ("for_ms", client.for_ms.unwrap_or(0)),
+        ("think_ms", client.think_ms),
+        ("pool_idle_ms", client.pool_idle_ms.unwrap_or(0)),
+        ("timeout_ms", client.timeout_ms),
+    ];
+    within_a_week(&place, &times)?;
+    bytes(&place, "request_bytes", client.request_bytes)?;
+    if client.port == Some(0) {
+        return Err(wrong(place, "port = 0: 1 to 65535; bind = \"address\" lets the kernel pick one"));
+    }
     if (client.bind == Bind::Port) != client.port.is_some() {
         return Err(wrong(place, "bind = \"port\" and port go together"));
     }
@@ -291,10 +405,7 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.sources > 1 && client.bind == Bind::None {
         return Err(wrong(place, "several sources need bind = \"address\" or \"address-no-port\""));
     }
-    if client.close.when == ClosesWhen::Idle && client.close.after_ms == 0 {
-        return Err(wrong(place, "close when idle needs after_ms"));
-    }
-    Ok(())
+    close(&place, &client.close)
 }
 
 fn destinations(world: &World, place: &str, key: &str, to: &[String]) -> Result<(), ScenarioError> {
@@ -305,6 +416,8 @@ fn destinations(world: &World, place: &str, key: &str, to: &[String]) -> Result<
         if world.destination(name).is_none() {
             let known = world.servers.iter().map(|server| server.name.as_str());
             let known = known.chain(world.proxies.iter().map(|proxy| proxy.name.as_str()));
+            let balancers = world.hosts.iter().flat_map(|host| &host.nat);
+            let known = known.chain(balancers.filter_map(|nat| nat.name.as_deref()));
             let known = known.collect::<Vec<_>>().join(", ");
             return Err(wrong(place, format_args!("{key} = {name:?}: there are {known}")));
         }

@@ -14,6 +14,7 @@ mod serving;
 pub use controller::{Host, HostError};
 pub use serving::serve;
 
+pub(crate) use prober::DEVICE as PROBE;
 pub(crate) use programs::run;
 
 use crate::peer::{Load, LoadResult, Server, ServerResult};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tcp::{Flags, Segment, Seq, Timestamps};
 
 /// The device.
-const DEVICE: &str = "probe";
+pub(crate) const DEVICE: &str = "probe";
 
 /// What the server is asked.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";

@@ -145,10 +145,32 @@ fn set(settings: &[(String, String)]) -> Result<(), String> {
         // Only a dot separates: names of interfaces with dots are written with slashes, as sysctl(8) takes them.
         let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
         if path.split('/').any(|part| part == ".." || part.is_empty()) {
-            return Err(format!("{name} is not the name of a setting"));
+            return Err(format!("{name} is no name of a setting"));
+        }
+        // All others are the machine's, which is no stage.
+        if !path.starts_with("net/") {
+            return Err(format!("{name} is no setting of a network namespace: those are below net."));
         }
         std::fs::write(format!("/proc/sys/{path}"), value)
             .map_err(|error| format!("{SETTING} {name} = {value}: {error}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_s_own_settings_are_not_written() {
+        // None of them is there, should they be written all the same.
+        for name in
+            ["vm.no_such_setting", "no_such_setting", "kernel/no_such_setting", "net/../no_such_setting"]
+        {
+            let error = set(&[(name.to_owned(), "1".to_owned())]).unwrap_err();
+            assert!(error.contains("is no"), "{error}");
+        }
+        let error = set(&[("net.ipv4.no_such_setting".to_owned(), "1".to_owned())]).unwrap_err();
+        assert!(error.starts_with(SETTING), "{error}");
+    }
 }

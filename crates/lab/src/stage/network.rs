@@ -1,5 +1,6 @@
 //! From the hosts of a world to addresses, links, routes and translation.
 
+use crate::host::PROBE;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,6 +11,9 @@ const SHARED: u8 = 250;
 
 /// And this is that of clients which are played, segment by segment.
 const PLAYED: u8 = 251;
+
+/// With a number, what interfaces are called whose network has a name that means something else.
+const NUMBERED: &str = "net";
 
 /// The most networks: each is one byte of an address.
 pub(super) const MAX_NETWORKS: usize = 200;
@@ -53,12 +57,17 @@ impl<'a> Network<'a> {
         self.world.hosts.iter().filter(move |host| host.networks.iter().any(|name| name == network))
     }
 
-    /// What a host's interface on a network is called: as the network, if the kernel takes that name.
+    /// What a host's interface on a network is called: as the network, if the kernel and all programs take that name.
     pub(super) fn interface(&self, network: &str) -> String {
-        if network.len() <= 15 && network != "lo" && network != "all" && network != "default" {
+        // "all" and "default" are settings of all interfaces, and "any" is all of them for tcpdump, which takes a number
+        // for a place in its list.
+        let meant = ["lo", "all", "default", "any", PROBE].contains(&network);
+        let ours = network.strip_prefix(NUMBERED).is_some_and(|rest| rest.parse::<u8>().is_ok());
+        let begins = network.starts_with(|c: char| c.is_ascii_lowercase());
+        if network.len() <= 15 && begins && !meant && !ours {
             return network.to_owned();
         }
-        format!("net{}", self.number(network))
+        format!("{NUMBERED}{}", self.number(network))
     }
 
     fn number(&self, network: &str) -> u8 {
@@ -190,12 +199,12 @@ impl<'a> Network<'a> {
         for network in &host.networks {
             let interface = self.interface(network);
             if self.world.family == Family::Ipv6 {
-                let _ = writeln!(batch, "link set {interface} address {}", self.station(host, network));
+                let _ = writeln!(batch, "link set dev {interface} address {}", self.station(host, network));
             }
             for address in self.addresses(host, network) {
                 let _ = writeln!(batch, "addr add {address}/{length} dev {interface}{how}");
             }
-            let _ = writeln!(batch, "link set {interface} up");
+            let _ = writeln!(batch, "link set dev {interface} up");
             self.neighbours(host, network, &mut batch);
         }
         for network in &self.names {
@@ -403,8 +412,8 @@ mod tests {
         let setup = |name: &str| network.setup(world.host(name).unwrap());
         assert_eq!(
             setup("client").batch,
-            "link set lo up\naddr add 10.1.1.1/16 dev outside\naddr add 10.1.1.2/16 dev outside\nlink set outside \
-             up\nroute add 10.2.0.0/16 via 10.1.2.1\n"
+            "link set lo up\naddr add 10.1.1.1/16 dev outside\naddr add 10.1.1.2/16 dev outside\nlink set dev \
+             outside up\nroute add 10.2.0.0/16 via 10.1.2.1\n"
         );
         assert!(setup("app").batch.ends_with("route add 10.1.0.0/16 via 10.2.2.1\n"));
         let router = setup("router");
@@ -422,8 +431,8 @@ mod tests {
         let from = world.host("client").unwrap();
         assert_eq!(
             network.setup(from).batch,
-            "link set lo up\nlink set outside address 02:00:00:00:01:01\naddr add fd10:1::1:1/32 dev outside \
-             nodad\naddr add fd10:1::1:2/32 dev outside nodad\nlink set outside up\nneigh replace fd10:1::2:1 \
+            "link set lo up\nlink set dev outside address 02:00:00:00:01:01\naddr add fd10:1::1:1/32 dev outside \
+             nodad\naddr add fd10:1::1:2/32 dev outside nodad\nlink set dev outside up\nneigh replace fd10:1::2:1 \
              lladdr 02:00:00:00:01:02 dev outside nud permanent\nroute add fd10:2::/32 via fd10:1::2:1\n"
         );
         let router = network.setup(world.host("router").unwrap());
@@ -435,6 +444,23 @@ mod tests {
         assert_eq!(to[0].to_string(), "[fd10:2::3:1]:8080");
         assert_eq!(network.sources(from, &network.destinations(from, "vip", 1)).len(), 2);
         assert_eq!(network.played(from).to_string(), "fd10:1::fb:1");
+    }
+
+    #[test]
+    fn an_interface_has_a_name_that_means_nothing_else() {
+        let text = ROUTED.replace("to = [\"app\"]", "to = [\"app-server\"]");
+        let text = text.replacen(
+            "networks = [\"outside\"]",
+            "networks = [\"outside\", \"any\", \"net2\", \"7\", \"probe\", \"netns\", \"-x\"]",
+            1,
+        );
+        let world = world(&text);
+        let network = Network::new(&world);
+        let shown = |name| network.interface(name);
+        assert_eq!(
+            ["outside", "any", "net2", "7", "probe", "netns", "-x"].map(shown),
+            ["outside", "net2", "net3", "net4", "net5", "netns", "net7"]
+        );
     }
 
     #[test]

@@ -152,11 +152,11 @@ impl<'a> Running<'a> {
             {
                 let (one, other) = (self.hosts[one].pid(), self.hosts[other].pid());
                 ip(&format!(
-                    "link add {interface} netns {one} type veth peer name {interface} netns {other}\n"
+                    "link add name {interface} netns {one} type veth peer name {interface} netns {other}\n"
                 ))?;
                 continue;
             }
-            ip(&format!("link add bridge{number} type bridge\nlink set bridge{number} up\n"))?;
+            ip(&format!("link add name bridge{number} type bridge\nlink set dev bridge{number} up\n"))?;
             for place in members {
                 let pid = self.hosts[place].pid();
                 // Pids are the stage's own and small.
@@ -166,9 +166,9 @@ impl<'a> Running<'a> {
                     let (interface, port) = (interface.clone(), port.clone());
                     self.hosts[place].make(&Order::Hop { interface, port, ahead_ms })?;
                 } else {
-                    ip(&format!("link add {port} type veth peer name {interface} netns {pid}\n"))?;
+                    ip(&format!("link add name {port} type veth peer name {interface} netns {pid}\n"))?;
                 }
-                ip(&format!("link set {port} master bridge{number} up\n"))?;
+                ip(&format!("link set dev {port} master bridge{number} up\n"))?;
             }
         }
         Ok(())
@@ -487,7 +487,9 @@ impl<'a> Running<'a> {
             }
             let length = std::fs::metadata(&tap.file).map_or(0, |file| file.len());
             if length > MAX_CAPTURE {
-                self.notes.push(format!("{}: {length} bytes are too many to be read", tap.name));
+                let unread = format!("{}: {length} bytes are too many to be read", tap.name);
+                gaps[place].push(tap::unseen(unread.clone()));
+                self.notes.push(unread);
                 continue;
             }
             let bytes = std::fs::read(&tap.file).map_err(StageError::io(tap.name.clone()))?;

@@ -277,6 +277,11 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
     if let Some(because) = running::impossible(world).or(without) {
         return Ok(Said::Skipped { because });
     }
+    let title = format!("{}/{}", scenario.name, variant.name);
+    if let Some(folder) = &play.keep {
+        keep::prepare(folder, &title)
+            .map_err(StageError::io(format!("nothing can be kept in {}", folder.display())))?;
+    }
     let executable = std::env::current_exe().map_err(StageError::io("this program does not find itself"))?;
     let mut stage = match running::Running::set_up(world, inside.folder(), &executable, arguments) {
         Ok(stage) => stage,
@@ -288,7 +293,6 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
         }
         Err(error) => return Err(error),
     };
-    let title = format!("{}/{}", scenario.name, variant.name);
     let kept = |title: &str, played: &running::Played| match &play.keep {
         Some(folder) => keep::write(folder, title, played)
             .map_err(StageError::io(format!("{} cannot be kept", folder.display()))),

@@ -6,9 +6,13 @@ use crate::sandbox;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 /// The longest answer that is taken: a load's latencies and what a program printed fit.
 const MAX_ANSWER: u64 = 4 << 20;
+
+/// How long a host may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -200,8 +204,13 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // The end of its input is what ends it; what hangs is killed with the stage.
+        // The end of its input is what ends it; what hangs all the same is killed.
         drop(self.orders.take());
+        let patient = Instant::now();
+        while patient.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }

@@ -5,8 +5,7 @@ use super::closing::Closer;
 use super::connection::Connection;
 use super::pool::{Leftover, Pool, Sweeper};
 use super::result::{Failure, LoadResult, Times, Why};
-use super::server::pause;
-use super::socket::{client, connect};
+use super::socket::{client, connect, pause};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -211,8 +210,11 @@ impl Worker {
         let load = &shared.load;
         let mut connection = self.connect(turn, shared)?;
         while connection.answered < load.requests && !connection.over {
-            if connection.answered > 0 {
-                pause(load.think_ms);
+            if connection.answered > 0
+                && let Err(stopped) = pause(load.think_ms, &shared.stop)
+            {
+                self.result.broken += 1;
+                return Err(stopped);
             }
             let last = connection.answered + 1 >= load.requests;
             self.ask(&mut connection, last, shared)?;
@@ -234,7 +236,7 @@ impl Worker {
             return self.finish(connection, shared);
         }
         if shared.goes_on() {
-            pause(shared.load.think_ms);
+            let _ = pause(shared.load.think_ms, &shared.stop);
         }
         match shared.pool.put(connection, most) {
             Some(surplus) => self.finish(surplus, shared),
@@ -258,7 +260,7 @@ impl Worker {
     /// A request and its answer. The connection is broken if that fails.
     fn ask(&mut self, connection: &mut Connection, last: bool, shared: &Shared) -> Result<(), Failure> {
         let begin = Instant::now();
-        if let Err(failure) = connection.ask(&shared.load, last) {
+        if let Err(failure) = connection.ask(&shared.load, last, &shared.stop) {
             self.result.broken += 1;
             return Err(failure);
         }

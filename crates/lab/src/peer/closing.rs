@@ -46,7 +46,7 @@ pub(super) struct Closer {
 
 impl Closer {
     /// Closes. A goodbye that was answered is followed by a plain close().
-    pub(super) fn close(&self, socket: OwnedFd, how: How) {
+    pub(super) fn close(&self, socket: OwnedFd, how: How, stop: &AtomicBool) {
         match how {
             How::Fin | How::Goodbye => {}
             How::Shutdown => {
@@ -60,7 +60,7 @@ impl Closer {
                 let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
             }
             How::Unread => {
-                let _ = await_readable(&socket, Some(PATIENCE), &self.stop);
+                let _ = await_readable(&socket, Some(PATIENCE), stop);
             }
         }
         drop(socket);

@@ -4,15 +4,11 @@ use super::Load;
 use super::closing::{Closer, await_end};
 use super::http::{self, Head};
 use super::result::{Call, Failure, Why};
-use super::server::pause;
-use super::socket::{is_readable, receive, send};
+use super::socket::{Patience, is_readable, pause, receive_until, send, send_body};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use world::scenario::{ClosesWhen, How};
-
-/// What a body is sent in.
-const CHUNK: [u8; 16 << 10] = [b'Q'; 16 << 10];
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -37,42 +33,58 @@ impl Connection {
     }
 
     /// A request and its answer; `last` if it is the last one that is known to be.
-    pub(super) fn ask(&mut self, load: &Load, last: bool) -> Result<(), Failure> {
+    pub(super) fn ask(&mut self, load: &Load, last: bool, stop: &AtomicBool) -> Result<(), Failure> {
+        let patience = || Patience::new(Some(Duration::from_millis(load.timeout_ms.max(1))), stop);
         let goodbye = last && load.close.how == How::Goodbye;
-        let (head, mut body) = http::request(load.http, load.request_bytes, goodbye);
-        send(&self.socket, &head, body > 0)?;
-        while body > 0 {
-            let part = body.min(u32::try_from(CHUNK.len()).unwrap_or(u32::MAX));
-            body -= part;
-            send(&self.socket, &CHUNK[..part as usize], body > 0)?;
-        }
+        let (head, body) = http::request(load.http, load.request_bytes, goodbye);
+        send(&self.socket, &head, body > 0, &patience())?;
+        send_body(&self.socket, body, false, &patience())?;
         if last && load.close.how == How::Unread {
             // The answer comes, and is what nobody reads.
             self.answered += 1;
             return Ok(());
         }
         let garbled = |_| Call::Recv.because(Why::Garbled);
-        loop {
-            let head = Head::of(&self.received).map_err(garbled)?;
-            let whole = head.and_then(|head| Some(head.bytes + head.body?));
-            if let (Some(head), Some(whole)) = (head, whole)
-                && self.received.len() >= whole
-            {
-                self.received.drain(..whole);
+        let head = loop {
+            if let Some(head) = Head::of(&self.received).map_err(garbled)? {
+                break head;
+            }
+            self.hear(&patience())?;
+        };
+        self.received.drain(..head.bytes);
+        match head.body {
+            Some(mut left) => {
+                // Nothing of it is kept.
+                loop {
+                    let part = left.min(self.received.len());
+                    self.received.drain(..part);
+                    left -= part;
+                    if left == 0 {
+                        break;
+                    }
+                    self.hear(&patience())?;
+                }
                 self.over |= head.close;
                 self.goodbye |= head.goodbye;
-                break;
             }
-            if receive(&self.socket, &mut self.received)? == 0 {
-                if head.is_some() && whole.is_none() {
-                    self.over = true;
-                    break;
+            None => {
+                self.received.clear();
+                while receive_until(&self.socket, &mut self.received, &patience())? > 0 {
+                    self.received.clear();
                 }
-                return Err(Call::Recv.because(Why::End));
+                self.over = true;
             }
         }
         self.answered += 1;
         Ok(())
+    }
+
+    /// Some bytes more. Their end is none that was expected.
+    fn hear(&mut self, patience: &Patience<'_>) -> Result<(), Failure> {
+        match receive_until(&self.socket, &mut self.received, patience)? {
+            0 => Err(Call::Recv.because(Why::End)),
+            _ => Ok(()),
+        }
     }
 
     /// Closes when it is time to; gives the socket back if that is never.
@@ -90,18 +102,20 @@ impl Connection {
                 if !self.goodbye {
                     await_end(&self.socket, patience, stop)?;
                 }
-                pause(after);
+                let _ = pause(after, stop);
             }
             (_, How::Goodbye) => {
                 let patience = if after > 0 { Duration::from_millis(after) } else { patience };
                 if let Err(failure) = await_end(&self.socket, patience, stop) {
-                    closer.close(self.socket, How::Reset);
+                    closer.close(self.socket, How::Reset, stop);
                     return if failure.is_timeout() { Ok(None) } else { Err(failure) };
                 }
             }
-            (ClosesWhen::Requests | ClosesWhen::Idle, _) => pause(after),
+            (ClosesWhen::Requests | ClosesWhen::Idle, _) => {
+                let _ = pause(after, stop);
+            }
         }
-        closer.close(self.socket, load.close.how);
+        closer.close(self.socket, load.close.how, stop);
         Ok(None)
     }
 }

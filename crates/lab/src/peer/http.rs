@@ -11,6 +11,9 @@ const MAX_HEAD: usize = 64 << 10;
 /// The longest body of a message that is taken.
 const MAX_BODY: usize = 1 << 30;
 
+/// So much of an answer's body is made together with its head, so that small ones are one segment.
+const MAX_BEGUN: u32 = 64 << 10;
+
 /// The last word.
 const GOODBYE: &str = "Goodbye: yes\r\n";
 
@@ -40,8 +43,8 @@ pub(super) enum Then {
     Goodbye,
 }
 
-/// An answer in the version of its request.
-pub(super) fn answer(old: bool, answer: Answer, then: Then) -> Vec<u8> {
+/// An answer in the version of its request: its head with the first bytes of its body, and how many are still to be sent.
+pub(super) fn answer(old: bool, answer: Answer, then: Then) -> (Vec<u8>, u32) {
     let version = if old { "1.0" } else { "1.1" };
     let length = if answer.length { format!("Content-Length: {}\r\n", answer.bytes) } else { String::new() };
     let connection = match (then != Then::More || !answer.length, old) {
@@ -51,8 +54,9 @@ pub(super) fn answer(old: bool, answer: Answer, then: Then) -> Vec<u8> {
     };
     let goodbye = if then == Then::Goodbye { GOODBYE } else { "" };
     let mut bytes = format!("HTTP/{version} 200 OK\r\n{length}{connection}{goodbye}\r\n").into_bytes();
-    bytes.resize(bytes.len() + answer.bytes as usize, b'A');
-    bytes
+    let begun = answer.bytes.min(MAX_BEGUN);
+    bytes.resize(bytes.len() + begun as usize, b'A');
+    (bytes, answer.bytes - begun)
 }
 
 /// What the head of a message says.
@@ -126,14 +130,17 @@ mod tests {
     #[test]
     fn answers_end_where_they_say_or_with_the_connection() {
         let told = Answer { bytes: 10, ..Answer::default() };
-        let bytes = answer(false, told, Then::More);
+        let bytes = answer(false, told, Then::More).0;
         let known = head(&bytes);
         assert_eq!((known.bytes + 10, known.body, known.close), (bytes.len(), Some(10), false));
-        assert!(!head(&answer(true, told, Then::More)).close);
-        assert!(head(&answer(false, told, Then::Closes)).close);
-        assert!(head(&answer(false, told, Then::Goodbye)).goodbye);
+        assert!(!head(&answer(true, told, Then::More).0).close);
+        assert!(head(&answer(false, told, Then::Closes).0).close);
+        assert!(head(&answer(false, told, Then::Goodbye).0).goodbye);
+        let (begun, rest) = answer(false, Answer { bytes: 1 << 30, ..told }, Then::More);
+        assert!(begun.len() < 70_000 && head(&begun).body == Some(1 << 30));
+        assert_eq!(begun.len() - head(&begun).bytes + rest as usize, 1 << 30);
         let untold = Answer { length: false, ..told };
-        assert_eq!(head(&answer(false, untold, Then::Closes)).body, None);
+        assert_eq!(head(&answer(false, untold, Then::Closes).0).body, None);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Pool {
     }
 
     /// Closes what was idle for so long.
-    fn sweep(&self, longest: Duration, load: &Load, closer: &Closer) {
+    fn sweep(&self, longest: Duration, load: &Load, closer: &Closer, stop: &AtomicBool) {
         let mut old = Vec::new();
         {
             let mut idle = self.idle();
@@ -57,7 +57,7 @@ impl Pool {
             }
         }
         for connection in old {
-            closer.close(connection.socket, load.close.how);
+            closer.close(connection.socket, load.close.how, stop);
         }
     }
 }
@@ -88,7 +88,7 @@ impl Sweeper {
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
-                pool.sweep(longest, &load, &closer);
+                pool.sweep(longest, &load, &closer, &told);
                 std::thread::sleep(SWEEP);
             }
         });

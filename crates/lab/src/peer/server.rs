@@ -4,7 +4,7 @@ use super::Server;
 use super::closing::{Closer, await_end};
 use super::http::{self, Head, Then};
 use super::result::{Call, Failure, ServerResult, Why};
-use super::socket::{accept, await_readable, keep_alive, listen, receive, send};
+use super::socket::{Patience, accept, await_readable, keep_alive, listen, pause, receive, send, send_body};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -145,6 +145,9 @@ fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
             Err(error) => {
                 let name = Call::Accept.failed(error).name();
                 *shared.inner().result.failures.entry(name).or_default() += 1;
+                if shared.stop.load(Ordering::Relaxed) {
+                    return;
+                }
                 // Out of files, perhaps: they are not back at once.
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -183,13 +186,13 @@ fn work(shared: &Shared) {
                 inner.result.closed_by_client += 1;
                 drop(inner);
                 if shared.server.close.when == ClosesWhen::Peer {
-                    pause(shared.server.close.after_ms);
+                    let _ = pause(shared.server.close.after_ms, &shared.stop);
                 }
-                shared.closer.close(connection, how);
+                shared.closer.close(connection, how, &shared.stop);
             }
             End::Server(how) => {
                 drop(inner);
-                shared.closer.close(connection, how);
+                shared.closer.close(connection, how, &shared.stop);
             }
             End::Failed(failure) => {
                 if failure.why != Why::Stopped {
@@ -240,18 +243,20 @@ impl Served<'_> {
                 (true, How::Goodbye) => Then::Goodbye,
                 _ => Then::Closes,
             };
-            pause(answer.after_ms);
-            let bytes = http::answer(asked.old, *answer, then);
+            pause(answer.after_ms, &self.shared.stop)?;
+            let (begun, rest) = http::answer(asked.old, *answer, then);
             // What is held back goes out with the FIN that follows at once.
             let with_fin =
                 answer.with_fin && then == Then::Closes && matches!(close.how, How::Fin | How::Shutdown);
-            send(socket, &bytes, with_fin)?;
+            let patience = Patience::new(None, &self.shared.stop);
+            send(socket, &begun, with_fin || rest > 0, &patience)?;
+            send_body(socket, rest, with_fin, &patience)?;
             self.answered += 1;
             match then {
                 Then::More => {}
                 Then::Closes => {
                     if !with_fin {
-                        pause(close.after_ms);
+                        let _ = pause(close.after_ms, &self.shared.stop);
                     }
                     return Ok(End::Server(close.how));
                 }
@@ -306,12 +311,5 @@ impl Served<'_> {
             Err(failure) if failure.is_timeout() => End::Server(How::Reset),
             Err(failure) => End::Failed(failure),
         }
-    }
-}
-
-/// Waits for as many milliseconds.
-pub(super) fn pause(milliseconds: u64) {
-    if milliseconds > 0 {
-        std::thread::sleep(Duration::from_millis(milliseconds));
     }
 }

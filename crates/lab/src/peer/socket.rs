@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Whoever waits looks so often whether it is to stop.
 const LOOKS: Duration = Duration::from_millis(50);
 
+/// What a body is sent in.
+static CHUNK: [u8; 16 << 10] = [b'Q'; 16 << 10];
+
 fn stream(to: &SocketAddr) -> Result<OwnedFd, Failure> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
@@ -42,6 +45,7 @@ pub(super) fn accept(listener: &OwnedFd, stop: &AtomicBool) -> Result<Option<Own
             Ok(connection) => {
                 // What is written goes out at once: who closes first must not depend on Nagle's wait.
                 let _ = sockopt::set_tcp_nodelay(&connection, true);
+                let _ = sockopt::set_socket_timeout(&connection, Timeout::Send, Some(LOOKS));
                 return Ok(Some(connection));
             }
             Err(Errno::AGAIN) => {
@@ -67,7 +71,8 @@ pub(super) fn client(
     let option = |error| Call::Socket.failed(error);
     // On Linux the time limit of send() is that of connect(), too.
     sockopt::set_socket_timeout(&socket, Timeout::Send, Some(timeout)).map_err(option)?;
-    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(timeout)).map_err(option)?;
+    // What is waited for longer is asked for again, so that a stop is heard meanwhile.
+    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(timeout.min(LOOKS))).map_err(option)?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(option)?;
     if let Some(bind) = bind {
         let failed = |error| Call::Bind.failed(error);
@@ -114,16 +119,92 @@ fn thread_cpu() -> Duration {
 }
 
 /// Sends all of it; with `more`, what does not fill a segment waits for what follows: more, or the FIN.
-pub(super) fn send(socket: &OwnedFd, mut bytes: &[u8], more: bool) -> Result<(), Failure> {
+pub(super) fn send(
+    socket: &OwnedFd,
+    mut bytes: &[u8],
+    more: bool,
+    patience: &Patience<'_>,
+) -> Result<(), Failure> {
     let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
     while !bytes.is_empty() {
         match rustix::net::send(socket, bytes, flags) {
             Ok(sent) => bytes = &bytes[sent..],
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => patience.goes_on(Call::Send)?,
             Err(error) => return Err(Call::Send.failed(error)),
         }
     }
     Ok(())
+}
+
+/// Sends a body of so many bytes. `more`: what follows at once goes out with its end.
+pub(super) fn send_body(
+    socket: &OwnedFd,
+    mut bytes: u32,
+    more: bool,
+    patience: &Patience<'_>,
+) -> Result<(), Failure> {
+    if bytes as usize > CHUNK.len() {
+        // It may have to wait for who reads it; connect() is over, whose time limit this was.
+        let _ = sockopt::set_socket_timeout(socket, Timeout::Send, Some(LOOKS));
+    }
+    while bytes > 0 {
+        let part = bytes.min(u32::try_from(CHUNK.len()).unwrap_or(u32::MAX));
+        bytes -= part;
+        send(socket, &CHUNK[..part as usize], more || bytes > 0, patience)?;
+    }
+    Ok(())
+}
+
+/// How long a call that waits is called again.
+#[derive(Debug)]
+pub(super) struct Patience<'a> {
+    end: Option<Instant>,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Patience<'a> {
+    /// So long, or until it is to stop.
+    pub(super) fn new(at_most: Option<Duration>, stop: &'a AtomicBool) -> Self {
+        Self { end: at_most.and_then(|at_most| Instant::now().checked_add(at_most)), stop }
+    }
+
+    fn goes_on(&self, call: Call) -> Result<(), Failure> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(call.because(Why::Stopped));
+        }
+        if self.end.is_some_and(|end| Instant::now() >= end) {
+            return Err(call.because(Why::Timeout));
+        }
+        Ok(())
+    }
+}
+
+/// Waits for as many milliseconds, or until it is to stop.
+pub(super) fn pause(milliseconds: u64, stop: &AtomicBool) -> Result<(), Failure> {
+    let pause = Duration::from_millis(milliseconds);
+    let begin = Instant::now();
+    while let Some(left) = pause.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Call::Recv.because(Why::Stopped));
+        }
+        std::thread::sleep(left.min(LOOKS));
+    }
+    Ok(())
+}
+
+/// Receives some bytes, as long as there is patience.
+pub(super) fn receive_until(
+    socket: &OwnedFd,
+    buffer: &mut Vec<u8>,
+    patience: &Patience<'_>,
+) -> Result<usize, Failure> {
+    loop {
+        match receive_with(socket, buffer, RecvFlags::empty()) {
+            Err(Errno::AGAIN) => patience.goes_on(Call::Recv)?,
+            received => return received.map_err(|error| Call::Recv.failed(error)),
+        }
+    }
 }
 
 /// Receives some bytes behind what is in the buffer; none at the end of the stream.

@@ -347,3 +347,42 @@ fn loads_that_make_no_sense_are_refused() {
     assert!(refused(Load { per_second: Some(0.0), ..load(1, FIRST) }).contains("above zero"));
     assert!(refused(Load { per_second: Some(f64::NAN), ..load(1, FIRST) }).contains("above zero"));
 }
+
+#[test]
+fn whatever_is_waited_for_a_stop_ends_it() {
+    in_namespace("whatever_is_waited_for_a_stop_ends_it", || {
+        const HOUR: u64 = 3_600_000;
+        let patient = |change: &dyn Fn(&mut Load)| {
+            let mut load = Load { timeout_ms: HOUR, ..load(1, close(ClosesWhen::Requests, How::Fin, 0)) };
+            change(&mut load);
+            load
+        };
+        let slow = Server { answer: Answer { after_ms: HOUR, ..Answer::default() }, ..server(FIRST) };
+        let large = Server { answer: Answer { bytes: 100 << 20, ..Answer::default() }, ..server(SECOND) };
+        let late = close(ClosesWhen::Requests, How::Fin, HOUR);
+        let unread = close(ClosesWhen::Never, How::Unread, 0);
+        let cases: Vec<(&str, Server, Load)> = vec![
+            ("an answer", slow, patient(&|_| ())),
+            ("a thought", server(SECOND), patient(&|load| (load.requests, load.think_ms) = (2, HOUR))),
+            ("a late close", server(late), patient(&|load| load.close = late)),
+            ("a reader", large, patient(&|load| load.close = unread)),
+            (
+                "a reader of a request",
+                Server { accepts: false, ..server(SECOND) },
+                patient(&|load| (load.request_bytes, load.timeout_ms) = (100 << 20, 2_000)),
+            ),
+        ];
+        for (waits_for, server, load) in cases {
+            let server = RunningServer::start(server).expect("it listens");
+            let load = RunningLoad::start(load).expect("a load");
+            std::thread::sleep(Duration::from_millis(300));
+            let begin = Instant::now();
+            let (result, left) = load.end(true);
+            // The server stops while the client's socket is there.
+            server.end();
+            assert!(begin.elapsed() < Duration::from_secs(5), "{waits_for}: {:?}", begin.elapsed());
+            assert_eq!(result.connected, 1, "{waits_for}: {result:?}");
+            drop(left);
+        }
+    });
+}

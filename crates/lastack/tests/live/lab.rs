@@ -299,6 +299,22 @@ fn nothing_is_left_whichever_process_of_a_stage_is_killed_or_interrupted() {
 }
 
 #[test]
+fn a_stage_that_runs_out_of_files_comes_to_its_end() {
+    in_namespace("lab::a_stage_that_runs_out_of_files_comes_to_its_end", || {
+        let run = Run::new("few-files");
+        let leak = SCENARIO.replace("close = { when = \"requests\" }", "close = { when = \"never\" }");
+        std::fs::write(run.path("leak.toml"), leak).unwrap();
+        // The server cannot take all connections, and what it cannot take stays in its queue.
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 20 && exec timeout 60 \"$0\" \"$@\"", env!("CARGO_BIN_EXE_lastack")]);
+        let output = run.marked(command, "leak.toml").output().unwrap();
+        // As a run or as a failure: either says so, and neither waits for ever.
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
+        run.assert_nothing_is_left(&BTreeSet::new());
+    });
+}
+
+#[test]
 fn a_user_without_privilege_runs_a_stage_where_user_namespaces_are_allowed() {
     const NAME: &str = "lab::a_user_without_privilege_runs_a_stage_where_user_namespaces_are_allowed";
     // Inside a namespace that `unshare -r` made there is nobody else to become.

@@ -204,7 +204,8 @@ pub fn write_sums(sums: &[ScenarioSum], out: &mut impl Write, style: Style) -> i
     table.add_rows(sums.iter().map(|sum| row(&sum.name, &sum.on, of(sum))));
     table.add_row(row("all", "", total));
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        // 80 columns are enough for the longest name.
+        column.set_padding((0, 1));
     }
     let last = sums.len() + 1;
     for (place, line) in table.lines().enumerate() {
@@ -291,8 +292,8 @@ mod tests {
     fn the_sums_end_with_their_total() {
         let sums = [
             ScenarioSum {
-                name: "a".to_owned(),
-                on: "kernel".to_owned(),
+                name: "listener-in-ephemeral-range".to_owned(),
+                on: "both".to_owned(),
                 variants: 3,
                 right: 5,
                 ..ScenarioSum::default()
@@ -307,7 +308,9 @@ mod tests {
             },
         ];
         let mut out = Vec::new();
-        write_sums(&sums, &mut out, Style { width: 100, color: false }).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+        write_sums(&sums, &mut out, Style { width: 80, color: false }).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        insta::assert_snapshot!(text);
     }
 }

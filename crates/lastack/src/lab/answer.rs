@@ -172,8 +172,9 @@ fn show_scenario(
     progress: &Progress,
 ) -> anyhow::Result<(ScenarioSum, bool)> {
     let scenario = &found.scenario;
-    let on: Vec<&str> = scenario.on.iter().copied().map(show::name).collect();
-    let mut sum = ScenarioSum { name: scenario.name.clone(), on: on.join(", "), ..ScenarioSum::default() };
+    // In the words of --on.
+    let on = if let [one] = scenario.on[..] { show::name(one) } else { "both" };
+    let mut sum = ScenarioSum { name: scenario.name.clone(), on: on.to_owned(), ..ScenarioSum::default() };
     for (_, tried) in &tried {
         sum.variants += tried.sum.variants;
         sum.right += tried.sum.right;

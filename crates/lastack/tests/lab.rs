@@ -153,6 +153,10 @@ fn a_mistake_is_one_line_that_says_what_to_do() {
             &["run", rule.name()][..],
             "names the rule `close-wait-leek`, which is none; `lastack explain` lists",
         ),
+        (
+            &["run", "healthy", "--on", "simulator", "--keep", "."],
+            "--keep is for what the kernel's hosts leave",
+        ),
         (&["show", "port-exhaustoin"][..], "did you mean `port-exhaustion`?"),
         (&["run", "no-such-thing"], "`lastack lab list`"),
         (&["run", "./no-such.toml"], "cannot open ./no-such.toml"),

@@ -68,6 +68,9 @@ pub(super) struct Tried {
 }
 
 pub(super) fn run(options: &LabRun) -> Exit {
+    if options.keep.is_some() && !options.repair && matches!(options.on, On::Simulator) {
+        bail!("--keep is for what the kernel's hosts leave: it needs --on kernel or --on both");
+    }
     let found: Vec<Found> = if options.all {
         let all = world::collection::names().map(found::find);
         // `fix` is tried on the kernel; a scenario that is named all the same says so.

@@ -52,28 +52,25 @@ impl Connection {
             self.hear(&patience())?;
         };
         self.received.drain(..head.bytes);
-        match head.body {
-            Some(mut left) => {
-                // Nothing of it is kept.
-                loop {
-                    let part = left.min(self.received.len());
-                    self.received.drain(..part);
-                    left -= part;
-                    if left == 0 {
-                        break;
-                    }
-                    self.hear(&patience())?;
+        if let Some(mut left) = head.body {
+            // Nothing of it is kept.
+            loop {
+                let part = left.min(self.received.len());
+                self.received.drain(..part);
+                left -= part;
+                if left == 0 {
+                    break;
                 }
-                self.over |= head.close;
-                self.goodbye |= head.goodbye;
+                self.hear(&patience())?;
             }
-            None => {
+            self.over |= head.close;
+            self.goodbye |= head.goodbye;
+        } else {
+            self.received.clear();
+            while receive_until(&self.socket, &mut self.received, &patience())? > 0 {
                 self.received.clear();
-                while receive_until(&self.socket, &mut self.received, &patience())? > 0 {
-                    self.received.clear();
-                }
-                self.over = true;
             }
+            self.over = true;
         }
         self.answered += 1;
         Ok(())

@@ -245,8 +245,8 @@ fn probe(world: &World, probe: &Probe) -> Result<(), ScenarioError> {
         return Err(wrong(place, format_args!("after = {:?} is no state of RFC 9293", probe.after)));
     }
     let flags = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
-    let unknown =
-        |flag: &&str| !flags.contains(&flag.trim()) && !(flag.is_empty() && probe.send.flags.is_empty());
+    let none = probe.send.flags.is_empty();
+    let unknown = |flag: &&str| !none && !flags.contains(&flag.trim());
     if let Some(unknown) = probe.send.flags.split(',').find(unknown) {
         return Err(wrong(place, format_args!("flags: {unknown:?} is none of {}", flags.join(", "))));
     }

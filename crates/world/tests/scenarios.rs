@@ -182,6 +182,7 @@ fn with_client(more: &str) -> Result<Scenario, ScenarioError> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn what_could_not_be_or_would_be_ignored_is_refused() {
     let proxy = |name: &str, rest: &str| {
         format!("[[proxy]]\nname = \"{name}\"\nhost = \"a\"\nprogram = \"nginx\"\n{rest}\n")

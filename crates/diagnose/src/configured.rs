@@ -23,6 +23,9 @@ const HABIT_PER_SECOND: f64 = 1.5;
 /// At this part of a host's own connections, its counter of opened ones is about this upstream.
 const NEARLY_ALL: f64 = 0.8;
 
+/// So many servers of another way are compared with those of a route.
+const MOST_COMPARED: usize = 100;
+
 /// The namespace that the files of `sysctl.d` are for.
 const HOST: &str = "host";
 
@@ -138,13 +141,14 @@ impl<'a> ConfigurationLook<'a> {
         let netns =
             |route: &Route<'_>| route.configuration.running.as_ref().map(|running| running.netns.clone());
         let (here, kind) = (netns(route), kind_of(route));
+        let servers: BTreeSet<Endpoint> = route.servers.iter().copied().collect();
         let mut rivals = self.routes.iter().filter(|other| {
             // Two sets of files of one name are one program.
             let same = (other.number, &other.to, kind_of(other)) == (route.number, &route.to, kind);
             !same
                 && netns(other) == here
                 && !matches!(other.keeping, Keeping::Pooled { .. })
-                && other.servers.iter().any(|server| route.servers.contains(server))
+                && other.servers.iter().take(MOST_COMPARED).any(|server| servers.contains(server))
         });
         let first = rivals.next()?;
         let more = match rivals.count() {

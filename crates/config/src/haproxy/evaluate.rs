@@ -16,7 +16,7 @@ const MAX_FACTS: usize = 20_000;
 const MAX_OPEN: usize = 8;
 
 /// How many sections `defaults` that may be left out are considered for one that comes from them.
-const MAX_DEFAULTS: usize = 100;
+const MAX_DEFAULTS: usize = 16;
 
 /// The facts of a configuration. Files are in the order in which HAProxy is given them (`-f`); defaults are those of this
 /// version (`2.6.12`, `HAProxy version 2.6.12-1+deb12u4 2026/10/17`); without one, what depends on it is unknown.

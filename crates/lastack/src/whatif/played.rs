@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use world::scenario::World;
+use world::scenario::{Client, ClosesWhen, World};
 use world::whatif::{Column, Played, play_within};
 
 /// What takes less needs no sign of life.
@@ -14,6 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// More threads than this only take memory.
 const MOST_THREADS: usize = 8;
+
+/// Worlds that are played at the same time keep no more connections than this together: each that stays open takes some
+/// kilobytes,
+const MOST_AT_A_TIME: u64 = 400_000;
+/// and what becomes of one that ends takes this part of it.
+const ENDED: u64 = 8;
 
 /// So many events happen in all worlds together: some minutes of one processor.
 const MOST_EVENTS: u64 = 120_000_000;
@@ -35,8 +41,8 @@ pub(crate) fn within(columns: &[Column], here: &str, most_events: u64) -> Vec<Op
         .enumerate()
         .flat_map(|(place, column)| column.worlds.iter().map(move |world| (place, world)))
         .collect();
-    let threads =
-        std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(tasks.len());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads(processors, tasks.iter().map(|(_, world)| *world));
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, Option<Played>>> = Mutex::new(BTreeMap::new());
     let given_up: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
@@ -79,6 +85,30 @@ pub(crate) fn within(columns: &[Column], here: &str, most_events: u64) -> Vec<Op
     (0..columns.len()).map(of).collect()
 }
 
+/// How many worlds are played at the same time: as many as there is memory for the largest of them.
+fn threads<'w>(processors: usize, worlds: impl ExactSizeIterator<Item = &'w World>) -> usize {
+    let tasks = worlds.len();
+    let largest = worlds.map(kept).max().unwrap_or(0);
+    let fit = usize::try_from(MOST_AT_A_TIME / largest.max(1)).unwrap_or(usize::MAX);
+    processors.min(MOST_THREADS).min(tasks).min(fit).max(1)
+}
+
+/// How many connections a world keeps, in what they take.
+fn kept(world: &World) -> u64 {
+    let never = |client: &Client| {
+        let servers = world.servers.iter().filter(|server| client.to.contains(&server.name));
+        servers
+            .map(|server| &server.close)
+            .chain([&client.close])
+            .any(|close| close.when == ClosesWhen::Never)
+    };
+    let each = world.clients.iter().map(|client| {
+        let connections = u64::from(client.connections);
+        if never(client) { connections } else { connections / ENDED }
+    });
+    each.fold(0, u64::saturating_add)
+}
+
 /// A bar on stderr that appears if it takes long, and leaves nothing behind.
 struct Progress {
     start: Instant,
@@ -111,5 +141,42 @@ impl Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evidence::Case;
+    use world::fit::{Knowledge, fit};
+
+    fn fitted(close_wait: u64) -> World {
+        let case = serde_json::json!({
+            "schema": "lastack.case/1",
+            "host": {"name": "h"},
+            "namespaces": [{"name": "", "sockets": {"groups": [
+                {"role": "server", "local": "10.0.0.1:8080", "remote": "*", "states": {"CLOSE-WAIT": close_wait}},
+            ]}}],
+        });
+        fit(&Case::from_bytes(case.to_string().as_bytes()).unwrap(), &Knowledge::default()).unwrap().high
+    }
+
+    /// What stays open takes memory for as long as a world is played: however many a case has, and on however many
+    /// processors, no more of it is there at a time.
+    #[test]
+    fn worlds_that_are_played_at_the_same_time_have_so_many_connections_together() {
+        for close_wait in [100, 100_000, 10_000_000, u64::from(u32::MAX)] {
+            let worlds = vec![fitted(close_wait); 20];
+            let each: u64 = worlds[0].clients.iter().map(|client| u64::from(client.connections)).sum();
+            for processors in [1, 2, 64] {
+                let threads = threads(processors, worlds.iter());
+                assert!((1..=processors.min(MOST_THREADS)).contains(&threads));
+                let together = each * u64::try_from(threads).unwrap();
+                assert!(together <= MOST_AT_A_TIME, "{threads} threads, {each} connections each");
+            }
+        }
+        assert_eq!(threads(64, vec![fitted(100); 20].iter()), MOST_THREADS);
+        assert_eq!(threads(64, vec![fitted(100); 3].iter()), 3);
+        assert_eq!(threads(64, [].iter()), 1);
     }
 }

@@ -178,7 +178,8 @@ fn haproxy_keeps_connections_and_closes_them_again() {
                 let wished = ["--for", "0", "--remedy", "pool-in-the-proxy", "--plan", &plan];
                 fix(&wished).output().unwrap();
                 let plan = std::fs::read_to_string(&plan).unwrap_or_default();
-                plan.matches("option http-keep-alive").count() == 3 && plan.contains("http-reuse always")
+                plan.matches("\n    option http-keep-alive\n").count() == 3
+                    && plan.contains("http-reuse always")
             });
             found.store(true, Ordering::Relaxed);
         });

@@ -24,14 +24,20 @@ pub(super) fn talkers(case: &Case, place: &Place, assumptions: &mut Vec<Assumpti
     }
     if failed > 0 {
         assumptions.push(Assumption::new(
-            format!("{failed} connects that were refused or not answered are left out"),
+            match failed {
+                1 => "1 connect that was refused or not answered is left out".to_owned(),
+                _ => format!("{failed} connects that were refused or not answered are left out"),
+            },
             "the capture shows them; why they failed is not a part of the model",
         ));
     }
     if few > 0 {
         assumptions.push(Assumption::new(
-            format!("{few} connections end as most of their kind do"),
-            "the capture shows that they ended otherwise; they are fewer than 1 in 50",
+            match few {
+                1 => "1 connection ends as most of its kind do".to_owned(),
+                _ => format!("{few} connections end as most of their kind do"),
+            },
+            "the capture shows that they ended otherwise: fewer than 1 in 50",
         ));
     }
     if talkers.is_empty() {

@@ -1,6 +1,7 @@
 //! Whose configuration a file is, as its text tells.
 
 use crate::{haproxy, nginx, sysctl};
+use evidence::configuration::haproxy::SECTIONS;
 
 /// Whose configuration a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,23 +13,6 @@ pub enum Kind {
     /// `sysctl.conf` and `sysctl.d`.
     Sysctl,
 }
-
-/// What the first line of a file of HAProxy may be.
-const SECTIONS: [&str; 13] = [
-    "backend",
-    "cache",
-    "defaults",
-    "frontend",
-    "global",
-    "http-errors",
-    "listen",
-    "mailers",
-    "peers",
-    "program",
-    "resolvers",
-    "ring",
-    "userlist",
-];
 
 /// So much of a file is enough to tell.
 const ENOUGH: usize = 256 << 10;

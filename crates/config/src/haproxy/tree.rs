@@ -3,30 +3,7 @@
 use super::word::{Word, blank, end_of_word};
 use crate::leaf::{self, BYTE_ORDER_MARK, Leaf, LeafKind, MAX_LEAVES};
 use crate::text::{MAX_BYTES, Place, Problem, Problems, Span, Text};
-
-/// First words that begin a section, wherever they stand (configuration manual, sections 2.1, 3 and 4; up to 3.2).
-const SECTIONS: [&str; 20] = [
-    "global",
-    "defaults",
-    "frontend",
-    "backend",
-    "listen",
-    "acme",
-    "cache",
-    "crt-store",
-    "fcgi-app",
-    "http-errors",
-    "log-forward",
-    "log-profile",
-    "mailers",
-    "namespace_list",
-    "peers",
-    "program",
-    "resolvers",
-    "ring",
-    "traces",
-    "userlist",
-];
+use evidence::configuration::haproxy::SECTIONS;
 
 /// Parameters of servers that matter here, each with one argument.
 pub(super) const PARAMETERS: [&str; 8] =

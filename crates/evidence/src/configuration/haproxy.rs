@@ -4,6 +4,32 @@ use super::{FilePlace, Said};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// First words that begin a section, wherever they stand (configuration manual, sections 2.1, 3 and 4; up to 3.2, and
+/// `dynamic-update` of the Enterprise edition).
+pub const SECTIONS: [&str; 21] = [
+    "acme",
+    "backend",
+    "cache",
+    "crt-store",
+    "defaults",
+    "dynamic-update",
+    "fcgi-app",
+    "frontend",
+    "global",
+    "http-errors",
+    "listen",
+    "log-forward",
+    "log-profile",
+    "mailers",
+    "namespace_list",
+    "peers",
+    "program",
+    "resolvers",
+    "ring",
+    "traces",
+    "userlist",
+];
+
 /// What the files of HAProxy say, `defaults` resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

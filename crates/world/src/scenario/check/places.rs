@@ -2,6 +2,7 @@
 
 use super::{name, wrong};
 use crate::scenario::{Host, NatKind, Program, Proxy, ScenarioError, Settings, World};
+use evidence::configuration::haproxy::SECTIONS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest name of a setting, and the longest value.
@@ -9,29 +10,6 @@ const LONGEST_SETTING: usize = 256;
 
 /// Settings of systems that have no `net.`: values in Windows' registry.
 const REGISTRY: [&str; 3] = ["AutoReusePortRangeNumberOfPorts", "MaxUserPort", "TcpTimedWaitDelay"];
-
-/// Words that begin a section of HAProxy's configuration would end the backend.
-const SECTIONS: [&str; 19] = [
-    "acme",
-    "backend",
-    "cache",
-    "crt-store",
-    "defaults",
-    "dynamic-update",
-    "fcgi-app",
-    "frontend",
-    "global",
-    "http-errors",
-    "listen",
-    "log-forward",
-    "log-profile",
-    "mailers",
-    "peers",
-    "program",
-    "resolvers",
-    "ring",
-    "userlist",
-];
 
 /// No settings but those of a network namespace: any other belongs to the machine, which has no second one.
 pub(super) fn settings(place: &str, settings: &Settings) -> Result<(), ScenarioError> {

@@ -1,4 +1,4 @@
-use crate::programs::nginx_refuses;
+use crate::programs::refuses;
 use config::CannotEdit;
 use config::nginx::{Change, Edited, Sources, edit, evaluate};
 use evidence::FilePlace;
@@ -21,7 +21,7 @@ fn pooled(name: &str, text: &str) -> (String, Vec<String>) {
     all_pooled(&edited);
     assert_eq!(facts(&edited.sources).passes.len(), before.passes.len());
     let after = edited.files.first().map_or(text.as_bytes(), |file| &file.after).to_vec();
-    if let Some(said) = nginx_refuses(name, &after) {
+    if let Some(said) = refuses("nginx", name, &after) {
         assert_eq!(said, "", "{}", String::from_utf8_lossy(&after));
     }
     let again =
@@ -189,7 +189,7 @@ fn a_name_stays_only_where_it_means_the_same() {
         let nginx = facts(&sources);
         let edited = edit(&sources, &[pool(&nginx.passes[0])]).unwrap();
         let after = String::from_utf8(edited.files[0].after.clone()).unwrap();
-        if let Some(said) = nginx_refuses("a_name_stays_only_where_it_means_the_same", after.as_bytes()) {
+        if let Some(said) = refuses("nginx", "a_name_stays_only_where_it_means_the_same", after.as_bytes()) {
             assert_eq!(said, "", "{after}");
         }
         facts(&edited.sources).upstreams[0].name.clone()

@@ -17,38 +17,25 @@ fn installed(program: &str) -> bool {
     paths.split(':').chain(["/usr/sbin"]).any(|folder| Path::new(folder).join(program).is_file())
 }
 
-/// What `nginx -t` says of a configuration; none if nginx is not installed.
-pub(crate) fn nginx_refuses(name: &str, text: &[u8]) -> Option<String> {
-    if !installed("nginx") {
-        skip(name, "the package nginx is not installed");
+/// What `nginx -t` or `haproxy -c` says of a configuration, empty if it takes it; none if the program is not installed.
+pub(crate) fn refuses(program: &str, name: &str, text: &[u8]) -> Option<String> {
+    if !installed(program) {
+        skip(name, &format!("the package {program} is not installed"));
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("nginx.conf");
+    let file = folder.path().join("configuration");
     std::fs::write(&file, text).unwrap();
-    let mut command = Command::new("nginx");
-    command
-        .args(["-t", "-q", "-g", "pid nginx.pid; error_log stderr;", "-p"])
-        .arg(folder.path())
-        .arg("-c")
-        .arg(&file);
-    let output = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Some(if output.status.success() { String::new() } else { said })
-}
-
-/// What `haproxy -c` says of a configuration; none if HAProxy is not installed.
-pub(crate) fn haproxy_refuses(name: &str, text: &[u8]) -> Option<String> {
-    if !installed("haproxy") {
-        skip(name, "the package haproxy is not installed");
-        return None;
+    let mut command = Command::new(program);
+    if program == "nginx" {
+        command
+            .args(["-t", "-q", "-g", "pid nginx.pid; error_log stderr;", "-p"])
+            .arg(folder.path())
+            .arg("-c");
+    } else {
+        command.args(["-c", "-f"]);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("haproxy.cfg");
-    std::fs::write(&file, text).unwrap();
-    let mut command = Command::new("haproxy");
-    let output =
-        command.arg("-c").arg("-f").arg(&file).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
+    let output = command.arg(&file).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Some(if output.status.success() { String::new() } else { said })
 }

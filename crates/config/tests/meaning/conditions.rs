@@ -1,12 +1,12 @@
 //! HAProxy itself judges what conditions mean, where it is installed.
 
-use crate::programs::haproxy_refuses;
+use crate::programs::refuses;
 use config::haproxy::{Tree, evaluate};
 use evidence::Said;
 
 /// What `haproxy -v` says; none if it is not installed.
 fn version() -> Option<String> {
-    haproxy_refuses("haproxy_reads_the_same_branch", b"")?;
+    refuses("haproxy", "haproxy_reads_the_same_branch", b"")?;
     let mut command = std::process::Command::new("haproxy");
     let output = command.arg("-v").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -59,7 +59,7 @@ fn haproxy_reads_the_same_branch() {
         );
         let read_as = text.replace("retries-yes", "nbthread 1").replace("retries-no", "nbthread 2");
         let threads = threads(&read_as, &version);
-        let refused = haproxy_refuses("haproxy_reads_the_same_branch", text.as_bytes()).unwrap();
+        let refused = refuses("haproxy", "haproxy_reads_the_same_branch", text.as_bytes()).unwrap();
         let taken = match (refused.contains("retries-yes"), refused.contains("retries-no")) {
             (true, false) => 1,
             (false, true) => 2,

@@ -6,7 +6,6 @@ mod conditions;
 mod haproxy;
 mod nginx;
 #[path = "../edits/programs.rs"]
-#[allow(dead_code, reason = "nginx is asked about edits only")]
 mod programs;
 mod sysctl;
 

@@ -34,7 +34,7 @@ mod state;
 mod state_set;
 
 pub use observe::{Notes, Observer, Side};
-pub use segment::{Flags, Segment, Timestamps};
+pub use segment::{Flags, Segment, Timestamps, UnknownFlag};
 pub use seq::Seq;
 pub use state::{State, UnknownState};
 pub use state_set::StateSet;

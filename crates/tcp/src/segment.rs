@@ -2,6 +2,7 @@
 
 use crate::Seq;
 use core::fmt;
+use core::str::FromStr;
 
 /// The control bits of a segment (RFC 9293 section 3.1).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -22,6 +23,15 @@ impl Flags {
     pub const URG: Self = Self(32);
     /// None.
     pub const NONE: Self = Self(0);
+
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::SYN, "SYN"),
+        (Self::FIN, "FIN"),
+        (Self::RST, "RST"),
+        (Self::PSH, "PSH"),
+        (Self::URG, "URG"),
+        (Self::ACK, "ACK"),
+    ];
 
     /// From the byte on the wire.
     pub const fn from_bits(bits: u8) -> Self {
@@ -54,16 +64,8 @@ impl fmt::Debug for Flags {
 impl fmt::Display for Flags {
     /// As tcpdump's readers know them: `SYN,ACK`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (Self::SYN, "SYN"),
-            (Self::FIN, "FIN"),
-            (Self::RST, "RST"),
-            (Self::PSH, "PSH"),
-            (Self::URG, "URG"),
-            (Self::ACK, "ACK"),
-        ];
         let mut first = true;
-        for (_, name) in names.iter().filter(|(flag, _)| self.has(*flag)) {
+        for (_, name) in Self::NAMES.iter().filter(|(flag, _)| self.has(*flag)) {
             if !first {
                 f.write_str(",")?;
             }
@@ -71,6 +73,33 @@ impl fmt::Display for Flags {
             first = false;
         }
         if first { f.write_str("none") } else { Ok(()) }
+    }
+}
+
+/// A text that has a word that names no control bit of RFC 9293.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownFlag;
+
+impl fmt::Display for UnknownFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not flags as RFC 9293 writes them, such as SYN,ACK: SYN, FIN, RST, PSH, URG or ACK")
+    }
+}
+
+impl core::error::Error for UnknownFlag {}
+
+impl FromStr for Flags {
+    type Err = UnknownFlag;
+
+    /// As they are written, in any order; empty or `none`: none.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if matches!(text, "" | "none") {
+            return Ok(Self::NONE);
+        }
+        text.split(',').map(str::trim).try_fold(Self::NONE, |flags, word| {
+            let (flag, _) = Self::NAMES.into_iter().find(|(_, name)| *name == word).ok_or(UnknownFlag)?;
+            Ok(flags.with(flag))
+        })
     }
 }
 
@@ -111,5 +140,24 @@ impl Segment {
     /// The first sequence number behind it.
     pub const fn end(&self) -> Seq {
         self.seq.plus(self.span())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+
+    #[test]
+    fn all_flags_parse_back() {
+        for bits in 0..64 {
+            let flags = Flags::from_bits(bits);
+            assert_eq!(flags.to_string().parse(), Ok(flags));
+        }
+        assert_eq!("ACK, SYN".parse(), Ok(Flags::SYN.with(Flags::ACK)));
+        assert_eq!("".parse(), Ok(Flags::NONE));
+        for unknown in ["SYN,", "syn", "SYN,none", "SYN ACK", "nothing"] {
+            assert_eq!(unknown.parse::<Flags>(), Err(UnknownFlag), "{unknown}");
+        }
     }
 }

@@ -264,7 +264,7 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
         ("[[step]]\nat_ms = 1\nrestart = \"load\"\n".to_owned(), "restart = \"load\" is no server"),
         ("[[step]]\nat_ms = 1\nend = \"a\"\n".to_owned(), "end = \"a\" is no server and no client"),
         ("[[fault]]\nhost = \"a\"\ndrop = \"fins\"\nport = 0\n".to_owned(), "fault: port = 0"),
-        (probe("send = { flags = \"SYN,NOPE\" }\nreply = \"ACK\"\nafter = \"CLOSED\""), "\"NOPE\" is none of"),
+        (probe("send = { flags = \"SYN,NOPE\" }\nreply = \"ACK\"\nafter = \"CLOSED\""), "flags = \"SYN,NOPE\": not flags"),
         (probe("send = { flags = \"SYN\" }\nreply = \"ACK,SYN\"\nafter = \"CLOSED\""), "reply = \"ACK,SYN\" is none of"),
         (
             probe("send = { flags = \"SYN\", bytes = 1001 }\nreply = \"ACK\"\nafter = \"CLOSED\""),

@@ -77,7 +77,7 @@ impl<'a> Running<'a> {
             self.notes.push(format!("{}: the server's socket is {state} before the segment", probe.name));
         }
         let stood_in = self.stand_in(probe, places.0)?;
-        let flags = flags(&probe.send.flags);
+        let flags: Flags = probe.send.flags.parse().unwrap_or_default();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers wrap")]
         let order = Order::Craft {
             client: tuple.peer,
@@ -94,7 +94,8 @@ impl<'a> Running<'a> {
         let as_expected = match reply {
             None => probe.reply == "nothing",
             Some(reply) => {
-                probe.reply != "nothing" && reply.bits() & said == self::flags(&probe.reply).bits()
+                let expected: Option<Flags> = probe.reply.parse().ok();
+                expected.is_some_and(|expected| reply.bits() & said == expected.bits())
             }
         };
         let state = after.map_or(State::Closed, |after| after.state);
@@ -177,20 +178,4 @@ impl<'a> Running<'a> {
             None => Ok(()),
         }
     }
-}
-
-/// The flags that a probe names: `SYN,ACK`.
-fn flags(names: &str) -> Flags {
-    let known = [
-        ("FIN", Flags::FIN),
-        ("SYN", Flags::SYN),
-        ("RST", Flags::RST),
-        ("PSH", Flags::PSH),
-        ("ACK", Flags::ACK),
-        ("URG", Flags::URG),
-    ];
-    names.split(',').fold(Flags::NONE, |flags, name| {
-        let flag = known.into_iter().find(|(known, _)| *known == name.trim());
-        flag.map_or(flags, |(_, flag)| flags.with(flag))
-    })
 }

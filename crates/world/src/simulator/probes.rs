@@ -78,18 +78,7 @@ fn exchange(client: &mut Endpoint, server: &mut Endpoint, now: Nanos) {
 }
 
 fn crafted(send: &ProbeSegment, server: &Endpoint) -> Segment {
-    let flags = send.flags.split(',').fold(Flags::NONE, |flags, name| {
-        let names = [
-            ("SYN", Flags::SYN),
-            ("ACK", Flags::ACK),
-            ("FIN", Flags::FIN),
-            ("RST", Flags::RST),
-            ("PSH", Flags::PSH),
-            ("URG", Flags::URG),
-        ];
-        let flag = names.into_iter().find(|(known, _)| *known == name.trim());
-        flag.map_or(flags, |(_, flag)| flags.with(flag))
-    });
+    let flags: Flags = send.flags.parse().unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers wrap")]
     let (seq, ts) = (send.seq as u32, send.ts.map(|ts| ts as u32));
     Segment {
@@ -104,8 +93,6 @@ fn crafted(send: &ProbeSegment, server: &Endpoint) -> Segment {
 
 /// The flags as probes write them: PSH and URG do not count.
 fn written(flags: Flags) -> String {
-    let names = [(Flags::SYN, "SYN"), (Flags::RST, "RST"), (Flags::FIN, "FIN"), (Flags::ACK, "ACK")];
-    let names = names.into_iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, name)| name);
-    let names = names.collect::<Vec<_>>().join(",");
-    if names.is_empty() { "none".to_owned() } else { names }
+    let said = Flags::SYN.with(Flags::RST).with(Flags::FIN).with(Flags::ACK).bits();
+    Flags::from_bits(flags.bits() & said).to_string()
 }

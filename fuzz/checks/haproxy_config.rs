@@ -118,7 +118,8 @@ fn edits(files: &Files, before: &Haproxy) {
     together(files, before);
 }
 
-/// Several changes at once are what they are one after another, from the last to the first: none moves what comes before it.
+/// Several changes at once are what they are one after another, from the last to the first: none moves what comes
+/// before it.
 fn together(files: &Files, before: &Haproxy) {
     let ends = [before.proxies.first(), before.proxies.last()].into_iter().flatten();
     let mut changes: Vec<Change> = ends.map(|proxy| Change::KeepAlive { section: proxy.place }).collect();

@@ -105,8 +105,8 @@ pub(crate) fn check(target: &str, bytes: &[u8]) {
     }
 }
 
-/// Read to an end, or refused in one line with its place; as much is found as there are lines, and no more; and the same
-/// as quoted mail.
+/// Read to an end, or refused in one line with its place; as much is found as there are lines, and no more; and the
+/// same as quoted mail.
 fn written_by(command: &str, whole: &[u8]) {
     let text = Text::written_by(command, "ticket.txt", whole);
     let found = match read(&[text], 7) {

@@ -2,8 +2,8 @@
 
 use remedy::Plan;
 
-/// Any text is refused in one line that names a place, or is a plan that survives being written; whether it may be done is
-/// a matter of its words alone.
+/// Any text is refused in one line that names a place, or is a plan that survives being written; whether it may be
+/// done is a matter of its words alone.
 pub(crate) fn plan(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let plan = match Plan::from_text(text) {

@@ -36,8 +36,8 @@ const LONGEST_US: i64 = 1 << 43;
 const DRIFT_PPM: i64 = 200;
 
 /// Where no two readings of a pair agree, no more are compared than so many in a row, and as many again of each
-/// [`ANEW`]: with an offset of its own for each connection nothing would ever agree, and the comparisons cost a third of
-/// the time that a capture of short connections takes.
+/// [`ANEW`]: with an offset of its own for each connection nothing would ever agree, and the comparisons cost a third
+/// of the time that a capture of short connections takes.
 const PATIENCE: u64 = 128;
 const ANEW: u64 = 4_096;
 

@@ -307,8 +307,8 @@ impl Walk<'_> {
     }
 }
 
-/// How far ahead bytes are asked for: several packets pass until memory answers. Twice as far was slower, half as far no
-/// faster.
+/// How far ahead bytes are asked for: several packets pass until memory answers. Twice as far was slower, half as far
+/// no faster.
 const AHEAD: usize = 4 << 10;
 /// Bytes that are asked for at once.
 const FETCH: usize = 1 << 10;

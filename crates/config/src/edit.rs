@@ -140,8 +140,8 @@ impl<'t> Lines<'t> {
         first.is_none_or(|byte| *byte == b'#').then_some(line.end)
     }
 
-    /// What to take away so that nothing of these bytes stays: with their line, if they have it for themselves; a comment
-    /// behind them stays.
+    /// What to take away so that nothing of these bytes stays: with their line, if they have it for themselves; a
+    /// comment behind them stays.
     pub(crate) fn removal(&self, span: Span) -> Span {
         let first = self.text.line_of(span.start);
         let last = self.text.line_of(span.end);

@@ -18,8 +18,8 @@ pub enum Kind {
 const ENOUGH: usize = 256 << 10;
 
 impl Kind {
-    /// What a file is, by its text; where that says nothing (it is empty, or all comments), by its path. None if neither
-    /// tells.
+    /// What a file is, by its text; where that says nothing (it is empty, or all comments), by its path. None if
+    /// neither tells.
     pub fn of(path: &str, bytes: &[u8]) -> Option<Self> {
         let begin = bytes.get(..ENOUGH).unwrap_or(bytes);
         if begin.contains(&0) {

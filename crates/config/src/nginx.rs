@@ -1,8 +1,8 @@
 //! nginx: files of directives and blocks.
 //!
-//! [`Tree`] is one file, byte for byte; [`Sources`] are all files of a configuration, where files are included by others;
-//! [`evaluate`] says what they mean: which locations pass on to what, and what is in force there; [`edit`] changes them by
-//! that meaning.
+//! [`Tree`] is one file, byte for byte; [`Sources`] are all files of a configuration, where files are included by
+//! others; [`evaluate`] says what they mean: which locations pass on to what, and what is in force there; [`edit`]
+//! changes them by that meaning.
 
 mod edit;
 mod evaluate;

@@ -51,7 +51,8 @@ pub(crate) struct Live {
     pub(crate) mean: bool,
     /// Opened a second, if nearly all that this host opens go there.
     pub(crate) opens_per_second: Option<f64>,
-    /// Opened a second, if nearly none of them is left, and the route is one of HAProxy that closes its side by a reset.
+    /// Opened a second, if nearly none of them is left, and the route is one of HAProxy that closes its side by a
+    /// reset.
     pub(crate) traceless_per_second: Option<f64>,
 }
 
@@ -72,8 +73,8 @@ impl<'a> ConfigurationLook<'a> {
         Self { case, alone: true, routes: told::routes(case), budgets: Vec::new() }
     }
 
-    /// The routes for which a rule has something to say, those of one kind to one upstream once. Routes that packets show
-    /// are left out: there, they decide.
+    /// The routes for which a rule has something to say, those of one kind to one upstream once. Routes that packets
+    /// show are left out: there, they decide.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Route<'a>> {
         let mut seen = BTreeSet::new();
         self.routes.iter().filter(move |route| {
@@ -135,8 +136,8 @@ impl<'a> ConfigurationLook<'a> {
         live
     }
 
-    /// Other ways from the same namespace to the servers of a route that close connections, too, or may: which of them a socket
-    /// belonged to, it does not tell.
+    /// Other ways from the same namespace to the servers of a route that close connections, too, or may: which of
+    /// them a socket belonged to, it does not tell.
     fn rivals(&self, route: &Route<'_>) -> Option<Evidence> {
         let netns =
             |route: &Route<'_>| route.configuration.running.as_ref().map(|running| running.netns.clone());
@@ -179,8 +180,8 @@ impl<'a> ConfigurationLook<'a> {
         }
     }
 
-    /// A route whose connections are closed by what files say: with what sockets show of it, or alone, where it is as bad
-    /// as that.
+    /// A route whose connections are closed by what files say: with what sockets show of it, or alone, where it is as
+    /// bad as that.
     pub(crate) fn closing(
         &self,
         rule: &'static str,

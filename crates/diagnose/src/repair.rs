@@ -231,7 +231,8 @@ impl Route<'_> {
         self.servers_of_haproxy(backend, small, "pool-max-conn", size)
     }
 
-    /// Another value of a parameter for some of the servers; nothing where the section stands between `.if` and `.endif`.
+    /// Another value of a parameter for some of the servers; nothing where the section stands between `.if` and
+    /// `.endif`.
     fn servers_of_haproxy(
         &self,
         backend: &Proxy,
@@ -309,8 +310,8 @@ impl Route<'_> {
         .carried_out(Applicability::Unsafe, changes, &GUARDS)
     }
 
-    /// An idle timeout of the pool that ends before that of the server; nothing where the pool has no timeout that could be
-    /// written.
+    /// An idle timeout of the pool that ends before that of the server; nothing where the pool has no timeout that
+    /// could be written.
     pub(crate) fn shorter_idle_timeout(&self, server_ms: u64) -> Option<Change> {
         let to = shorter_than(server_ms);
         let shorter = self.idle_ms.is_some_and(|(now, _)| to < now);

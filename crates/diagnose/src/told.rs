@@ -1,4 +1,5 @@
-//! What nginx and HAProxy are told about the connections to their upstreams: a [`Route`] for each place they pass on to.
+//! What nginx and HAProxy are told about the connections to their upstreams: a [`Route`] for each place they pass on
+//! to.
 
 use crate::Evidence;
 use crate::wording::counted;
@@ -76,7 +77,8 @@ pub(crate) struct Route<'a> {
     /// The servers whose address the file has.
     pub(crate) servers: Vec<Endpoint>,
     pub(crate) keeping: Keeping,
-    /// How long the proxy keeps an idle connection, in milliseconds, and where that is said; none if there is no fixed time.
+    /// How long the proxy keeps an idle connection, in milliseconds, and where that is said; none if there is no
+    /// fixed time.
     pub(crate) idle_ms: Option<(u64, Option<FilePlace>)>,
 }
 
@@ -101,7 +103,8 @@ impl Route<'_> {
             && backend.http_reuse.value().is_none_or(|reuse| reuse == "safe")
     }
 
-    /// True if the proxy closes connections by a reset, which leaves no socket: HAProxy, where it closes after each answer.
+    /// True if the proxy closes connections by a reset, which leaves no socket: HAProxy, where it closes after each
+    /// answer.
     pub(crate) fn resets(&self) -> bool {
         matches!((&self.passes, &self.keeping), (Passes::Haproxy(..), Keeping::Off { .. }))
     }
@@ -348,7 +351,8 @@ fn pool_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass, half
             place: pass.place,
             half_done,
         },
-        // It may be the name of a block with a pool. With a port behind the variable it is none: such a block has no port.
+        // It may be the name of a block with a pool. With a port behind the variable it is none: such a block has no
+        // port.
         (Target::Variable { text }, None)
             if names_a_port(text)
                 || nginx.upstreams.iter().all(|upstream| upstream.keepalive.value() == Some(&0)) =>
@@ -492,7 +496,8 @@ fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
     }
 }
 
-/// After how many requests HAProxy closes a connection to one of the servers, the fewest: `max-reuse` does not count the first.
+/// After how many requests HAProxy closes a connection to one of the servers, the fewest: `max-reuse` does not count
+/// the first.
 fn fewest_requests(backend: &Proxy) -> Option<(u64, Option<FilePlace>)> {
     let limits = backend.servers.iter().filter_map(|server| {
         let more = u64::try_from(*server.max_reuse.value()?).ok()?;

@@ -67,8 +67,8 @@ pub fn refused(rule: &str, setting: &str, from: &str, to: &str) -> Option<String
     trap(setting, to).or_else(|| never(rule, setting, from, to).map(str::to_owned))
 }
 
-/// Why a value that a setting has now is never made the one of the next boot, which is to be `from` so far; none if it may
-/// be. It may be of any setting that is read: the kernel has taken the value already.
+/// Why a value that a setting has now is never made the one of the next boot, which is to be `from` so far; none if
+/// it may be. It may be of any setting that is read: the kernel has taken the value already.
 pub fn refused_at_boot(rule: &str, setting: &str, from: &str, to: &str) -> Option<String> {
     if KNOWN.iter().any(|known| known.name == setting) {
         return refused(rule, setting, from, to);

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// conntrack's states of a TCP connection, by number (include/uapi/linux/netfilter/nf_conntrack_tcp.h `enum tcp_conntrack`).
+/// conntrack's states of a TCP connection, by number (include/uapi/linux/netfilter/nf_conntrack_tcp.h
+/// `enum tcp_conntrack`).
 pub const CONNTRACK_STATES: [&str; 10] = [
     "NONE",
     "SYN_SENT",

@@ -18,8 +18,8 @@ pub struct Namespace {
     pub here: bool,
     /// Whose it is: containers and processes, `nginx (pid 12, container 4f1c…)`.
     pub holders: Vec<String>,
-    /// The addresses of its interfaces, the loopback's among them. Empty where they were not read, as in cases of versions
-    /// that did not, and in pasted outputs.
+    /// The addresses of its interfaces, the loopback's among them. Empty where they were not read, as in cases of
+    /// versions that did not, and in pasted outputs.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub addresses: BTreeSet<IpAddr>,
     /// Settings that exist here.

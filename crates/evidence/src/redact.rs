@@ -1,9 +1,9 @@
 //! Stand-ins for addresses, so that a case can be given to others.
 //!
-//! The same address has the same stand-in everywhere in a case, and its family; loopback and unspecified addresses stay,
-//! because rules ask for them, and ports and interfaces stay behind their address. Nothing else of an address is kept:
-//! no rule asks whether two addresses share a network, and stand-ins that kept it would tell a part of each address. They
-//! are numbered in an order that only a key makes, and the key is not kept.
+//! The same address has the same stand-in everywhere in a case, and its family; loopback and unspecified addresses
+//! stay, because rules ask for them, and ports and interfaces stay behind their address. Nothing else of an address
+//! is kept: no rule asks whether two addresses share a network, and stand-ins that kept it would tell a part of each
+//! address. They are numbered in an order that only a key makes, and the key is not kept.
 
 mod find;
 
@@ -26,7 +26,8 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// Finds the addresses of a case. `key` decides which stand-in each gets: it must be random, and nobody may keep it.
+    /// Finds the addresses of a case. `key` decides which stand-in each gets: it must be random, and nobody may keep
+    /// it.
     pub fn new(case: &Case, key: &impl BuildHasher) -> Self {
         let mut addresses = BTreeSet::new();
         each_string(&json(case), |text| {
@@ -136,7 +137,8 @@ fn shown(written: &Written, stand_in: IpAddr) -> String {
     }
 }
 
-/// What a host is called: its whole name and its first part. Every host is called localhost, and addresses have stand-ins.
+/// What a host is called: its whole name and its first part. Every host is called localhost, and addresses have
+/// stand-ins.
 fn names(name: &str) -> Vec<String> {
     let first = name.split('.').next().unwrap_or_default();
     let mut names = vec![name.to_owned()];
@@ -165,8 +167,8 @@ fn keep_versions(from: &Case, to: &mut Case) {
     }
 }
 
-/// Gives each text of a case to `change` that may name hosts. Names that people gave to things, such as upstreams, are not
-/// among them: they refer to each other.
+/// Gives each text of a case to `change` that may name hosts. Names that people gave to things, such as upstreams,
+/// are not among them: they refer to each other.
 fn texts(case: &mut Case, change: &mut impl FnMut(&mut String)) {
     for namespace in &mut case.namespaces {
         namespace.holders.iter_mut().for_each(&mut *change);

@@ -193,8 +193,8 @@ impl Tally {
         self.add_to(place, role, socket, true);
     }
 
-    /// Counts a socket that does not listen, and whose peer's address is not known; `local_known` tells whether its own is. It is
-    /// counted by its ports, with all others whose addresses are not known.
+    /// Counts a socket that does not listen, and whose peer's address is not known; `local_known` tells whether its
+    /// own is. It is counted by its ports, with all others whose addresses are not known.
     pub fn add_masked(&mut self, socket: &SocketSeen, local_known: bool) {
         let role = self.role(socket);
         let (port, kinds) = match role {

@@ -190,7 +190,8 @@ pub struct Exchange {
     /// Connections whose SYN nobody answered, not even by an old ACK.
     #[serde(skip_serializing_if = "Counted::is_zero")]
     pub unanswered: Counted,
-    /// Connections whose SYN offered timestamps and was answered by a SYN-ACK that has none. Older cases do not have it.
+    /// Connections whose SYN offered timestamps and was answered by a SYN-ACK that has none. Older cases do not have
+    /// it.
     #[serde(skip_serializing_if = "Counted::is_zero")]
     pub without_timestamps: Counted,
     /// Connections whose last FIN was not acknowledged.

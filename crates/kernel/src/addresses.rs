@@ -97,7 +97,8 @@ impl Found {
     }
 }
 
-/// The address in a record. Where an interface leads to a single peer, `IFA_ADDRESS` is the peer's, and `IFA_LOCAL` the own.
+/// The address in a record. Where an interface leads to a single peer, `IFA_ADDRESS` is the peer's, and `IFA_LOCAL`
+/// the own.
 fn address(body: &[u8]) -> Option<IpAddr> {
     let (header, rest) = body.split_at_checked(IFADDRMSG)?;
     let find = |wanted| attributes(rest).find_map(|(kind, value)| (kind == wanted).then_some(value));

@@ -15,7 +15,8 @@ const MAX_TABLE: u64 = 16 << 20;
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
 
-/// Those of some processes of one network namespace that hold a listening socket. One that cannot be looked into holds none.
+/// Those of some processes of one network namespace that hold a listening socket. One that cannot be looked into
+/// holds none.
 pub fn listening(root: &Root, pids: &[u32]) -> Vec<u32> {
     let Some(first) = pids.first() else { return Vec::new() };
     let tables = ["tcp", "tcp6"].map(|table| sockets(&root.proc.join(format!("{first}/net/{table}"))));

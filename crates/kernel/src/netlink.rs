@@ -32,7 +32,8 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a socket in the network namespace of the calling thread; without a protocol it is `NETLINK_ROUTE`, number 0.
+    /// Opens a socket in the network namespace of the calling thread; without a protocol it is `NETLINK_ROUTE`,
+    /// number 0.
     pub fn open(protocol: impl Into<Option<Protocol>>) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket =

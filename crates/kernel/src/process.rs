@@ -1,5 +1,5 @@
-//! What /proc says of one process: its name, its container, its limit of open files; who started it and when, and what it
-//! waits for.
+//! What /proc says of one process: its name, its container, its limit of open files; who started it and when, and
+//! what it waits for.
 
 use crate::root::{Root, read_prefix};
 use rustix::fs::CWD;

@@ -1,7 +1,7 @@
 //! What the nginx and HAProxy of a namespace are told, and what the files of `sysctl.d` set at boot.
 //!
-//! A process says by its command line which file it was started with; the file is read as the process sees it, below its
-//! own root. What cannot be read is a gap that names the file.
+//! A process says by its command line which file it was started with; the file is read as the process sees it, below
+//! its own root. What cannot be read is a gap that names the file.
 
 mod build;
 mod files;

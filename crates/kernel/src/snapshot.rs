@@ -92,9 +92,10 @@ fn idle_times(diag: &mut SockDiag, tally: &mut Tally, gap: &mut impl FnMut(Gap))
     gap(Gap { unseen: Unseen::Ages, netns: None, because, how_to_see });
 }
 
-/// Whether ports that bind() took can matter. The kernel walks its whole bind table for them, TIME-WAIT sockets and all:
-/// at ten thousand sockets that takes longer than everything else together. So it is asked when there are few sockets,
-/// or when a quarter of the range may be gone: to one destination, or to sockets that are open and not connected.
+/// Whether ports that bind() took can matter. The kernel walks its whole bind table for them, TIME-WAIT sockets and
+/// all: at ten thousand sockets that takes longer than everything else together. So it is asked when there are few
+/// sockets, or when a quarter of the range may be gone: to one destination, or to sockets that are open and not
+/// connected.
 fn bound_ports_matter(tally: &Tally, ports_in_range: f64, open_sockets: Option<u64>) -> bool {
     let sockets: u64 = State::ALL.into_iter().map(|state| u64::from(tally.count(state))).sum();
     let connected = tally.inodes().filter(|inode| *inode != 0).count() as u64;

@@ -32,7 +32,8 @@ pub struct Server {
     pub backlog: u32,
     /// False: it never accepts, so the queue fills.
     pub accepts: bool,
-    /// So many connections are served at once; the others wait in the kernel's queue. None: as many as there are threads.
+    /// So many connections are served at once; the others wait in the kernel's queue. None: as many as there are
+    /// threads.
     pub workers: Option<u32>,
     /// True: `SO_REUSEADDR` before bind().
     pub reuse_address: bool,

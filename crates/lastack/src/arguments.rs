@@ -103,9 +103,9 @@ pub(crate) struct Besides {
 
 /// Writes one file with all there is to see of this host, to be given to others
 ///
-/// Looks at every network namespace: sockets, owners, settings, counters, conntrack, ports that bind() took, and what the
-/// running nginx and HAProxy and sysctl.d are told. It judges nothing and changes nothing; `lastack doctor --case FILE`
-/// opens the file on any machine. It says what is in the file, and what it could not see.
+/// Looks at every network namespace: sockets, owners, settings, counters, conntrack, ports that bind() took, and what
+/// the running nginx and HAProxy and sysctl.d are told. It judges nothing and changes nothing;
+/// `lastack doctor --case FILE` opens the file on any machine. It says what is in the file, and what it could not see.
 #[derive(Debug, Args)]
 #[command(after_help = COLLECT_HELP)]
 pub(crate) struct Collect {
@@ -168,9 +168,10 @@ pub(crate) struct Read {
 
 /// Shows what would help, and does it: guarded, and taken back unless it is confirmed
 ///
-/// Without --apply it changes nothing: it shows each remedy with its change, why, its inverse, its risk and its guards. With
-/// --apply it does those that are safe, or those that are named. If nobody confirms that they stay, the terminal goes, a
-/// guard trips, or anything is killed, all is taken back.
+/// Without --apply it changes nothing: it shows each remedy with its change, why, its inverse, its risk and its
+/// guards. With
+/// --apply it does those that are safe, or those that are named. If nobody confirms that they stay, the terminal
+/// goes, a guard trips, or anything is killed, all is taken back.
 #[derive(Debug, Args)]
 #[command(after_help = FIX_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
@@ -273,8 +274,8 @@ impl FromStr for Wanted {
 
 /// Says what is wrong with files of nginx, HAProxy and sysctl.d, wherever they are used
 ///
-/// Looks at no host. What includes name is read; a part of an nginx configuration is read as if it were included. Files of
-/// HAProxy are read as one configuration, in their order; so are those of sysctl.d.
+/// Looks at no host. What includes name is read; a part of an nginx configuration is read as if it were included.
+/// Files of HAProxy are read as one configuration, in their order; so are those of sysctl.d.
 #[derive(Debug, Args)]
 #[command(after_help = LINT_HELP)]
 pub(crate) struct Lint {
@@ -389,7 +390,8 @@ pub(crate) struct LabRun {
     /// Run so many scenarios at a time: counts stay the same, rates and latencies become those of a busy machine
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,
-    /// Run each variant so many times on the kernel: the measures are the medians, and how far the runs lie apart is shown
+    /// Run each variant so many times on the kernel: the measures are the medians, and how far the runs lie apart is
+    /// shown
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "repair")]
     pub(crate) repeat: NonZeroUsize,
     /// Keep the case and the captures of each host in this folder, for `doctor --case` and `read`
@@ -418,9 +420,10 @@ privilege is skipped, with its reason.";
 
 /// Says what a change would do to a load, before it is made
 ///
-/// A model of the load is fitted to what was seen (who connects to whom, how often, how long, who closes), and played in
-/// virtual time: as it is, under each remedy alone, and under one after the other. Without --set and --remedy these are
-/// the remedies that `doctor` advises. It changes nothing, and says what it assumed. Without --case, --capture and
+/// A model of the load is fitted to what was seen (who connects to whom, how often, how long, who closes), and played
+/// in virtual time: as it is, under each remedy alone, and under one after the other. Without --set and --remedy
+/// these are the remedies that `doctor` advises. It changes nothing, and says what it assumed. Without --case,
+/// --capture and
 /// --scenario it looks at this host.
 #[derive(Debug, Args)]
 #[command(after_help = WHATIF_HELP)]

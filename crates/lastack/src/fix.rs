@@ -63,8 +63,8 @@ pub(crate) fn work() -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was looked at, and where the journal is to be, in the words of the command line: with them the same is found again. A
-/// plan has what was found in it.
+/// What was looked at, and where the journal is to be, in the words of the command line: with them the same is found
+/// again. A plan has what was found in it.
 fn asked(options: &Fix) -> Vec<String> {
     let (look, besides) = (&options.look, &options.besides);
     let names = |flag: &'static str, names: &mut dyn Iterator<Item = String>| -> Vec<String> {

@@ -78,8 +78,8 @@ fn read(options: &Lint) -> anyhow::Result<Case> {
     Ok(case)
 }
 
-/// Adds the configurations that `lastack doctor` is given by name. One that a running program uses is in the case already.
-/// Another one is read with the version of the program that runs, if there is one.
+/// Adds the configurations that `lastack doctor` is given by name. One that a running program uses is in the case
+/// already. Another one is read with the version of the program that runs, if there is one.
 pub(crate) fn add_named(case: &mut Case, nginx: &[PathBuf], haproxy: &[PathBuf]) -> anyhow::Result<()> {
     let version = |case: &Case, of: fn(&Configuration) -> bool| {
         let mut versions = case.configurations.iter().filter(|one| of(one)).map(|one| one.version.clone());

@@ -39,9 +39,9 @@ impl Output {
     }
 }
 
-/// Connections that several threads tell, a chunk at a time: each makes the connections of its chunk and their lines, and
-/// holds them until its turn comes, when it adds them up and writes the lines. So no more than a chunk of each is in
-/// memory, sums and lines have their order, and no connection is made twice. Measured: 2 % of a large capture.
+/// Connections that several threads tell, a chunk at a time: each makes the connections of its chunk and their lines,
+/// and holds them until its turn comes, when it adds them up and writes the lines. So no more than a chunk of each is
+/// in memory, sums and lines have their order, and no connection is made twice. Measured: 2 % of a large capture.
 pub(crate) struct Told<'a> {
     connections: &'a InOrder<'a>,
     filter: Option<&'a Filter>,

@@ -1,5 +1,5 @@
-//! Reports of `sos` (sosreport): a folder, or the archive of one. Only what tells of TCP is read, into memory; nothing is
-//! unpacked to disk, and no link is followed out of the report.
+//! Reports of `sos` (sosreport): a folder, or the archive of one. Only what tells of TCP is read, into memory;
+//! nothing is unpacked to disk, and no link is followed out of the report.
 
 use crate::case_file::said;
 use anyhow::{Context as _, bail};

@@ -1,5 +1,5 @@
-//! Cases come from files that anyone may write: whatever they hold, there is a page, JSON, a plan that survives its file, and
-//! a model or the reason why there is none.
+//! Cases come from files that anyone may write: whatever they hold, there is a page, JSON, a plan that survives its
+//! file, and a model or the reason why there is none.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evidence::Case;

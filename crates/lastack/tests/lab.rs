@@ -1,4 +1,5 @@
-//! `lastack lab` as its user types it, in virtual time; the kernel's part is in tests/live and in the scenarios' own step.
+//! `lastack lab` as its user types it, in virtual time; the kernel's part is in tests/live and in the scenarios' own
+//! step.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

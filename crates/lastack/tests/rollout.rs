@@ -339,8 +339,8 @@ fn a_host_that_holds_until_the_others_are_changed_takes_its_batch_back() {
     );
 }
 
-/// Stands for a client of ssh: the last two arguments are host and command. A host that is `down` is not reached; one that
-/// is `dying` goes down as soon as what its file says holds there, and what was said on the way is lost.
+/// Stands for a client of ssh: the last two arguments are host and command. A host that is `down` is not reached; one
+/// that is `dying` goes down as soon as what its file says holds there, and what was said on the way is lost.
 const SSH: &str = r#"#!/bin/bash
 folder=FOLDER host=${@: -2:1} command=${@: -1}
 lost() { echo "ssh: connect to host $host port 22: No route to host" >&2; exit 255; }

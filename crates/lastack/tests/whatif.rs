@@ -1,4 +1,5 @@
-//! `lastack whatif` as its user types it: the contract of its JSON, its errors, and that no remedy is missing in silence.
+//! `lastack whatif` as its user types it: the contract of its JSON, its errors, and that no remedy is missing in
+//! silence.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;

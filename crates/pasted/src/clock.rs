@@ -107,8 +107,8 @@ pub(crate) fn instant(line: &str) -> Option<Timestamp> {
     utc.checked_sub(SignedDuration::from_secs(offset_s)).ok()
 }
 
-/// How far a zone is east of UTC, in seconds: `UTC`, `+0100`, `+01:00`, or behind a time: `06:29:23Z`. Of names only those
-/// that mean one zone (RFC 5322, section 4.3, and Europe's): CST is China's, too.
+/// How far a zone is east of UTC, in seconds: `UTC`, `+0100`, `+01:00`, or behind a time: `06:29:23Z`. Of names only
+/// those that mean one zone (RFC 5322, section 4.3, and Europe's): CST is China's, too.
 fn offset_s(word: &str) -> Option<i64> {
     const NAMES: [(&str, i64); 18] = [
         ("UTC", 0),

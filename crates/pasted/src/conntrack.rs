@@ -7,7 +7,8 @@ use evidence::{CONNTRACK_STATES, Conntrack};
 /// A state that older kernels have.
 const LISTEN: &str = "LISTEN";
 
-/// How many entries the tool says that it has shown: `conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.`
+/// How many entries the tool says that it has shown:
+/// `conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.`
 pub(crate) fn shown(line: &str) -> Option<u64> {
     let count = line
         .strip_prefix("conntrack v")?

@@ -41,7 +41,8 @@ impl Gaps<'_> {
             return;
         }
         self.left_out(tables, found);
-        // What a table was not asked for is guessed by its rows if its command is not there, and some of these are not read.
+        // What a table was not asked for is guessed by its rows if its command is not there, and some of these are
+        // not read.
         let is_known =
             |table: &Table<'_>| table.seen.named.count == 0 || table::asked(table.section).is_some();
         if tables.iter().all(is_known) {

@@ -1,5 +1,5 @@
-//! What mail, tickets and pagers put before each line of an output: `> `, line numbers, times, bars. Without it a line is
-//! what the tool printed.
+//! What mail, tickets and pagers put before each line of an output: `> `, line numbers, times, bars. Without it a
+//! line is what the tool printed.
 
 use crate::table::proc_tcp;
 use std::borrow::Cow;
@@ -49,8 +49,8 @@ fn unbarred(line: &str) -> &str {
         .map_or(line, |inner| inner.strip_prefix(' ').unwrap_or(inner))
 }
 
-/// Without `2026-11-21T09:29:23.123Z `, `[2026-11-21 09:29:23] `, `Nov 21 09:29:23 ` or `09:29:23 `, where more follows than
-/// `date` would print; and without what a log has behind its time: `web1 script[12]: `, `stdout F `.
+/// Without `2026-11-21T09:29:23.123Z `, `[2026-11-21 09:29:23] `, `Nov 21 09:29:23 ` or `09:29:23 `, where more
+/// follows than `date` would print; and without what a log has behind its time: `web1 script[12]: `, `stdout F `.
 fn timed(line: &str) -> Option<&str> {
     let inner = line.strip_prefix('[').unwrap_or(line);
     let shaped = |text: &str, shape: &[u8]| -> Option<usize> {

@@ -224,8 +224,8 @@ impl Pending {
         now?.since(before?)
     }
 
-    /// The output that begins behind a command that was typed alone, where nothing but the command tells what it is: a host's
-    /// name looks like anything, and netsh speaks every language.
+    /// The output that begins behind a command that was typed alone, where nothing but the command tells what it is:
+    /// a host's name looks like anything, and netsh speaks every language.
     fn alone<'a>(&mut self, next: Line<'_>, text: usize, name: &'a str) -> Option<Open<'a>> {
         let [only] = self.commands.make_contiguous() else { return None };
         let kind = match only.program.as_str() {

@@ -119,7 +119,8 @@ impl<'a> Table<'a> {
         let covers = if filtered {
             seen.states
         } else {
-            // A line above it that looks like a command is none if the table has what that would not show: a heading says `ss`.
+            // A line above it that looks like a command is none if the table has what that would not show: a heading
+            // says `ss`.
             let asked = table::asked(section).filter(|asked| seen.states.minus(*asked).is_empty());
             asked.unwrap_or_else(|| guessed(section.kind, seen.states))
         };

@@ -143,8 +143,8 @@ pub fn nginx_version(bytes: &[u8]) -> Option<String> {
     version(rest).map(|(version, _)| version)
 }
 
-/// The version in what `haproxy -c` writes before its first warning: `[NOTICE] (7) : haproxy version is 2.6.12-1+deb12u4`.
-/// One that warns of nothing does not tell.
+/// The version in what `haproxy -c` writes before its first warning:
+/// `[NOTICE] (7) : haproxy version is 2.6.12-1+deb12u4`. One that warns of nothing does not tell.
 pub fn haproxy_version(bytes: &[u8]) -> Option<String> {
     const MARK: &[u8] = b"haproxy version is ";
     let begin = memchr::memmem::find(bytes, MARK)?.saturating_add(MARK.len());
@@ -152,8 +152,8 @@ pub fn haproxy_version(bytes: &[u8]) -> Option<String> {
     version(&String::from_utf8_lossy(rest.get(..64).unwrap_or(rest))).map(|(version, _)| version)
 }
 
-/// The version of a program by the packages that are installed; none if these are several that differ. `names` are packages
-/// that have the program: `["haproxy"]`.
+/// The version of a program by the packages that are installed; none if these are several that differ. `names` are
+/// packages that have the program: `["haproxy"]`.
 pub fn packaged_version(bytes: &[u8], names: &[&str]) -> Option<String> {
     let mut found: Option<String> = None;
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -166,7 +166,8 @@ pub fn packaged_version(bytes: &[u8], names: &[&str]) -> Option<String> {
     found
 }
 
-/// The version in a line of rpm, `haproxy-2.4.22-3.el9.x86_64 Tue 3 Sep`, or of dpkg, `ii  haproxy  2.6.12-1+deb12u4  amd64`.
+/// The version in a line of rpm, `haproxy-2.4.22-3.el9.x86_64 Tue 3 Sep`, or of dpkg,
+/// `ii  haproxy  2.6.12-1+deb12u4  amd64`.
 fn package(line: &[u8], names: &[&str]) -> Option<String> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace();

@@ -5,7 +5,8 @@ use crate::text::Line;
 use evidence::{DYNAMIC_PORT_COUNT, DYNAMIC_PORT_START, Settings, TIMED_WAIT_DELAY};
 use std::collections::BTreeMap;
 
-/// `netsh int ipv4 show dynamicport tcp`: in whatever language, the first number is the first port, the second how many.
+/// `netsh int ipv4 show dynamicport tcp`: in whatever language, the first number is the first port, the second how
+/// many.
 pub(crate) fn dynamic_ports<'a>(lines: impl Iterator<Item = Line<'a>>, settings: &mut Settings) {
     let numbers = lines.filter_map(|line| {
         let (_, number) = line.says.rsplit_once(':')?;
@@ -16,7 +17,8 @@ pub(crate) fn dynamic_ports<'a>(lines: impl Iterator<Item = Line<'a>>, settings:
     }
 }
 
-/// `Get-NetTCPSetting`: of several settings, that for the Internet, which is what connections get unless rules say otherwise.
+/// `Get-NetTCPSetting`: of several settings, that for the Internet, which is what connections get unless rules say
+/// otherwise.
 pub(crate) fn tcp_setting<'a>(lines: impl Iterator<Item = Line<'a>>, settings: &mut Settings) {
     let mut decides = true;
     for Line { says, .. } in lines {

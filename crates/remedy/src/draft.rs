@@ -63,8 +63,8 @@ struct ToLast {
 }
 
 impl AtBoot {
-    /// Whether a value that a setting has now can be made that of the next boot; the answer is what the files say if they say
-    /// that already.
+    /// Whether a value that a setting has now can be made that of the next boot; the answer is what the files say if
+    /// they say that already.
     fn check(
         &self,
         netns: &Place,

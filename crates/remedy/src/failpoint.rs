@@ -1,8 +1,8 @@
 //! Places at which a test may kill the process, as a power cut or `kill -9` would; nothing in a release build.
 //!
-//! `LASTACK_FAILPOINT_LOG=FILE` writes the name of each place that is passed to a file, so that a test finds all of them
-//! by itself. `LASTACK_FAILPOINT=NAME` kills the process there with SIGKILL; `NAME!` kills its parent first, so that
-//! nobody is left to notice. A place that is passed several times is counted: `NAME#2` is the second time.
+//! `LASTACK_FAILPOINT_LOG=FILE` writes the name of each place that is passed to a file, so that a test finds all of
+//! them by itself. `LASTACK_FAILPOINT=NAME` kills the process there with SIGKILL; `NAME!` kills its parent first, so
+//! that nobody is left to notice. A place that is passed several times is counted: `NAME#2` is the second time.
 
 #[cfg(debug_assertions)]
 mod armed {

@@ -1,8 +1,8 @@
 //! Guards: counters that are watched after a change, and the bound that each must keep within.
 //!
 //! Before the change each counter is watched for a while; that gives its usual rate. From the first step on it may rise
-//! twice as fast, and by [`SPARE`] besides, or by one a second if that is more. So what was quiet may stir, a busy host may be twice as
-//! busy, and a service that fails on every connection shows within seconds.
+//! twice as fast, and by [`SPARE`] besides, or by one a second if that is more. So what was quiet may stir, a busy
+//! host may be twice as busy, and a service that fails on every connection shows within seconds.
 
 use crate::step::Place;
 use kernel::netns::{self};

@@ -1,7 +1,7 @@
 //! The journal of one apply: a line for each thing that happened, written and synced before the next thing happens.
 //!
-//! A line is the CRC-32 of a JSON text, that text, and a newline. A last line without its end is what a crash leaves; it
-//! was never acted upon, and is cut off. Damage before that is said, and what can be read counts.
+//! A line is the CRC-32 of a JSON text, that text, and a newline. A last line without its end is what a crash leaves;
+//! it was never acted upon, and is cut off. Damage before that is said, and what can be read counts.
 
 use crate::failpoint;
 use crate::guard::{Guard, Measured};
@@ -34,8 +34,8 @@ const RESERVED: u64 = 64 << 10;
 pub enum Record {
     /// What is going to be done. Nothing has been touched before this is on disk.
     Begin(Box<Begin>),
-    /// The workers of a program that is at rest, before any of its files is touched. Others later have read what was there
-    /// since.
+    /// The workers of a program that is at rest, before any of its files is touched. Others later have read what was
+    /// there since.
     Workers {
         /// The step that lets the program take its files, from 0.
         number: usize,
@@ -115,7 +115,8 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// Whether the host runs since before the apply: what it set, and the processes that it found, do not outlive a boot.
+    /// Whether the host runs since before the apply: what it set, and the processes that it found, do not outlive a
+    /// boot.
     pub(crate) fn same_boot(&self, root: &Root) -> bool {
         self.boot_id == host::boot_id(root)
     }

@@ -1,11 +1,11 @@
 //! Changes a host by a plan, and back: plan, journal, change, re-read, guard, and then keep or take back.
 //!
-//! A [`Plan`] is made of findings; it is a text that people read, edit and mail. [`supervise`] carries it out in a process
-//! of its own ([`work`]), which takes every change back unless it is confirmed. Whatever is killed meanwhile, the next
-//! run settles it ([`recover`]): the host is then as it was before, or as planned.
+//! A [`Plan`] is made of findings; it is a text that people read, edit and mail. [`supervise`] carries it out in a
+//! process of its own ([`work`]), which takes every change back unless it is confirmed. Whatever is killed meanwhile,
+//! the next run settles it ([`recover`]): the host is then as it was before, or as planned.
 //!
-//! Invariants: nothing is changed before the journal says on disk what will be, with what is there now; what is not as the
-//! journal has it, neither before nor after, is somebody else's, and is left alone; nothing that
+//! Invariants: nothing is changed before the journal says on disk what will be, with what is there now; what is not
+//! as the journal has it, neither before nor after, is somebody else's, and is left alone; nothing that
 //! `docs/fix.md` says is never advised is done, whoever asks.
 
 mod draft;

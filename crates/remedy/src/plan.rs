@@ -1,4 +1,5 @@
-//! What is to be done: the remedies of findings, chosen and checked. A plan is a text that can be read, edited and mailed.
+//! What is to be done: the remedies of findings, chosen and checked. A plan is a text that can be read, edited and
+//! mailed.
 
 mod offer;
 mod text;

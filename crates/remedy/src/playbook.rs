@@ -1,8 +1,8 @@
 //! A plan for more than one host: a playbook of Ansible that carries it, a batch of hosts at a time.
 //!
-//! What happens on a host is `lastack fix --apply` there, with its own journal and guards; the playbook decides which hosts
-//! are next, and what a batch does of which one host does not hold. The plan is in it as a block of text that YAML takes as
-//! it is (a literal scalar) and that Ansible does not take for a template (`!unsafe`).
+//! What happens on a host is `lastack fix --apply` there, with its own journal and guards; the playbook decides which
+//! hosts are next, and what a batch does of which one host does not hold. The plan is in it as a block of text that
+//! YAML takes as it is (a literal scalar) and that Ansible does not take for a template (`!unsafe`).
 
 use crate::plan::{Plan, Refusal};
 use std::fmt::Write as _;

@@ -1,8 +1,8 @@
 //! Programs whose configuration is changed: which process runs, how its files are tested, and how it takes them.
 //!
 //! A program is reloaded the way it runs: by systemd where that started it and can, else by the signal that its own
-//! documentation names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a master cannot take
-//! new files without being started anew, and is left to a person.
+//! documentation names (nginx: SIGHUP to the master; HAProxy in master-worker mode: SIGUSR2). A HAProxy without a
+//! master cannot take new files without being started anew, and is left to a person.
 
 mod taking;
 

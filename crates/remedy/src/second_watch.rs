@@ -1,5 +1,6 @@
-//! A second watch over an apply that was kept, by the guards and the usual rates that its journal has. It changes nothing: what
-//! comes of it is for whoever asked, such as a rollout that watches a batch of hosts once all of them are changed.
+//! A second watch over an apply that was kept, by the guards and the usual rates that its journal has. It changes
+//! nothing: what comes of it is for whoever asked, such as a rollout that watches a batch of hosts once all of them
+//! are changed.
 
 use crate::guard::{self, Glance, Guard};
 use crate::store::{Store, StoreError};

@@ -1,5 +1,5 @@
-//! The end of an apply, both ways: everything is made so, or everything is taken back. The same whether the process that
-//! began it does it, or another after a crash: what is there now decides what is still to do.
+//! The end of an apply, both ways: everything is made so, or everything is taken back. The same whether the process
+//! that began it does it, or another after a crash: what is there now decides what is still to do.
 
 use crate::failpoint;
 use crate::journal::{Begin, Journal, Record, Undone};
@@ -113,8 +113,8 @@ impl Settling<'_> {
         settled
     }
 
-    /// Whether a program that was not told has nevertheless read files that were there for a while: somebody else told it
-    /// then, or it came only then to what it had been told before.
+    /// Whether a program that was not told has nevertheless read files that were there for a while: somebody else
+    /// told it then, or it came only then to what it had been told before.
     fn may_have_read(&self, number: usize, step: &Step) -> bool {
         let Step::Reload { running } = step else { return false };
         let mut before = self.begin.steps.iter().enumerate().take(number);
@@ -129,9 +129,9 @@ impl Settling<'_> {
         touched && (!self.same_boot || has_read())
     }
 
-    /// The step, if it is about a program about that program as it runs now: it may have been started anew since, and have read
-    /// what was there then. None if it does not run any more, and reads what is there when it is started; or if it cannot be
-    /// told, which is said.
+    /// The step, if it is about a program about that program as it runs now: it may have been started anew since, and
+    /// have read what was there then. None if it does not run any more, and reads what is there when it is started;
+    /// or if it cannot be told, which is said.
     fn as_it_runs(&self, step: &Step, settled: &mut Settled) -> Option<Step> {
         let (Step::Test { running } | Step::Reload { running }) = step else { return Some(step.clone()) };
         let root = self.scene.root;

@@ -34,8 +34,8 @@ impl Place {
         Ok(all()?.into_iter().find(is_it))
     }
 
-    /// The same place after the host was started anew. Numbers are given out again then, and may mean another namespace;
-    /// a name means the same, unless it is that of a process.
+    /// The same place after the host was started anew. Numbers are given out again then, and may mean another
+    /// namespace; a name means the same, unless it is that of a process.
     pub(crate) fn after_boot(&self, root: &Root) -> Self {
         let process = self.name.strip_prefix("pid:").or_else(|| self.name.strip_prefix("/proc/"));
         let process = process.and_then(|rest| rest.split('/').next()?.parse::<u32>().ok());

@@ -1,7 +1,7 @@
 //! The process in front of the terminal: starts the one that changes the host, shows what it says, and answers it.
 //!
-//! Each of the two watches the other. If this one ends, the other takes the changes back; if the other ends, or does not
-//! come to an end in time, this one does. If both are killed, the next `lastack fix` does, whatever it is asked.
+//! Each of the two watches the other. If this one ends, the other takes the changes back; if the other ends, or does
+//! not come to an end in time, this one does. If both are killed, the next `lastack fix` does, whatever it is asked.
 
 use crate::event::{Event, Order};
 use crate::guard::Measured;
@@ -61,8 +61,8 @@ pub enum SuperviseError {
     Recover(#[from] RecoverError),
 }
 
-/// Carries out an order in a process of its own. `command` starts [`work`](crate::work); `show` is told what happens, and
-/// puts the question when it is time; the answer is read from standard input, which must be a terminal then.
+/// Carries out an order in a process of its own. `command` starts [`work`](crate::work); `show` is told what happens,
+/// and puts the question when it is time; the answer is read from standard input, which must be a terminal then.
 pub fn supervise(
     store: &Store,
     order: &Order,
@@ -267,7 +267,8 @@ impl Supervisor {
         Ok(told.map(|(source, _)| source).collect())
     }
 
-    /// Says that nobody is here any more to see what happens: a session that was lost without a terminal shows in nothing else.
+    /// Says that nobody is here any more to see what happens: a session that was lost without a terminal shows in
+    /// nothing else.
     fn gone(&mut self, what: Source) {
         self.watched.retain(|source| *source != what);
         self.asking = false;

@@ -1,5 +1,5 @@
-//! The process that changes the host. It is in a session of its own, so that no terminal takes it along, and hears of the
-//! one in front of the terminal by a pipe: when that ends, for whatever reason, the changes are taken back.
+//! The process that changes the host. It is in a session of its own, so that no terminal takes it along, and hears of
+//! the one in front of the terminal by a pipe: when that ends, for whatever reason, the changes are taken back.
 
 use crate::draft::Draft;
 use crate::event::{Event, Order, Task};
@@ -27,7 +27,8 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 const GONE: &str = "the terminal or session, or the process in front of it, has gone";
 
-/// Is the process that changes the host: reads an [`Order`] from standard input and tells what happens on standard output.
+/// Is the process that changes the host: reads an [`Order`] from standard input and tells what happens on standard
+/// output.
 pub fn work() -> io::Result<()> {
     // As the leader of a group it cannot leave the session; then it was started by hand, and stays in it.
     let _ = rustix::process::setsid();

@@ -114,7 +114,8 @@ impl Course<'_> {
     }
 }
 
-/// As it is, the remedies alone, and the last of those together: what tells most apart. And how many of them have no room.
+/// As it is, the remedies alone, and the last of those together: what tells most apart. And how many of them have no
+/// room.
 fn courses(answer: &WhatIf) -> (Vec<Course<'_>>, usize) {
     let last = answer.outcomes.iter().rfind(|row| row.kind == "together");
     let room = MOST_COURSES - usize::from(last.is_some());

@@ -23,8 +23,8 @@ pub struct FixedFile {
     pub replacements: Vec<Replacement>,
 }
 
-/// A text that takes the place of another one. Places are line and column, from 1, in characters, of the text before all
-/// replacements.
+/// A text that takes the place of another one. Places are line and column, from 1, in characters, of the text before
+/// all replacements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
     /// Where what goes begins.
@@ -35,8 +35,8 @@ pub struct Replacement {
     pub text: String,
 }
 
-/// The SARIF log of a lint; `fixes` are those of each of its findings. `version` is that of the program. Files whose names are relative stay so, against the root
-/// of the sources; others are `file:` URIs.
+/// The SARIF log of a lint; `fixes` are those of each of its findings. `version` is that of the program. Files whose
+/// names are relative stay so, against the root of the sources; others are `file:` URIs.
 pub fn sarif(lint: &Lint, fixes: &[Vec<Fix>], version: &str) -> Value {
     let judging: Vec<&diagnose::Rule> =
         diagnose::rules().iter().filter(|rule| rule.reads_configurations()).collect();

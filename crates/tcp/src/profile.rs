@@ -382,8 +382,8 @@ pub mod linux {
         orphan_fin_wait_2_lifetime_for(fin_timeout, TIME_WAIT.value)
     }
 
-    /// Values of `net.ipv4.tcp_fin_timeout`, in seconds, that are longer than its default and keep an orphan FIN-WAIT-2 for
-    /// less; derived from [`orphan_fin_wait_2_lifetime`].
+    /// Values of `net.ipv4.tcp_fin_timeout`, in seconds, that are longer than its default and keep an orphan
+    /// FIN-WAIT-2 for less; derived from [`orphan_fin_wait_2_lifetime`].
     pub const FIN_TIMEOUT_TRAP: Constant<core::ops::RangeInclusive<u64>> = Constant {
         value: 61..=89,
         kernel: "2.6.32 to 7.3",

@@ -48,8 +48,8 @@ fn probed(mut end: Endpoint, answered: bool) -> (usize, Nanos) {
     (probes, now)
 }
 
-/// Settings of Linux 6.18.44, probes that it sent, and seconds until the orphan was gone; its timeout was 216 ms, the machine's
-/// is 204.
+/// Settings of Linux 6.18.44, probes that it sent, and seconds until the orphan was gone; its timeout was 216 ms, the
+/// machine's is 204.
 #[test]
 fn a_fin_behind_a_closed_window_is_given_up() {
     for (orphan_retries, answered, probes, seconds) in [
@@ -73,8 +73,8 @@ fn a_fin_behind_a_closed_window_is_given_up() {
     }
 }
 
-/// What is sent again until it is gone, and when that is. The peer acknowledged a part of it and took its window back, and says
-/// so again until then.
+/// What is sent again until it is gone, and when that is. The peer acknowledged a part of it and took its window
+/// back, and says so again until then.
 fn taken_back(stack: &Stack, closes: bool, answers_until: Nanos) -> (usize, Nanos, Option<Nanos>) {
     let mut end = with_window_of(stack, 1_000);
     end.handle_send(0, 100);
@@ -101,10 +101,10 @@ fn taken_back(stack: &Stack, closes: bool, answers_until: Nanos) -> (usize, Nano
     (sent, now, answered)
 }
 
-/// Linux 6.18.44, times and retransmissions, with a peer that offered SACK and with one that did not, without which there is no
-/// probe of the tail's loss: an owner's socket goes when the first timer comes that finds the last answer 240 s ago, whether
-/// there never was one or the last came after 53.6 s. An orphan's goes by tcp_orphan_retries, answered or not. The machine's
-/// first timeout is 204 ms, that of the kernel was up to 230.
+/// Linux 6.18.44, times and retransmissions, with a peer that offered SACK and with one that did not, without which
+/// there is no probe of the tail's loss: an owner's socket goes when the first timer comes that finds the last answer
+/// 240 s ago, whether there never was one or the last came after 53.6 s. An orphan's goes by tcp_orphan_retries,
+/// answered or not. The machine's first timeout is 204 ms, that of the kernel was up to 230.
 #[test]
 fn a_window_that_was_taken_back_is_given_up_240_s_after_the_last_answer() {
     for (loss_probe, closes, answers_until, sent, seconds) in [

@@ -12,9 +12,9 @@ const COLD_AFTER: Nanos = 1_000_000;
 const COLDER_AFTER: Nanos = 50_000_000;
 const COLDER: Nanos = 5;
 
-/// So many ports of one walk are found in the caches that a processor has for itself (2 MiB), beside what else is done on
-/// it. Measured in a range of 28,232 ports where nothing else goes on: 50 to 55 ns for each of up to 20,000 ports, 75 ns
-/// with all of them; where two clients connect: 61 ns for each of 14,116.
+/// So many ports of one walk are found in the caches that a processor has for itself (2 MiB), beside what else is
+/// done on it. Measured in a range of 28,232 ports where nothing else goes on: 50 to 55 ns for each of up to 20,000
+/// ports, 75 ns with all of them; where two clients connect: 61 ns for each of 14,116.
 const CACHED_PORTS: u32 = 8_000;
 
 /// What forwards a short connection handles so many times a [`hop`](Costs::hop) for it, each way: five segments, which
@@ -26,8 +26,8 @@ const HOPS_EACH_WAY: Nanos = 8;
 /// Two kinds of time are told apart. Some pass for whoever waits: `connect` to
 /// `proxy_turn`. The others are processor time that is taken from all:
 /// `connection` to `proxied`, all that client, server and what captures
-/// on the way do, wherever they run. A load that is faster than [`processors`](field@Self::processors) can bear is slowed
-/// down to what they can.
+/// on the way do, wherever they run. A load that is faster than [`processors`](field@Self::processors) can bear is
+/// slowed down to what they can.
 ///
 /// [`Costs::default`] are medians of a machine with two processors (Linux 6.18, a virtual machine, captures at each
 /// interface, 2026-11).

@@ -1,4 +1,5 @@
-//! A model of the load of a real host, fitted to what was seen of it: from a [`Case`] to a [`World`] that does the same.
+//! A model of the load of a real host, fitted to what was seen of it: from a [`Case`] to a [`World`] that does the
+//! same.
 //!
 //! The world has one host that stands for the one the case is from (`here`), a host for each peer, and for each pair
 //! of them that talks the same way a client and a server: how many connections, how fast, how long they are open, how

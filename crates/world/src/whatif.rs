@@ -37,8 +37,8 @@ const MOST_NAMED: usize = 3;
 /// Among so many connections chance makes no difference that one would see.
 const MANY: f64 = 100_000.0;
 
-/// The connections of a model that go to some destinations, for a remedy that is about these; none if these are all, or if
-/// nobody is known to go to one of them. A destination is written as findings do: `192.0.2.9:80`.
+/// The connections of a model that go to some destinations, for a remedy that is about these; none if these are all,
+/// or if nobody is known to go to one of them. A destination is written as findings do: `192.0.2.9:80`.
 pub fn only_to<'d>(fit: &Fit, destinations: impl IntoIterator<Item = &'d str> + Clone) -> Option<Only> {
     let mut chosen = BTreeSet::new();
     for to in destinations.clone() {

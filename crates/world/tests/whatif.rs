@@ -2,8 +2,8 @@
 //! the same kernel showed of the others.
 //!
 //! `whatif/NAME.case` is the case of one host, with its capture, from `lastack lab run NAME --on kernel --keep DIR`, of
-//! the first variant only; `whatif/NAME.json` has what was measured in all variants of that run. docs/whatif.md says how
-//! to do the same again.
+//! the first variant only; `whatif/NAME.json` has what was measured in all variants of that run. docs/whatif.md says
+//! how to do the same again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test reads what was recorded")]

@@ -1,4 +1,5 @@
-//! `cargo xtask bench simulator`: how many lives of connections the simulator runs a second, and an hour of a busy host.
+//! `cargo xtask bench simulator`: how many lives of connections the simulator runs a second, and an hour of a busy
+//! host.
 
 use anyhow::Context as _;
 use std::process::{Command, ExitCode};

@@ -47,8 +47,8 @@ pub(super) fn repair(command: &dyn Fn() -> Command, skip_log: &Path) -> anyhow::
     run(command, &["--repair"], "repair::", skip_log)
 }
 
-/// A scenario with something wrong runs once more, alone, and that is what counts: beside others, or on a machine that others
-/// use, a kernel may be late where virtual time is not. What was wrong at first stays on the screen.
+/// A scenario with something wrong runs once more, alone, and that is what counts: beside others, or on a machine
+/// that others use, a kernel may be late where virtual time is not. What was wrong at first stays on the screen.
 fn run(
     command: &dyn Fn() -> Command,
     how: &[&str],

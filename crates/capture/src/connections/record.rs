@@ -274,8 +274,8 @@ impl Record {
         (self.upper[1] as u64) << 32 | self.last as u64
     }
 
-    /// Microseconds from its first packet to the first FIN, or to the reset that ended it: 0 if neither came, and no more
-    /// than [`u32::MAX`], 71 minutes.
+    /// Microseconds from its first packet to the first FIN, or to the reset that ended it: 0 if neither came, and no
+    /// more than [`u32::MAX`], 71 minutes.
     fn used_us(&self) -> u32 {
         let [low, high] = self.ends.map(|end| u32::from(end.used));
         high << 16 | low

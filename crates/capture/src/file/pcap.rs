@@ -1,4 +1,5 @@
-//! The classic format of libpcap, with its relatives (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-05.html>).
+//! The classic format of libpcap, with its relatives
+//! (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-05.html>).
 
 use super::{LARGEST_PACKET, Order, Record, Refused, Step, nanoseconds, too_large};
 use crate::link::Link;

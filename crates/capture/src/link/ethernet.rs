@@ -200,7 +200,8 @@ impl Layers<'_> {
         }
     }
 
-    /// Hardware is one of linux include/uapi/linux/if_arp.h, and the kind one of if_ether.h, types of Ethernet included.
+    /// Hardware is one of linux include/uapi/linux/if_arp.h, and the kind one of if_ether.h, types of Ethernet
+    /// included.
     fn cooked_payload(&mut self, kind: u16, hardware: u16, piece: Piece<'_>, around: Around) {
         match (hardware, kind) {
             (801, _) => self.wifi(piece, around, false),

@@ -13,8 +13,8 @@ const CLOSING: [&str; 4] = ["httpclose", "http-server-close", "forceclose", "htt
 /// What is to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Connections stay open after an answer, on this section's side: options that close them go, and where they are set in
-    /// `defaults`, `option http-keep-alive` takes their place.
+    /// Connections stay open after an answer, on this section's side: options that close them go, and where they are
+    /// set in `defaults`, `option http-keep-alive` takes their place.
     KeepAlive {
         /// The place of the section, as in [`evidence::configuration::haproxy::Proxy::place`].
         section: FilePlace,
@@ -53,8 +53,8 @@ pub struct Edited {
     pub files: Vec<EditedFile>,
 }
 
-/// Makes changes, one after another; places are those before all of them. Files that HAProxy would refuse for their form
-/// are not changed.
+/// Makes changes, one after another; places are those before all of them. Files that HAProxy would refuse for their
+/// form are not changed.
 ///
 /// ```
 /// use config::haproxy::{Change, Tree, edit, evaluate};

@@ -110,8 +110,8 @@ impl Environment {
         Some(words.into_iter().map(Cow::Owned).collect())
     }
 
-    /// An address, in which variables stand without quotes, too (`str2sa_range()` of HAProxy); as it is where one is not
-    /// known.
+    /// An address, in which variables stand without quotes, too (`str2sa_range()` of HAProxy); as it is where one is
+    /// not known.
     pub(super) fn address<'t>(&self, text: Cow<'t, [u8]>) -> Cow<'t, [u8]> {
         if !text.contains(&b'$') {
             return text;

@@ -18,8 +18,8 @@ const MAX_OPEN: usize = 8;
 /// How many sections `defaults` that may be left out are considered for one that comes from them.
 const MAX_DEFAULTS: usize = 16;
 
-/// The facts of a configuration. Files are in the order in which HAProxy is given them (`-f`); defaults are those of this
-/// version (`2.6.12`, `HAProxy version 2.6.12-1+deb12u4 2026/10/17`); without one, what depends on it is unknown.
+/// The facts of a configuration. Files are in the order in which HAProxy is given them (`-f`); defaults are those of
+/// this version (`2.6.12`, `HAProxy version 2.6.12-1+deb12u4 2026/10/17`); without one, what depends on it is unknown.
 pub fn evaluate(files: &[(String, Tree)], version: Option<&str>) -> Configuration {
     let known = version.and_then(Version::parse);
     let mut evaluation = Evaluation {
@@ -233,7 +233,8 @@ impl Evaluation {
         What::Defaults(self.defaults.len() - 1)
     }
 
-    /// What a section begins with: that of the section `defaults` of this name; without one, of the last, if it takes that.
+    /// What a section begins with: that of the section `defaults` of this name; without one, of the last, if it takes
+    /// that.
     fn inherited(
         &mut self,
         line: &Spoken<'_>,

@@ -1,7 +1,7 @@
 //! What arguments mean: times, versions of HAProxy.
 
-/// Milliseconds of a time: a number with `us`, `ms`, `s`, `m`, `h` or `d`; a number alone is milliseconds (configuration
-/// manual, section 2.5).
+/// Milliseconds of a time: a number with `us`, `ms`, `s`, `m`, `h` or `d`; a number alone is milliseconds
+/// (configuration manual, section 2.5).
 pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text.get(..digits)?.parse().ok()?;

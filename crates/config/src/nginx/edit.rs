@@ -13,8 +13,8 @@ use evidence::FilePlace;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Connections of this pass are kept and used again. Whatever of this is missing is added: HTTP/1.1, no
-    /// `Connection: close`, `fastcgi_keep_conn on`; an upstream with a pool, made from the address where there is none. A
-    /// pool that is there keeps its size.
+    /// `Connection: close`, `fastcgi_keep_conn on`; an upstream with a pool, made from the address where there is
+    /// none. A pool that is there keeps its size.
     Pool {
         /// The place of its directive, as in [`evidence::configuration::nginx::Pass::place`].
         pass: FilePlace,
@@ -57,7 +57,8 @@ pub struct Edited {
     pub notes: Vec<String>,
 }
 
-/// Makes changes, one after another; places are those before all of them. Files that nginx would refuse are not changed.
+/// Makes changes, one after another; places are those before all of them. Files that nginx would refuse are not
+/// changed.
 ///
 /// ```
 /// use config::nginx::{Change, Sources, edit, evaluate};

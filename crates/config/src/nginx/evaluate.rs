@@ -77,7 +77,8 @@ struct Evaluation<'s> {
     walk: Walk,
     version: Option<Version>,
     facts: Nginx,
-    /// What each variable that a `map` of `$http_upgrade` makes is for requests without that header, and where the map is.
+    /// What each variable that a `map` of `$http_upgrade` makes is for requests without that header, and where the
+    /// map is.
     maps: BTreeMap<String, (String, FilePlace)>,
     /// The variables that `http` makes.
     variables: Variables,

@@ -1,8 +1,8 @@
 //! Variables that one `set` decides, whichever way a request comes.
 //!
-//! A variable belongs to the request: another location that it came through may have set it. So it is known only where the
-//! location itself sets it, or where all of the server's `set` agree; and where nothing else (a map, a script, a capture of a
-//! regular expression) may.
+//! A variable belongs to the request: another location that it came through may have set it. So it is known only
+//! where the location itself sets it, or where all of the server's `set` agree; and where nothing else (a map, a
+//! script, a capture of a regular expression) may.
 
 use super::sources::{Item, Sources, Walk};
 use super::{Directive, Word};

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 pub const DIRECTORIES: [&str; 5] =
     ["/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"];
 
-/// The file that systemd reads only if a link in one of the directories leads to it, as Debian's `99-sysctl.conf` did up
-/// to version 12. `sysctl --system` of procps reads it always, and last.
+/// The file that systemd reads only if a link in one of the directories leads to it, as Debian's `99-sysctl.conf` did
+/// up to version 12. `sysctl --system` of procps reads it always, and last.
 pub const SYSCTL_CONF: &str = "/etc/sysctl.conf";
 
 /// A file of settings.
@@ -27,8 +27,8 @@ pub struct File {
     pub tree: Tree,
 }
 
-/// The facts of these files: all that are in [`DIRECTORIES`], and [`SYSCTL_CONF`] if there is one. In the answer the files
-/// are in the order in which they are applied; those that are not applied come last.
+/// The facts of these files: all that are in [`DIRECTORIES`], and [`SYSCTL_CONF`] if there is one. In the answer the
+/// files are in the order in which they are applied; those that are not applied come last.
 pub fn evaluate(files: &[File]) -> Configuration {
     let mut order: Vec<Ranked<'_>> = files.iter().map(Ranked::new).collect();
     let linked =

@@ -82,8 +82,8 @@ pub fn are_met(listens: &[Endpoint], server: Endpoint) -> bool {
     })
 }
 
-/// Host and port of an address of HAProxy; none for one that is not of IP. What follows the last colon is the port, unless
-/// a bracket comes after it: `2001:db8::1:80` is port 80 of `2001:db8::1` (configuration manual, 4.2, `bind`).
+/// Host and port of an address of HAProxy; none for one that is not of IP. What follows the last colon is the port,
+/// unless a bracket comes after it: `2001:db8::1:80` is port 80 of `2001:db8::1` (configuration manual, 4.2, `bind`).
 fn split_of_haproxy(text: &str) -> Option<(&str, &str)> {
     let text = match text.split_once('@') {
         Some(("ipv4" | "ipv6" | "tcp" | "tcp4" | "tcp6", rest)) => rest,

@@ -58,13 +58,13 @@ pub struct Proxy {
     pub conditional: bool,
     /// `mode`: `http` or `tcp`.
     pub mode: Said<String>,
-    /// What is done with connections after an answer: `keep-alive`; `server-close`, the server's is closed; `close`, both
-    /// are. Where a frontend and its backend differ, the one that closes more holds.
+    /// What is done with connections after an answer: `keep-alive`; `server-close`, the server's is closed; `close`,
+    /// both are. Where a frontend and its backend differ, the one that closes more holds.
     pub connection: Said<String>,
     /// `http-reuse`: `never`, `safe`, `aggressive`, `always`.
     pub http_reuse: Said<String>,
-    /// `timeout NAME`, in milliseconds, by name: `connect`, `server`, `http-keep-alive`. One that is not set is not here:
-    /// then there is no such limit, or another one takes its place.
+    /// `timeout NAME`, in milliseconds, by name: `connect`, `server`, `http-keep-alive`. One that is not set is not
+    /// here: then there is no such limit, or another one takes its place.
     pub timeouts_ms: BTreeMap<String, Said<u64>>,
     /// `option NAME` in force, by name, where it was set; those about closing are in `connection`.
     pub options: BTreeMap<String, FilePlace>,
@@ -76,13 +76,14 @@ pub struct Proxy {
     pub binds: Vec<Bind>,
     /// Servers; those of templates once.
     pub servers: Vec<Server>,
-    /// `use_backend` in order, and `default_backend`, which `defaults` may say. A name with a variable is left as it is.
+    /// `use_backend` in order, and `default_backend`, which `defaults` may say. A name with a variable is left as it
+    /// is.
     pub backends: Vec<BackendUse>,
 }
 
 impl Proxy {
-    /// How long an idle connection of a client is kept, in milliseconds: the first that is set of those that HAProxy goes by
-    /// (configuration manual, `timeout http-keep-alive`). None is for as long as the client likes.
+    /// How long an idle connection of a client is kept, in milliseconds: the first that is set of those that HAProxy
+    /// goes by (configuration manual, `timeout http-keep-alive`). None is for as long as the client likes.
     pub fn keep_alive_ms(&self) -> Option<&Said<u64>> {
         ["http-keep-alive", "http-request", "client"].into_iter().find_map(|name| self.timeouts_ms.get(name))
     }
@@ -140,8 +141,8 @@ pub struct Server {
     /// `source`: the address, and perhaps the ports, that connections come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Said<String>>,
-    /// True if it is spoken to in another protocol than HTTP/1, or may be (`proto h2`, `alpn h2`): options that close after an
-    /// answer do not close these connections.
+    /// True if it is spoken to in another protocol than HTTP/1, or may be (`proto h2`, `alpn h2`): options that close
+    /// after an answer do not close these connections.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub other_protocol: bool,
     /// True if it stands between `.if` and `.endif`, and its section does not.

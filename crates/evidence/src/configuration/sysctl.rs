@@ -1,5 +1,5 @@
-//! What the files of `sysctl.d` set at boot, in the order that systemd applies. What the command line of the kernel sets
-//! (`sysctl.NAME=`), and what programs set later, is in no file.
+//! What the files of `sysctl.d` set at boot, in the order that systemd applies. What the command line of the kernel
+//! sets (`sysctl.NAME=`), and what programs set later, is in no file.
 
 use super::FilePlace;
 use serde::{Deserialize, Serialize};

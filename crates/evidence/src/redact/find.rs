@@ -28,8 +28,8 @@ pub(super) enum Style {
     Underscores,
 }
 
-/// The addresses of a text in their order; none overlaps another. What may be one is taken for one, and what is `known` to
-/// be one wherever it stands.
+/// The addresses of a text in their order; none overlaps another. What may be one is taken for one, and what is
+/// `known` to be one wherever it stands.
 pub(super) fn addresses<'t>(
     text: &'t str,
     known: impl Fn(IpAddr) -> bool + 't,
@@ -66,8 +66,8 @@ fn is_alphanumeric(byte: Option<&u8>) -> bool {
     byte.is_some_and(u8::is_ascii_alphanumeric)
 }
 
-/// The longest IPv6 address that begins here, and neither begins nor ends in a word: `bad::cafe` is one, `std::net` none.
-/// One that is known is one within a word, too.
+/// The longest IPv6 address that begins here, and neither begins nor ends in a word: `bad::cafe` is one, `std::net`
+/// none. One that is known is one within a word, too.
 fn v6(text: &str, start: usize, known: &impl Fn(IpAddr) -> bool) -> Option<Written> {
     let bytes = text.as_bytes();
     let before = start.checked_sub(1).and_then(|before| bytes.get(before));
@@ -98,7 +98,8 @@ fn v6(text: &str, start: usize, known: &impl Fn(IpAddr) -> bool) -> Option<Writt
     Some(Written { address, style, start, end })
 }
 
-/// Four numbers that begin here, with dots, dashes or underscores between them. Leading zeros are decimal, as nginx reads them.
+/// Four numbers that begin here, with dots, dashes or underscores between them. Leading zeros are decimal, as nginx
+/// reads them.
 fn v4(bytes: &[u8], start: usize) -> Option<Written> {
     let before = start.checked_sub(1).and_then(|before| bytes.get(before));
     if before.is_some_and(u8::is_ascii_digit) {

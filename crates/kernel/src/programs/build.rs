@@ -1,8 +1,8 @@
 //! What a program says of itself: `nginx -V`, `haproxy -vv`.
 //!
 //! The program that is asked is the one that runs, `/proc/PID/exe`, not one of the same name. It is started only where
-//! nobody but the administrator, or we ourselves, can have put it there; a container's never is. nginx has what it would
-//! say as a text in its file, which is read then.
+//! nobody but the administrator, or we ourselves, can have put it there; a container's never is. nginx has what it
+//! would say as a text in its file, which is read then.
 
 use super::Kind;
 use super::files::Files;

@@ -36,8 +36,8 @@ pub(super) enum Files {
 pub(super) enum View {
     /// As we do: paths are resolved as for anybody.
     Ours,
-    /// From our root, with mounts of its own: a service of systemd with `PrivateTmp`, or `ip netns exec`. Most files are ours;
-    /// this is true as soon as one that was opened is not.
+    /// From our root, with mounts of its own: a service of systemd with `PrivateTmp`, or `ip netns exec`. Most files
+    /// are ours; this is true as soon as one that was opened is not.
     Mounts(Cell<bool>),
     /// From another root, as in a container.
     Other,
@@ -248,8 +248,8 @@ fn same_mounts(root: &Root, pid: u32) -> bool {
     matches!((identity(&pid.to_string()), identity("self")), (Ok(its), Ok(ours)) if its == ours)
 }
 
-/// True if a file that another mount namespace has at a path is ours, and will be when ours is replaced: a mount of that file
-/// alone would stay.
+/// True if a file that another mount namespace has at a path is ours, and will be when ours is replaced: a mount of
+/// that file alone would stay.
 fn is_ours(file: &OwnedFd, path: &str) -> bool {
     let (Ok(its), Ok(ours)) = (rustix::fs::fstat(file), rustix::fs::stat(path)) else { return false };
     let alone = || {

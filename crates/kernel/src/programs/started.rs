@@ -46,8 +46,8 @@ enum Words {
     Helper,
 }
 
-/// The programs that run in network namespaces that are wanted, by process id. Without the right to see which namespace a
-/// process is in, there is a gap.
+/// The programs that run in network namespaces that are wanted, by process id. Without the right to see which
+/// namespace a process is in, there is a gap.
 pub(super) fn find(root: &Root, wanted: impl Fn((u64, u64)) -> bool, gaps: &mut Vec<Gap>) -> Vec<Started> {
     let mut seen = BTreeMap::new();
     let mut denied = BTreeMap::<Kind, u32>::new();
@@ -134,16 +134,16 @@ impl Started {
         files
     }
 
-    /// Whether a master runs it, which takes its files anew: nginx's as ever, HAProxy's by `-W` or `master-worker` in its file,
-    /// which shows by a child.
+    /// Whether a master runs it, which takes its files anew: nginx's as ever, HAProxy's by `-W` or `master-worker` in
+    /// its file, which shows by a child.
     pub fn has_master(&self) -> bool {
         self.kind == Kind::Nginx
             || self.workers > 0
             || self.arguments.iter().any(|word| word.starts_with("-W"))
     }
 
-    /// The arguments that say what is read, as they were given: where the files are, and for nginx what stands before them
-    /// (`-g`). With them another process of the program reads the same.
+    /// The arguments that say what is read, as they were given: where the files are, and for nginx what stands before
+    /// them (`-g`). With them another process of the program reads the same.
     pub fn what_is_read(&self) -> Vec<String> {
         let flags: &[&str] = match self.kind {
             Kind::Nginx => &["-c", "-p", "-g"],

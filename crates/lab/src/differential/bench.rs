@@ -91,8 +91,8 @@ impl Bench {
         })
     }
 
-    /// Runs them all, those with the same settings together. A difference in one that the machine's load drew out until a
-    /// timer may have come is not counted: that one runs again, alone.
+    /// Runs them all, those with the same settings together. A difference in one that the machine's load drew out
+    /// until a timer may have come is not counted: that one runs again, alone.
     pub fn run(&mut self, sequences: &[Sequence]) -> io::Result<Vec<Outcome>> {
         let mut outcomes = vec![Outcome::default(); sequences.len()];
         let mut order: Vec<usize> = (0..sequences.len()).collect();

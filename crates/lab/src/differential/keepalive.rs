@@ -1,5 +1,5 @@
-//! Keepalive with short times. The close machine has rows for what its timer does, and no timer: who drives it keeps one, as
-//! the simulator does.
+//! Keepalive with short times. The close machine has rows for what its timer does, and no timer: who drives it keeps
+//! one, as the simulator does.
 
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;

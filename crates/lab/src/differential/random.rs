@@ -84,8 +84,8 @@ pub fn random(seed: u64) -> Sequence {
     Sequence { settings, isn, clock, steps }
 }
 
-/// The sequence of a seed, with what [`random`] leaves out: windows that close and shrink, IPv6, TCP_LINGER2, connect() onto
-/// TIME-WAIT.
+/// The sequence of a seed, with what [`random`] leaves out: windows that close and shrink, IPv6, TCP_LINGER2,
+/// connect() onto TIME-WAIT.
 pub fn random_beyond(seed: u64) -> Sequence {
     let mut sequence = random(seed);
     let mut dice = Dice(!seed);
@@ -119,8 +119,8 @@ pub fn random_beyond(seed: u64) -> Sequence {
     sequence
 }
 
-/// A connection whose peer closes its window, and what waits for it: timers come, the window is opened a bit or stays closed,
-/// the peer closes.
+/// A connection whose peer closes its window, and what waits for it: timers come, the window is opened a bit or stays
+/// closed, the peer closes.
 pub fn random_closed_window(seed: u64) -> Sequence {
     let mut dice = Dice(seed ^ 0x5eed);
     dice.0 = dice.next();

@@ -42,8 +42,8 @@ static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
 /// `rto_min` that the route to the peers must have: nothing is sent again while a sequence runs.
 pub const RETRANSMIT_MIN: Duration = Duration::from_secs(5);
 
-/// Less than `tcp_invalid_ratelimit` (500 ms), and than the second after which a SYN is sent again; a connection of which
-/// the SYN was never acknowledged ends then.
+/// Less than `tcp_invalid_ratelimit` (500 ms), and than the second after which a SYN is sent again; a connection of
+/// which the SYN was never acknowledged ends then.
 const SHORTEST_TIMER: Nanos = 450_000_000;
 /// What the kernel's timers may be off by: two ticks at 250 Hz.
 const TICKS_MS: u64 = 8;

@@ -152,7 +152,8 @@ impl Drop for RunningProgram {
     }
 }
 
-/// True if a socket of this namespace listens on a port, as /proc/net/tcp shows it: `0: 00000000:0050 00000000:0000 0A`.
+/// True if a socket of this namespace listens on a port, as /proc/net/tcp shows it:
+/// `0: 00000000:0050 00000000:0000 0A`.
 fn is_listened_on(port: u16) -> bool {
     let port = format!(":{port:04X}");
     ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|file| {

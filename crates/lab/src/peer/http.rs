@@ -43,7 +43,8 @@ pub(super) enum Then {
     Goodbye,
 }
 
-/// An answer in the version of its request: its head with the first bytes of its body, and how many are still to be sent.
+/// An answer in the version of its request: its head with the first bytes of its body, and how many are still to be
+/// sent.
 pub(super) fn answer(old: bool, answer: Answer, then: Then) -> (Vec<u8>, u32) {
     let version = if old { "1.0" } else { "1.1" };
     let length = if answer.length { format!("Content-Length: {}\r\n", answer.bytes) } else { String::new() };

@@ -59,8 +59,8 @@ impl<'a> Network<'a> {
 
     /// What a host's interface on a network is called: as the network, if the kernel and all programs take that name.
     pub(super) fn interface(&self, network: &str) -> String {
-        // "all" and "default" are settings of all interfaces, and "any" is all of them for tcpdump, which takes a number
-        // for a place in its list.
+        // "all" and "default" are settings of all interfaces, and "any" is all of them for tcpdump, which takes a
+        // number for a place in its list.
         let meant = ["lo", "all", "default", "any", PROBE].contains(&network);
         let ours = network.strip_prefix(NUMBERED).is_some_and(|rest| rest.parse::<u8>().is_ok());
         let begins = network.starts_with(|c: char| c.is_ascii_lowercase());
@@ -256,8 +256,8 @@ impl<'a> Network<'a> {
         format!("02:00:00:00:{:02x}:{:02x}", self.number(network), self.host_number(host))
     }
 
-    /// With IPv6 hosts know their neighbours from the start: while a link is young, a first question goes unanswered now
-    /// and then, and is asked again after a second only.
+    /// With IPv6 hosts know their neighbours from the start: while a link is young, a first question goes unanswered
+    /// now and then, and is asked again after a second only.
     fn neighbours(&self, host: &Host, network: &str, batch: &mut String) {
         if self.world.family != Family::Ipv6 {
             return;

@@ -1,4 +1,5 @@
-//! Tries `lastack fix` on a stage as its user would: the load, `doctor`, `fix --apply`, the same load, `fix --rollback`.
+//! Tries `lastack fix` on a stage as its user would: the load, `doctor`, `fix --apply`, the same load,
+//! `fix --rollback`.
 //!
 //! The programs are real: this program again, in the network namespace of the host that is to be repaired. They know
 //! of the stage what a user could give them: the host's case, with what its captures show.
@@ -260,8 +261,8 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// What `doctor` and `fix` are given to see: the case of the load. What a proxy is told is changed only where it runs,
-    /// so that there they look at the host as it is now, and are given its captures.
+    /// What `doctor` and `fix` are given to see: the case of the load. What a proxy is told is changed only where it
+    /// runs, so that there they look at the host as it is now, and are given its captures.
     fn sees(&self, host: &str, played: &Played) -> Vec<String> {
         if !self.stage.world.proxies.iter().any(|proxy| proxy.host == host) {
             return vec!["--case".to_owned(), shown(&self.case_of(host))];

@@ -20,8 +20,8 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
-/// What is sent to an IPv6 address is dropped until its local route is there, and that is made behind the caller's back, also
-/// without duplicate address detection (net/ipv6/addrconf.c addrconf_dad_work()).
+/// What is sent to an IPv6 address is dropped until its local route is there, and that is made behind the caller's
+/// back, also without duplicate address detection (net/ipv6/addrconf.c addrconf_dad_work()).
 fn wait_for_local_v6() {
     const LOCAL: u32 = 0x8000_0000;
     let address = format!("{:032x} 80 ", LOCAL_V6.to_bits());

@@ -1,8 +1,8 @@
-//! What `whatif` foretells of each remedy of a plan: a model is fitted to the case that the plan is for, and played as it
-//! is and under each remedy alone.
+//! What `whatif` foretells of each remedy of a plan: a model is fitted to the case that the plan is for, and played
+//! as it is and under each remedy alone.
 //!
-//! Who asks for a plan waits for it. So what is played is bounded by the events that happen in it, whatever the load is;
-//! the same case gives the same words on every machine.
+//! Who asks for a plan waits for it. So what is played is bounded by the events that happen in it, whatever the load
+//! is; the same case gives the same words on every machine.
 
 use crate::whatif::{advised, played};
 use diagnose::Diagnosis;

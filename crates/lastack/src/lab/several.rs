@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 /// Works on all items, at most so many at a time, and takes the results in the order of the items. Those that must be
-/// alone come last, one by one. The first failure, of the work or of taking its result, ends it: what runs is told by the
-/// function that is given to it.
+/// alone come last, one by one. The first failure, of the work or of taking its result, ends it: what runs is told by
+/// the function that is given to it.
 pub(super) fn in_order<'a, I: Sync, R: Send>(
     items: &'a [I],
     at_a_time: usize,

@@ -8,8 +8,8 @@ use kernel::{Root, programs};
 use report::{Fix, FixedFile, Replacement};
 use similar::{DiffOp, TextDiff};
 
-/// For each finding, what its remedies write into files. A remedy that cannot be written is advice, as it is said to be.
-/// `files` are the configurations as they were read; `named` says what a file is called in the answer.
+/// For each finding, what its remedies write into files. A remedy that cannot be written is advice, as it is said to
+/// be. `files` are the configurations as they were read; `named` says what a file is called in the answer.
 pub(super) fn fixes(
     findings: &[Finding],
     files: &[Configuration],

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 const FILE: &str = "/etc/sysctl.d/90-tcp.conf";
 const SETTING: &str = "net.ipv4.tcp_keepalive_time";
 
-/// The host's first network namespace as somebody may call it, in which a value was set by hand that a file does not say.
+/// The host's first network namespace as somebody may call it, in which a value was set by hand that a file does not
+/// say.
 fn host() {
     run("mount", &["-t", "tmpfs", "-o", "size=1m", "lastack-test", "/run"]);
     std::fs::create_dir("/run/netns").unwrap();

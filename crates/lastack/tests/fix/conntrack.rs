@@ -1,4 +1,5 @@
-//! Settings of connection tracking: how long it keeps what is closed is each namespace's own, how much it keeps the host's.
+//! Settings of connection tracking: how long it keeps what is closed is each namespace's own, how much it keeps the
+//! host's.
 
 use crate::sandbox::{State, ends, fix, get, in_sandbox, plan, run, with_program};
 

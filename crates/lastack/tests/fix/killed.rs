@@ -1,7 +1,7 @@
 //! `kill -9` at every step: afterwards, and after one `lastack fix --log`, the host is as it was or as planned.
 //!
-//! The steps are not listed here: a run that is not killed writes the name of each place that it passes, and then each of
-//! them is where the next run is killed.
+//! The steps are not listed here: a run that is not killed writes the name of each place that it passes, and then
+//! each of them is where the next run is killed.
 
 use crate::sandbox::{CHANGES, State, applies, apply, before, ends, fix, in_debug_build, plan};
 use std::collections::BTreeSet;

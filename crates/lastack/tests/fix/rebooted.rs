@@ -1,5 +1,5 @@
-//! The host goes down between an apply and its end, and comes up again: settings are those of the boot, programs have been
-//! started with the files that were there, and the next run finds both.
+//! The host goes down between an apply and its end, and comes up again: settings are those of the boot, programs have
+//! been started with the files that were there, and the next run finds both.
 
 use crate::nginx::{FILE, answer, begin, last_answer, plan as plan_of_file, server, start, stop};
 use crate::sandbox::{

@@ -16,7 +16,8 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("nft", "nftables"),
 ];
 
-/// Runs a test beside an sshd with keys and files of the test's own, which gives a silent client up after a few seconds.
+/// Runs a test beside an sshd with keys and files of the test's own, which gives a silent client up after a few
+/// seconds.
 fn with_sshd(name: &str, body: impl FnOnce()) {
     if PROGRAMS.iter().any(|(program, package)| namespaced::lacks(name, program, package)) {
         return;

@@ -160,8 +160,8 @@ fn haproxy_keeps_connections_and_closes_them_again() {
         run("haproxy", &["-D", "-f", CONFIG]);
         until("haproxy answers", answers);
         assert_eq!(given(20), Some([20, 20]), "haproxy was told to close");
-        // It ends its side by a reset, which leaves nothing: only what is open in the moment shows that it is used. Both
-        // backends are asked over and over until a look has found them.
+        // It ends its side by a reset, which leaves nothing: only what is open in the moment shows that it is used.
+        // Both backends are asked over and over until a look has found them.
         let plan = format!("{WORK}/plan.toml");
         let found = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! The sockets that `Get-NetTCPConnection` lists, as a table and as a list of properties. Their names are the same in every
-//! language.
+//! The sockets that `Get-NetTCPConnection` lists, as a table and as a list of properties. Their names are the same in
+//! every language.
 
 use super::{Read, Row, UNNAMED, number};
 use crate::address::{NoEnd, from_parts};
@@ -113,8 +113,8 @@ fn columns_of(title: &str) -> Vec<(usize, &str)> {
     columns
 }
 
-/// The values of a row by their columns. Where a word does not begin in its column, because another was wider, words are
-/// counted instead; a column that is empty cannot be told then, but none that is needed is ever empty.
+/// The values of a row by their columns. Where a word does not begin in its column, because another was wider, words
+/// are counted instead; a column that is empty cannot be told then, but none that is needed is ever empty.
 fn cells<'r>(row: &'r str, columns: &[(usize, &'r str)]) -> BTreeMap<&'r str, &'r str> {
     let words: Vec<(usize, &str)> = columns_of(row);
     let mut cells = BTreeMap::new();

@@ -1,10 +1,11 @@
-//! Whether a program has taken its files. It is told to, and does so in its own time: after the signal nginx's master reads
-//! them, starts new workers, waits a tenth of a second and only then looks at signals again. A file that changes meanwhile is
-//! read or not, nobody knows which. So it is waited until the master rests, before and after.
+//! Whether a program has taken its files. It is told to, and does so in its own time: after the signal nginx's master
+//! reads them, starts new workers, waits a tenth of a second and only then looks at signals again. A file that
+//! changes meanwhile is read or not, nobody knows which. So it is waited until the master rests, before and after.
 //!
-//! What shows is the workers: files that were taken have new ones, files that were refused leave those that were there. A new
-//! worker alone is no sign: HAProxy's from 3.1 on is started before the files are read, and ends if they are refused. So
-//! it is waited until those that served before serve no more: whoever has taken the files tells them to.
+//! What shows is the workers: files that were taken have new ones, files that were refused leave those that were
+//! there. A new worker alone is no sign: HAProxy's from 3.1 on is started before the files are read, and ends if they
+//! are refused. So it is waited until those that served before serve no more: whoever has taken the files tells them
+//! to.
 
 use super::{PATIENCE, Program, ProgramError, Running};
 use crate::failpoint;
@@ -19,8 +20,8 @@ const GLANCE: Duration = Duration::from_millis(15);
 /// at work yet.
 const GLANCES: u32 = 3;
 
-/// A master that has no new worker rests if it waits for signals at so many glances: a second. Before, it may be about to start
-/// one.
+/// A master that has no new worker rests if it waits for signals at so many glances: a second. Before, it may be
+/// about to start one.
 const GLANCES_ALONE: u32 = 64;
 
 /// A process that a program has started.
@@ -91,20 +92,22 @@ impl Running {
 
     /// At how many glances on end it must look so to be at rest; none if it does not.
     fn rests(&self, root: &Root, workers: &[Worker]) -> Option<u32> {
-        // The master of either holds signals back but when it waits for one. Until it gets to run at all, one is on its way.
+        // The master of either holds signals back but when it waits for one. Until it gets to run at all, one is on
+        // its way.
         let pid = self.pid.cast_unsigned();
         if process::waits_for(root, pid, self.program.signal().as_raw()) == Some(false) {
             return None;
         }
         match self.program {
             Program::Nginx => Some(GLANCES),
-            // Its master starts itself anew, with the workers that are to go as arguments. Up to 3.0 it does so once more when
-            // a worker has read the files, or none could; later ones go on with these arguments.
+            // Its master starts itself anew, with the workers that are to go as arguments. Up to 3.0 it does so once
+            // more when a worker has read the files, or none could; later ones go on with these arguments.
             Program::Haproxy => {
                 let line = process::command_line(root, pid).unwrap_or_default();
                 let going: Vec<i32> = going(&String::from_utf8_lossy(&line)).collect();
                 let done = going.is_empty() || workers.iter().any(|worker| !going.contains(&worker.pid));
-                // While it reads the files itself, as up to 3.0, it may sleep, for a name to be resolved; it polls later.
+                // While it reads the files itself, as up to 3.0, it may sleep, for a name to be resolved; it polls
+                // later.
                 if done { Some(GLANCES) } else { process::polls(root, pid).then_some(GLANCES_ALONE) }
             }
         }
@@ -196,8 +199,8 @@ mod tests {
         assert!(is_new(&[worker(1, 1)], &[worker(1, 2)]));
     }
 
-    /// A program that does as HAProxy does from 3.1 on: its master starts itself anew and a worker, which reads the file, and
-    /// tells the master when it serves; only then are the others let go, which keep what they have.
+    /// A program that does as HAProxy does from 3.1 on: its master starts itself anew and a worker, which reads the
+    /// file, and tells the master when it serves; only then are the others let go, which keep what they have.
     const STAND_IN: &str = r#"
 import os, select, signal, socket, sys, time
 file = sys.argv[sys.argv.index("-f") + 1]

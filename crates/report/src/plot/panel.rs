@@ -246,7 +246,8 @@ struct End {
     value: f64,
 }
 
-/// The letters of all courses where they end, with what matters most of them. Those of which the same is said share a line.
+/// The letters of all courses where they end, with what matters most of them. Those of which the same is said share a
+/// line.
 fn letters(ends: Vec<End>, scale: &Scale, out: &mut impl Write) -> fmt::Result {
     let mut lines: Vec<(f64, String, String)> = Vec::new();
     for End { y, letter, value } in ends {

@@ -51,8 +51,8 @@ pub(super) fn shorter_at_the_client(world: &mut World, here: &str, number: Optio
     done
 }
 
-/// The server keeps what is idle longer than its clients do: `number` seconds, a quarter and two seconds longer, or, where
-/// it is not known when they give up, for as long as they like.
+/// The server keeps what is idle longer than its clients do: `number` seconds, a quarter and two seconds longer, or,
+/// where it is not known when they give up, for as long as they like.
 pub(super) fn longer_at_the_server(world: &mut World, here: &str, number: Option<u32>) -> Vec<String> {
     let (clients, proxies, servers) = about(world, here);
     let of_clients =

@@ -117,8 +117,8 @@ fn peers(talkers: &[Talker]) -> Assumption {
     }
 }
 
-/// Fewer connections where a case has more than can be played. The largest talkers are made smaller first: where ports are
-/// short it is not for want of these.
+/// Fewer connections where a case has more than can be played. The largest talkers are made smaller first: where
+/// ports are short it is not for want of these.
 fn scale_down(talkers: &mut [Talker], assumptions: &mut Vec<Assumption>) {
     let counts = |talkers: &[Talker]| -> Vec<f64> {
         talkers.iter().filter(|talker| !talker.lasts()).map(|talker| talker.connections as f64).collect()
@@ -327,8 +327,8 @@ impl<'n> Builder<'n> {
         rate.clamp(1e-6, 1e7)
     }
 
-    /// Addresses that a client has. Peers have shown that they find ports for what they do, and several of them may be one
-    /// host of the model.
+    /// Addresses that a client has. Peers have shown that they find ports for what they do, and several of them may
+    /// be one host of the model.
     fn sources(&self, talker: &Talker, rate: f64) -> u16 {
         if talker.client == Party::Here {
             return talker.sources;

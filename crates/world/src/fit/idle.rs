@@ -115,7 +115,8 @@ impl Idle {
         let times = goes_on.map_or(1.0, |seconds| seconds / all_s);
         let asked_late = self.asked_after as f64 * times + late as f64;
         let bursts = (asked_late / late as f64 - 1.0).max(1.0);
-        // It asks until the end, even if it must wait for longer between; but not until the client gives them up by itself.
+        // It asks until the end, even if it must wait for longer between; but not until the client gives them up by
+        // itself.
         let spread = goes_on.map_or(apart, |seconds| (seconds * 1e3 - timeout) / bursts);
         let given_up = self.client_ms.map_or(f64::INFINITY, |client| f64::midpoint(timeout, client as f64));
         let apart = spread.min(given_up).max(apart);
@@ -206,8 +207,9 @@ fn kept_for(case: &Case, server: Endpoint) -> Option<u64> {
     own?.keepalive_timeout_ms.value().copied().flatten()
 }
 
-/// Where no close was seen: the part of the closed connections that a client must miss so that `met` of its requests are
-/// lost. It comes back `turns` times with `late` requests, and a lost request leaves no connection for the next time.
+/// Where no close was seen: the part of the closed connections that a client must miss so that `met` of its requests
+/// are lost. It comes back `turns` times with `late` requests, and a lost request leaves no connection for the next
+/// time.
 fn missed(late: f64, turns: f64, met: f64) -> f64 {
     let lost = |part: f64| {
         let (mut kept, mut lost, mut turn) = (late, 0.0, 0.0);

@@ -210,8 +210,8 @@ impl<'n> Glimpse<'n> {
     }
 }
 
-/// The rate of closes before the ports ran out: of the seconds between the first close and the last, those two left out,
-/// which are cut. None if ports are left, or if that were too few seconds to tell a rate from a burst.
+/// The rate of closes before the ports ran out: of the seconds between the first close and the last, those two left
+/// out, which are cut. None if ports are left, or if that were too few seconds to tell a rate from a burst.
 fn starved(namespace: &Namespace, group: &Group, closes: &[u32]) -> Option<Range> {
     let settings = &namespace.settings;
     let ports = settings.local_port_range().halves_without(&settings.reserved_ports()).total();

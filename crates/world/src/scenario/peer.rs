@@ -93,8 +93,8 @@ pub struct Server {
     /// It calls accept().
     #[serde(default = "yes")]
     pub accepts: bool,
-    /// It serves so many connections at once, and accepts no more meanwhile; none: as many as come. The simulator has no
-    /// such limit.
+    /// It serves so many connections at once, and accepts no more meanwhile; none: as many as come. The simulator has
+    /// no such limit.
     pub workers: Option<u32>,
     /// SO_KEEPALIVE on what it accepts: idle seconds before the first probe, seconds between, probes.
     pub keepalive_s: Option<(u32, u32, u32)>,
@@ -180,8 +180,9 @@ pub struct Client {
     pub pool: Option<u32>,
     /// A connection of the pool that is idle so long is closed, milliseconds.
     pub pool_idle_ms: Option<u64>,
-    /// Of the connections of its pool that the server has closed, so large a part is asked all the same, 0 to 1: the FIN
-    /// is under way, or the client does not look. Only a fitted model knows it: in a scenario faults make it happen.
+    /// Of the connections of its pool that the server has closed, so large a part is asked all the same, 0 to 1: the
+    /// FIN is under way, or the client does not look. Only a fitted model knows it: in a scenario faults make it
+    /// happen.
     #[serde(skip)]
     pub misses_close: f64,
     /// What it does before connect().

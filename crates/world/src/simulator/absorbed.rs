@@ -1,7 +1,7 @@
 //! A load that pools have taken up is not played to its end: each further request would go as those before it.
 //!
-//! That is so where every client that goes on asks over a pool whose connections nobody ends, no connection has begun for
-//! some turns of the load, and nothing is left anywhere that time would change. Requests that would still come are
+//! That is so where every client that goes on asks over a pool whose connections nobody ends, no connection has begun
+//! for some turns of the load, and nothing is left anywhere that time would change. Requests that would still come are
 //! answered then.
 
 use super::Simulation;

@@ -585,8 +585,8 @@ impl Simulation<'_> {
     }
 }
 
-/// True if a client asks on a connection that its server has closed: of so many the part that it is said to miss, spread
-/// evenly.
+/// True if a client asks on a connection that its server has closed: of so many the part that it is said to miss,
+/// spread evenly.
 fn misses_close(config: &Client, closed: &mut u32) -> bool {
     let missed = |closed: u32| (f64::from(closed) * config.misses_close + 1e-9).floor();
     *closed += 1;

@@ -56,8 +56,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Leads a packet from host to host, through what translates: where it arrives, as what, and when. None: it is lost,
-    /// or held back on the way. `reached`: the host before which it was held back.
+    /// Leads a packet from host to host, through what translates: where it arrives, as what, and when. None: it is
+    /// lost, or held back on the way. `reached`: the host before which it was held back.
     fn route(
         &mut self,
         from: usize,
@@ -136,7 +136,8 @@ impl Simulation<'_> {
         host.count(Counter::InSegs);
         let tuple = Tuple { local: packet.destination, remote: packet.source };
         match host.who_has(&tuple) {
-            // Its SYN is still to come, and Linux hashes a socket in connect(): what comes now is for the connection before.
+            // Its SYN is still to come, and Linux hashes a socket in connect(): what comes now is for the connection
+            // before.
             Some(Entry::Socket(slot)) if host.socket(slot).is_some_and(Socket::is_closed) => {
                 self.meet_nobody(number, tuple, packet);
             }

@@ -161,8 +161,8 @@ impl Host {
         let EndingQueue { all, fetched } = &mut self.ending[queue];
         let first = all.front().copied().filter(|first| first.at <= now)?;
         if *fetched == 0 {
-            // They began a minute ago, and no cache has them any more. A processor waits for many as long as for one, if it is asked
-            // for all of them at once.
+            // They began a minute ago, and no cache has them any more. A processor waits for many as long as for one,
+            // if it is asked for all of them at once.
             let fetch = |next: &Ending| {
                 self.minis.is_there(next.slot, next.turn) & self.table.has(next.hash, Entry::Mini(next.slot))
             };

@@ -1,7 +1,7 @@
 //! The mini-sockets of a host: TIME-WAIT, and an orphan's FIN-WAIT-2.
 //!
-//! There may be hundreds of thousands, and each is looked at twice: when it begins, and much later when it ends. What that costs is
-//! the wait for memory, so each takes one line of a processor's cache.
+//! There may be hundreds of thousands, and each is looked at twice: when it begins, and much later when it ends. What
+//! that costs is the wait for memory, so each takes one line of a processor's cache.
 
 use super::host::{Place, Tuple};
 use super::ports::{Address, FlowId};

@@ -263,8 +263,8 @@ impl Ports {
             .ok_or(walk(length))
     }
 
-    /// The port that bind() with port 0 takes, and how many it looked at in vain: one that no socket has at that address;
-    /// the other half first.
+    /// The port that bind() with port 0 takes, and how many it looked at in vain: one that no socket has at that
+    /// address; the other half first.
     pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Result<(u16, u32), u32> {
         let length = self.length();
         let start = random.below(length.max(2)) | 1;

@@ -1,7 +1,8 @@
 //! Which socket of a host has a tuple.
 //!
-//! The table has numbers of sockets, four bytes each; what tuple one has is asked of the socket itself. Hundreds of thousands
-//! in TIME-WAIT come and go in no order that a cache could know: the smaller the table, the less it waits for memory.
+//! The table has numbers of sockets, four bytes each; what tuple one has is asked of the socket itself. Hundreds of
+//! thousands in TIME-WAIT come and go in no order that a cache could know: the smaller the table, the less it waits
+//! for memory.
 
 use super::host::Tuple;
 use super::minis::Minis;
@@ -56,8 +57,8 @@ pub(super) struct Table {
     new: Vec<(u64, Number)>,
 }
 
-/// So many are put into the large table at a time: where each belongs is far away in memory, and a processor waits for many
-/// such places as long as for one, if it is asked for all of them at once.
+/// So many are put into the large table at a time: where each belongs is far away in memory, and a processor waits
+/// for many such places as long as for one, if it is asked for all of them at once.
 const NEW: usize = 16;
 
 /// By which the table finds a tuple.

@@ -1,5 +1,5 @@
-//! The kernel's timers in a sequence that waits for them: the machine's come when they do. When that is is not compared,
-//! but what is sent and what becomes of the connection.
+//! The kernel's timers in a sequence that waits for them: the machine's come when they do. When that is is not
+//! compared, but what is sent and what becomes of the connection.
 
 use super::Run;
 use crate::differential::bench::Bench;
@@ -10,7 +10,8 @@ use tcp::machine::{Nanos, Timer};
 use tcp::{Segment, State};
 
 impl Run<'_> {
-    /// Does what the kernel's timers have done. What was sent before the look at its socket may be in `replies` already.
+    /// Does what the kernel's timers have done. What was sent before the look at its socket may be in `replies`
+    /// already.
     pub(super) fn follow_timers(
         &mut self,
         bench: &mut Bench,
@@ -42,8 +43,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Lets the timer come that the machine has. Whether what is in flight goes again or is given up is a matter of time:
-    /// `in_flight` says what the kernel did. How often a window is asked for is not.
+    /// Lets the timer come that the machine has. Whether what is in flight goes again or is given up is a matter of
+    /// time: `in_flight` says what the kernel did. How often a window is asked for is not.
     fn next_timer(&mut self, now: Nanos, in_flight: Timer) -> Vec<Segment> {
         let lingers = matches!(self.machine.state(), State::FinWait2 | State::TimeWait);
         match self.machine.poll_timeout() {

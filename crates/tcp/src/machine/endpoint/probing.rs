@@ -17,8 +17,8 @@ impl Endpoint {
         }
     }
 
-    /// An acknowledgement has come, whatever it says: probes are answered. If there is room now what waits goes out, else
-    /// the timer begins anew (net/ipv4/tcp_input.c `tcp_ack_probe()`).
+    /// An acknowledgement has come, whatever it says: probes are answered. If there is room now what waits goes out,
+    /// else the timer begins anew (net/ipv4/tcp_input.c `tcp_ack_probe()`).
     pub(super) fn window_heard(&mut self, now: Nanos, waited: bool) {
         self.window_probes = 0;
         if waited {

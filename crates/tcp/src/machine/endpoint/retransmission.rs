@@ -63,9 +63,9 @@ impl Endpoint {
         self.retransmits == 0 && self.probed == Some(self.una)
     }
 
-    /// What follows from the round trip as its owner measured it, in nanoseconds: how long a retransmission waits, and a
-    /// probe of the tail's loss before it. Shorter than to a near peer ([`Stack::retransmit`](crate::profile::Stack))
-    /// none of them is, and a SYN's is not meant.
+    /// What follows from the round trip as its owner measured it, in nanoseconds: how long a retransmission waits,
+    /// and a probe of the tail's loss before it. Shorter than to a near peer
+    /// ([`Stack::retransmit`](crate::profile::Stack)) none of them is, and a SYN's is not meant.
     pub const fn set_timeouts(&mut self, retransmission: Nanos, probe: Nanos) {
         self.timeouts = [retransmission, probe];
     }

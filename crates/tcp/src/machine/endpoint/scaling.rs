@@ -41,8 +41,8 @@ impl Scaling {
         }
     }
 
-    /// The handshake is over: without the peer nothing is scaled. (Where SYNs cross the kernel does not look back, and scales
-    /// what it announces all the same.)
+    /// The handshake is over: without the peer nothing is scaled. (Where SYNs cross the kernel does not look back,
+    /// and scales what it announces all the same.)
     pub(super) const fn settle(&mut self) {
         if !self.agreed {
             self.snd = 0;
@@ -71,8 +71,8 @@ impl Endpoint {
         (segment.window as u32) << shift
     }
 
-    /// Its own window is that of this segment, which has left for it. A full socket's is as large as it says; a request and
-    /// a mini-socket keep theirs, and announce it rounded down.
+    /// Its own window is that of this segment, which has left for it. A full socket's is as large as it says; a
+    /// request and a mini-socket keep theirs, and announce it rounded down.
     pub fn set_window(&mut self, sent: &Segment) {
         let is_kept = (self.request || self.is_mini()) && sent.window == self.window_on_wire(sent.flags);
         if !is_kept {

@@ -112,8 +112,8 @@ impl Endpoint {
             Reply::ChallengeAck if self.is_limited(now, None) => return,
             // net/ipv4/tcp_timer.c tcp_keepalive_timer(): not while something is in flight or waits to be.
             Reply::Probe if self.una != self.nxt || self.written.since(self.nxt) > 0 => return,
-            // net/ipv4/tcp_input.c tcp_data_snd_check(): what can go out now acknowledges, too. But tcp_fin() answers at
-            // once where both have closed.
+            // net/ipv4/tcp_input.c tcp_data_snd_check(): what can go out now acknowledges, too. But tcp_fin() answers
+            // at once where both have closed.
             Reply::Ack
                 if to.is_some()
                     && is_open(from)

@@ -1,6 +1,7 @@
 //! What no single table can say: that names lead somewhere, and that numbers are within reason.
 
 mod expected;
+mod lines;
 mod places;
 
 use super::{

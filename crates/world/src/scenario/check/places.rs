@@ -2,7 +2,6 @@
 
 use super::{name, wrong};
 use crate::scenario::{Host, NatKind, Program, Proxy, ScenarioError, Settings, World};
-use evidence::configuration::haproxy::SECTIONS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest name of a setting, and the longest value.
@@ -152,19 +151,7 @@ pub(super) fn proxy(world: &World, proxy: &Proxy) -> Result<(), ScenarioError> {
             "keepalive, keepalive_idle_ms and keepalive_requests are nginx's: HAProxy has reuse",
         ));
     }
-    for line in &proxy.lines {
-        let first = line.split_whitespace().next().unwrap_or_default();
-        let leaves = match proxy.program {
-            Program::Nginx => line.contains(['{', '}']),
-            Program::Haproxy => SECTIONS.contains(&first),
-        };
-        if leaves || line.chars().any(|c| c.is_control() && c != '\t') {
-            return Err(wrong(
-                place,
-                format_args!("lines: {line:?} would not stay in the upstream block or the backend"),
-            ));
-        }
-    }
+    super::lines::lines(&place, proxy)?;
     // Whoever is reached from here.
     let mut reached = BTreeSet::new();
     let mut next: Vec<&str> = proxy.upstream.iter().map(String::as_str).collect();

@@ -31,4 +31,4 @@ pub mod sockstat;
 pub use listening::listening;
 pub use look::{LookError, Options, look, look_while};
 pub use netns::{NetnsError, Selection};
-pub use root::Root;
+pub use root::{Root, why};

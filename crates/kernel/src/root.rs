@@ -147,13 +147,18 @@ pub(crate) fn read_prefix(at: impl AsFd, path: impl rustix::path::Arg, limit: us
     Ok(bytes)
 }
 
-/// An error as the end of a clause: `permission denied`.
-pub(crate) fn why(error: &io::Error) -> String {
+/// An error as the end of a clause, without its number, and what helps: `permission denied`.
+pub fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::NotADirectory => "not a directory".to_owned(),
         io::ErrorKind::IsADirectory => "is a directory".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "read-only file system (mount it for writing, or change what it is made from)".to_owned()
+        }
+        io::ErrorKind::StorageFull => "no space left on this file system (make room, then try again)".to_owned(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up (make room, then try again)".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn said(error: &std::io::Error) -> String {
         ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
         ErrorKind::AlreadyExists => "is there already; name another file".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
+        _ => kernel::why(error),
     }
 }
 

@@ -40,8 +40,18 @@ pub enum ReplaceError {
     #[error("{} is not what it was when the plan was made: somebody else has changed it; it was left alone", .0.display())]
     Changed(PathBuf),
     /// The operating system.
-    #[error("{path}: {1}", path = .0.display())]
+    #[error("{path}: {why}", path = .0.display(), why = why(.1))]
     Io(PathBuf, io::Error),
+}
+
+/// What the operating system said of a file that is to be written, and what helps.
+pub(crate) fn why(error: &io::Error) -> String {
+    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+    match rustix::process::geteuid().is_root() {
+        true if denied => "permission denied, for root as well: see `lsattr` (immutable), and security modules".into(),
+        false if denied => "permission denied: run as root".into(),
+        _ => kernel::why(error),
+    }
 }
 
 /// A place in a directory where a file is, or may be.
@@ -96,7 +106,15 @@ impl Target {
     /// Checks that a file could be made beside it.
     fn check_writable(&self) -> Result<(), ReplaceError> {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        rustix::fs::accessat(&self.folder, ".", access, AtFlags::EACCESS).map_err(|error| self.failed(error))
+        rustix::fs::accessat(&self.folder, ".", access, AtFlags::EACCESS)
+            .map_err(|error| self.failed(error))?;
+        // Some file systems do not say how large they are, and then not what is free either.
+        let system = rustix::fs::fstatvfs(&self.folder).map_err(|error| self.failed(error))?;
+        let free = if rustix::process::geteuid().is_root() { system.f_bfree } else { system.f_bavail };
+        if system.f_blocks > 0 && free == 0 {
+            return Err(self.failed(rustix::io::Errno::NOSPC));
+        }
+        Ok(())
     }
 
     /// Makes a file beside the place that holds these bytes, with owner, mode and attributes of the file that is there

@@ -4,6 +4,7 @@
 use crate::failpoint;
 use crate::journal::{Begin, Journal, Record, Undone};
 use crate::program::{ProgramError, Worker, is_new};
+use crate::replace::why;
 use crate::step::{Now, Scene, Step, StepError};
 use crate::store::{Entry, Lock, Store, StoreError};
 use kernel::Root;
@@ -219,7 +220,7 @@ pub enum RecoverError {
     #[error("the journal {0} was written by a later lastack and is not finished: use that one")]
     Newer(String),
     /// The operating system.
-    #[error("the journal {0}: {1}")]
+    #[error("the journal {0}: {why}", why = why(.1))]
     Io(String, io::Error),
 }
 

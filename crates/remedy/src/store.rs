@@ -2,6 +2,7 @@
 
 use crate::failpoint;
 use crate::journal::Story;
+use crate::replace::why;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io;
@@ -29,7 +30,7 @@ pub enum StoreError {
     )]
     NoHome,
     /// The operating system.
-    #[error("the journal cannot be kept in {path}: {1}; nothing is changed without one (see --state-dir)", path = .0.display())]
+    #[error("the journal cannot be kept in {path}: {why}; nothing is changed without one (see --state-dir)", path = .0.display(), why = why(.1))]
     Io(PathBuf, io::Error),
 }
 

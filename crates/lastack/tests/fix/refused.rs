@@ -37,7 +37,12 @@ fn a_disk_that_is_full() {
         let unchanged = before();
         let file = fill("/etc");
         let output = apply("0").output().unwrap();
-        assert_taken_back(&unchanged, &output, "No space left on device");
+        assert_refused(&unchanged, &output, "no space left on this file system (make room");
+        // A page is free, which does not suffice.
+        let filled = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+        filled.set_len(filled.metadata().unwrap().len() - 4096).unwrap();
+        let output = apply("0").output().unwrap();
+        assert_taken_back(&unchanged, &output, "no space left on this file system (make room");
         std::fs::remove_file(file).unwrap();
         // Where the journal is to be.
         let unchanged = before();
@@ -90,7 +95,7 @@ fn a_folder_that_turns_read_only_meanwhile() {
         until("it is applied", || get("net.ipv4.tcp_rfc1337") == "0");
         run("mount", &["-o", "remount,ro", "/etc"]);
         let output = child.wait_with_output().unwrap();
-        assert!(said(&output).contains("Read-only file system"), "{}", said(&output));
+        assert!(said(&output).contains("read-only file system (mount it for writing"), "{}", said(&output));
         assert_eq!(get("net.ipv4.tcp_rfc1337"), "1", "what cannot last does not stay: {}", said(&output));
         run("mount", &["-o", "remount,rw", "/etc"]);
         ends(&mut fix(&["--log"]), 0);
@@ -104,7 +109,7 @@ fn a_folder_that_is_read_only() {
     in_sandbox("refused::a_folder_that_is_read_only", || {
         let unchanged = before();
         run("mount", &["-o", "remount,ro", "/etc"]);
-        assert_refused(&unchanged, &apply("0").output().unwrap(), "Read-only file system");
+        assert_refused(&unchanged, &apply("0").output().unwrap(), "read-only file system (mount it for writing");
         run("mount", &["-o", "remount,rw", "/etc"]);
         let order = plan(&CHANGES);
         run("mount", &["-o", "remount,ro", WORK]);

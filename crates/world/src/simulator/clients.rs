@@ -163,10 +163,10 @@ impl Simulation<'_> {
         let at_once = self.world.costs.connect;
         let places = &self.destinations[client];
         let Some((to, destination)) = places.get(number as usize % places.len().max(1)).copied() else {
-            return Err(("connect", "EHOSTUNREACH", at_once));
+            return Err(("connect", "ENETUNREACH", at_once));
         };
         let Some(source) = self.source(from, to, destination.address) else {
-            return Err(("connect", "EHOSTUNREACH", at_once));
+            return Err(("connect", "ENETUNREACH", at_once));
         };
         let source = if config.bind == Bind::None { source } else { source + number % sources };
         let now = self.now;

@@ -189,9 +189,9 @@ impl Simulation<'_> {
         let relaying = &mut self.proxies[proxy];
         let from = relaying.host;
         let places = &relaying.places;
-        let (to, remote) = *places.get(relaying.turn % places.len().max(1)).ok_or("EHOSTUNREACH")?;
+        let (to, remote) = *places.get(relaying.turn % places.len().max(1)).ok_or("ENETUNREACH")?;
         relaying.turn += 1;
-        let source = self.source(from, to, remote.address).ok_or("EHOSTUNREACH")?;
+        let source = self.source(from, to, remote.address).ok_or("ENETUNREACH")?;
         let now = self.now;
         let host = &mut self.hosts[from];
         host.age(now);

@@ -1,8 +1,7 @@
 //! Scenarios by name or file.
 
-use anyhow::{Context as _, bail};
-use std::fs::File;
-use std::io::Read as _;
+use crate::case_file;
+use anyhow::{Context as _, anyhow, bail};
 use std::path::Path;
 use world::Scenario;
 use world::scenario::MAX_BYTES;
@@ -18,12 +17,10 @@ pub(crate) fn find(name: &str) -> anyhow::Result<Found> {
     let path = Path::new(name);
     let is_file = name.contains('/') || path.extension().is_some_and(|extension| extension == "toml");
     let text = if is_file {
-        let mut text = String::new();
-        let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
-        // One byte more than is allowed tells that there are more.
-        let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        file.take(most).read_to_string(&mut text).with_context(|| format!("cannot read {name} as text"))?;
-        text
+        let bytes = case_file::bounded_file(path, MAX_BYTES).with_context(|| name.to_owned())?;
+        String::from_utf8(bytes).map_err(|error| {
+            anyhow!("{name}: is no text: byte {} is not UTF-8", error.utf8_error().valid_up_to())
+        })?
     } else {
         match world::collection::text(name) {
             Some(text) => text.to_owned(),

@@ -92,10 +92,12 @@ pub fn write_experiment(page: &ExperimentPage, out: &mut impl Write, style: Styl
     pen.blank()
 }
 
+/// What the columns are called, the name of the variant first.
+const HEAD: [&str; 10] =
+    ["variant", "on", "TIME-WAIT", "ok", "failed", "resets", "a second", "p50 us", "p99 us", "CPU us"];
+
 fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()> {
-    let head =
-        ["variant", "on", "TIME-WAIT", "ok", "failed", "resets", "a second", "p50 us", "p99 us", "CPU us"];
-    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut rows: Vec<[String; HEAD.len()]> = Vec::new();
     for variant in &page.variants {
         for (place, row) in variant.rows.iter().enumerate() {
             let name = if place == 0 { variant.name.clone() } else { String::new() };
@@ -105,22 +107,24 @@ fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()
     if rows.is_empty() {
         return Ok(());
     }
+    // The indentation is the pen's.
+    let width = pen.width().saturating_sub(1);
+    let Some(columns) = columns(&rows, width) else { return list(&rows, pen) };
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    // The indentation is the pen's.
-    table.set_width(u16::try_from(pen.width().saturating_sub(1)).unwrap_or(u16::MAX));
-    table.set_header(head);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    table.set_header(HEAD);
     table.add_rows(rows.into_iter().map(|row| {
         row.into_iter().enumerate().map(|(column, text)| {
+            let text = if column == 0 { at_hyphens(&text, columns[0]) } else { text };
             let right = column == 3 || column > 4;
             Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
         })
     }));
-    for column in table.column_iter_mut() {
+    for (column, least) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 1));
-    }
-    if let Some(column) = table.column_mut(0) {
-        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Percentage(30)));
+        let least = u16::try_from(least + 1).unwrap_or(u16::MAX);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
     }
     for (place, line) in table.lines().enumerate() {
         pen.line(1, &[(if place == 0 { Paint::Faint } else { Paint::Plain }, line.trim_end())])?;
@@ -128,14 +132,64 @@ fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()
     Ok(())
 }
 
-fn cells(name: String, row: &StageRow) -> Vec<String> {
+/// How wide each column is at least, so that no word is broken; names of variants are where they have hyphens. None if
+/// there is no room for that.
+fn columns(rows: &[[String; HEAD.len()]], width: usize) -> Option<[usize; HEAD.len()]> {
+    let longest = |text: &str| text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+    let mut columns = HEAD.map(longest);
+    for row in rows {
+        for (column, text) in columns.iter_mut().zip(row).skip(1) {
+            *column = longest(text).max(*column);
+        }
+    }
+    let others: usize = columns.iter().skip(1).map(|column| column + 1).sum();
+    let room = width.checked_sub(others + 1)?;
+    let names = rows.iter().map(|row| row[0].as_str());
+    let parts = names.clone().flat_map(|name| name.split_inclusive('-')).map(|part| part.chars().count());
+    let whole = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    let least = parts.max().unwrap_or(0).max(columns[0]);
+    // A third is enough for names, if the others would have to be broken for it.
+    columns[0] = whole.min(room.min(width / 3)).max(least);
+    (columns[0] <= room).then_some(columns)
+}
+
+/// A name on lines that are at most so wide, broken behind hyphens.
+fn at_hyphens(name: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for part in name.split_inclusive('-') {
+        let long = part.chars().count();
+        if column > 0 && column + long > width {
+            lines.push('\n');
+            column = 0;
+        }
+        lines.push_str(part);
+        column += long;
+    }
+    lines
+}
+
+/// The same where a table has no room.
+fn list<W: Write>(rows: &[[String; HEAD.len()]], pen: &mut Pen<'_, W>) -> io::Result<()> {
+    for [name, on, numbers @ ..] in rows {
+        if !name.is_empty() {
+            pen.line(1, &[(Paint::Strong, name)])?;
+        }
+        let said = HEAD.iter().skip(2).zip(numbers).filter(|(_, number)| !number.is_empty());
+        let said: Vec<String> = said.map(|(head, number)| format!("{head} {number}")).collect();
+        pen.flow(&[(Paint::Faint, &format!("   {on}: "))], 5, (Paint::Plain, &said.join("; ")))?;
+    }
+    Ok(())
+}
+
+fn cells(name: String, row: &StageRow) -> [String; HEAD.len()] {
     let number = |value: Option<f64>| value.map_or_else(String::new, whole);
     let named = |pairs: &[(String, f64)]| {
         let parts: Vec<String> =
             pairs.iter().map(|(name, count)| format!("{name} {}", whole(*count))).collect();
         parts.join(", ")
     };
-    vec![
+    [
         name,
         row.on.clone(),
         named(&row.time_wait),
@@ -286,6 +340,26 @@ mod tests {
                 assert!(!line.contains('\u{1b}'));
             }
         }
+    }
+
+    #[test]
+    fn no_word_is_broken_and_where_a_table_has_no_room_it_is_a_list() {
+        for width in 40..120 {
+            let text = at(width);
+            let words = ["EADDRNOTAVAIL", "simulator", "kernel", "TIME-WAIT", "1,000", "default", "200"];
+            for word in words {
+                assert!(text.contains(word), "{width}: {word}:\n{text}");
+            }
+        }
+        insta::assert_snapshot!(at(60));
+    }
+
+    #[test]
+    fn names_are_broken_behind_hyphens() {
+        assert_eq!(at_hyphens("peer-closes-first", 20), "peer-closes-first");
+        assert_eq!(at_hyphens("peer-closes-first", 12), "peer-closes-\nfirst");
+        assert_eq!(at_hyphens("peer-closes-first", 3), "peer-\ncloses-\nfirst");
+        assert_eq!(at_hyphens("", 3), "");
     }
 
     #[test]

@@ -473,6 +473,15 @@ fn a_capture_without_a_load_says_what_is_in_it() {
     assert_eq!(refused(0), Unfit::NoConnection);
     assert!(refused(1).to_string().contains("of one connection in it, none was seen to open"));
     assert!(refused(7).to_string().contains("of 7 connections in it"));
+    // SYNs that are answered, and no more: who sends them holds nothing open.
+    let half = |open: u64, count: u64| {
+        let scan = serde_json::json!({"handshakes": {"half": count}, "endings": {"open": open}});
+        fit(&captured(open, 10, &scan), &Knowledge::default())
+    };
+    assert!(half(7, 7).unwrap_err().to_string().contains("of 7 connections in it, none was seen to open"));
+    let fit = half(9, 7).unwrap();
+    assert_eq!((fit.talkers[0].ends, fit.talkers[0].connections), (Ends::StaysOpen, 2));
+    assert!(fit.assumptions.iter().any(|one| one.assumed.starts_with("7 connects that were refused, not")));
 }
 
 /// What many peers hold at once, they have found ports for; and what cannot be played is played in part.

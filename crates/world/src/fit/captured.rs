@@ -19,14 +19,15 @@ pub(super) fn talkers(case: &Case, place: &Place, assumptions: &mut Vec<Assumpti
     for exchange in &traffic.exchanges {
         let lost = |how: &str| exchange.handshakes.get(how).copied().unwrap_or(0);
         failed = failed.saturating_add(lost("refused")).saturating_add(lost("unanswered"));
+        failed = failed.saturating_add(never_opened(exchange));
         few =
             few.saturating_add(of_exchange(case, place, traffic, exchange, lasts, &mut talkers, assumptions));
     }
     if failed > 0 {
         assumptions.push(Assumption::new(
             match failed {
-                1 => "1 connect that was refused or not answered is left out".to_owned(),
-                _ => format!("{failed} connects that were refused or not answered are left out"),
+                1 => "1 connect that was refused, not answered or not completed is left out".to_owned(),
+                _ => format!("{failed} connects that were refused, not answered or not completed are left out"),
             },
             "the capture shows them; why they failed is not a part of the model",
         ));
@@ -183,6 +184,13 @@ fn was_quiet(case: &Case, traffic: &Traffic) -> bool {
     taken.as_millisecond().saturating_sub(start.as_millisecond()).saturating_sub(length) >= QUIET_MS
 }
 
+/// SYNs whose SYN,ACK was never acknowledged, and nothing more was seen of them: no connection stays open there.
+fn never_opened(exchange: &Exchange) -> u64 {
+    let count =
+        |counts: &std::collections::BTreeMap<String, u64>, of: &str| counts.get(of).copied().unwrap_or(0);
+    count(&exchange.handshakes, "half").min(count(&exchange.endings, "open"))
+}
+
 /// How many connections ended in which way.
 fn ways(exchange: &Exchange, was_quiet: bool) -> Vec<(Ends, u64)> {
     let ending = |how: &str| exchange.endings.get(how).copied().unwrap_or(0);
@@ -228,6 +236,6 @@ fn ways(exchange: &Exchange, was_quiet: bool) -> Vec<(Ends, u64)> {
         (Ends::ServerResets, by_server),
         (Ends::ServerNeverCloses, server_never),
         (Ends::ClientNeverCloses, client_never),
-        (Ends::StaysOpen, ending("open")),
+        (Ends::StaysOpen, ending("open").saturating_sub(never_opened(exchange))),
     ]
 }

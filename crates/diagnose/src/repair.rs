@@ -1,6 +1,6 @@
 //! What to write into the files of nginx and HAProxy: in words, and as edits that `lastack fix` carries out.
 
-use crate::told::{Keeping, Passes, Route, on_the_way};
+use crate::told::{Keeping, Passes, Route, made_by, on_the_way};
 use crate::wording::count;
 use crate::{Applicability, Change, ProgramChange, Remedy};
 use config::{Edit, haproxy, nginx};
@@ -81,6 +81,9 @@ impl Route<'_> {
                     Keeping::Off { pool: Some(_), .. } => {
                         format!("connections to {} are kept, in the pool that is there", self.to)
                     }
+                    _ if self.undone_by().is_some() => {
+                        format!("connections to {} are kept, in the pool that is there", self.to)
+                    }
                     _ => format!("connections to {} are kept, {size} idle ones in each worker", self.to),
                 };
                 let edit = nginx::Change::Pool { pass: pass.place, connections: size.into() };
@@ -105,13 +108,22 @@ impl Route<'_> {
         .carried_out(Applicability::Unsafe, changes, &GUARDS)
     }
 
+    /// The load balancing method that undoes the pool of nginx.
+    fn undone_by(&self) -> Option<FilePlace> {
+        let Passes::Nginx(_, upstream) = self.passes else { return None };
+        upstream?.keepalive_undone_by
+    }
+
     fn repair_of_nginx(&self, size: u32) -> String {
-        let pool = match (self.block, &self.keeping) {
-            (Some(_), Keeping::Off { pool: Some(_), .. }) => String::new(),
-            (Some(block), _) => {
+        let pool = match (self.undone_by(), self.block, &self.keeping) {
+            (Some(method), ..) => {
+                format!("put `keepalive` behind the method at {}", self.configuration.at(method))
+            }
+            (None, Some(_), Keeping::Off { pool: Some(_), .. }) => String::new(),
+            (None, Some(block), _) => {
                 format!("set `keepalive {size};` in the block at {}", self.configuration.at(block))
             }
-            (None, _) if matches!(self.passes, Passes::Nginx(pass, _) if matches!(pass.target, Target::Variable { .. })) =>
+            (None, None, _) if matches!(self.passes, Passes::Nginx(pass, _) if matches!(pass.target, Target::Variable { .. })) =>
             {
                 format!(
                     "let what {} says at {} be the name of a block `upstream` with `keepalive {size};`",
@@ -119,7 +131,7 @@ impl Route<'_> {
                     self.at(None)
                 )
             }
-            (None, _) => format!(
+            (None, None, _) => format!(
                 "make a block `upstream` with this server and `keepalive {size};`, and name it in proxy_pass at {}",
                 self.at(None)
             ),
@@ -251,13 +263,17 @@ impl Route<'_> {
 
     /// A pool that holds so many, where its size is written.
     pub(crate) fn larger_pool(&self, at_once: u32) -> Remedy {
-        let (size, each) = match &self.keeping {
-            Keeping::Pooled { workers: Some(workers), .. } if *workers > 1 => {
-                let size = u64::from(at_once).div_ceil(*workers).max(2);
-                (size, format!("{size} (each of {workers} workers has its own)"))
+        let (pools, of) = match (self.passes, &self.keeping) {
+            (Passes::Haproxy(_, backend), _) => {
+                let servers = backend.servers.iter().filter_map(made_by);
+                (servers.fold(0, u64::saturating_add), "servers")
             }
-            _ => (at_once.max(2).into(), at_once.max(2).to_string()),
+            (Passes::Nginx(..), Keeping::Pooled { workers: Some(workers), .. }) => (*workers, "workers"),
+            _ => (1, "workers"),
         };
+        let size = u64::from(at_once).div_ceil(pools.max(1)).max(2);
+        let each =
+            if pools > 1 { format!("{size} (each of {pools} {of} has its own)") } else { size.to_string() };
         let place = match &self.keeping {
             Keeping::Pooled { place, .. } => place.or(self.block),
             _ => self.block,

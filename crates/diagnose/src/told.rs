@@ -4,7 +4,7 @@
 use crate::Evidence;
 use crate::wording::counted;
 use evidence::configuration::address;
-use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind};
+use evidence::configuration::haproxy::{Haproxy, Proxy, ProxyKind, Server};
 use evidence::configuration::nginx::{HttpPass, Nginx, Pass, Protocol, Target, Upstream, Workers};
 use evidence::{Case, Configuration, Endpoint, FilePlace, Namespace, Said};
 use std::net::IpAddr;
@@ -100,7 +100,7 @@ impl Route<'_> {
     pub(crate) fn first_request_opens(&self) -> bool {
         let Passes::Haproxy(_, backend) = self.passes else { return false };
         matches!(self.keeping, Keeping::Pooled { .. })
-            && backend.http_reuse.value().is_none_or(|reuse| reuse == "safe")
+            && backend.http_reuse.value().is_some_and(|reuse| reuse == "safe")
     }
 
     /// True if the proxy closes connections by a reset, which leaves no socket: HAProxy, where it closes after each
@@ -213,7 +213,9 @@ fn of_nginx<'a>(
     // No connection of TCP goes there.
     let is_unix = match (&pass.target, upstream) {
         (_, Some(upstream)) => all_unix(upstream.servers.iter().map(|server| server.address.as_str())),
-        (Target::Address { address }, None) => address::is_unix_socket(address),
+        (Target::Address { address } | Target::Variable { text: address }, None) => {
+            address::is_unix_socket(address)
+        }
         _ => false,
     };
     if is_unix {
@@ -259,7 +261,8 @@ fn all_unix<'a>(addresses: impl Iterator<Item = &'a str>) -> bool {
 
 fn keeping_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass) -> Keeping {
     let set = nginx.upstream_of(pass).filter(|upstream| {
-        upstream.keepalive.is_written() && upstream.keepalive.value().is_some_and(|idle| *idle > 0)
+        let some = upstream.keepalive.value().is_some_and(|idle| *idle > 0);
+        upstream.keepalive.is_written() && some || upstream.keepalive_undone_by.is_some()
     });
     let pool = set.and_then(|upstream| upstream.keepalive.place());
     match (pass.protocol, &pass.http, &pass.keep_conn) {
@@ -326,9 +329,17 @@ fn pool_of_nginx(configuration: &Configuration, nginx: &Nginx, pass: &Pass, half
     match (&pass.target, nginx.upstream_of(pass)) {
         (_, Some(upstream)) => match upstream.keepalive.value() {
             Some(0) => Keeping::Unpooled {
-                how: format!("has no pool for upstream {}: no `keepalive`, or 0", upstream.name),
+                how: match upstream.keepalive_undone_by {
+                    Some(method) => format!(
+                        "has no pool for upstream {}: before 1.29.7, the load balancing method at {} undoes a `keepalive` \
+                         that stands before it",
+                        upstream.name,
+                        configuration.at(method)
+                    ),
+                    None => format!("has no pool for upstream {}: no `keepalive`, or 0", upstream.name),
+                },
                 place: upstream.keepalive.place().unwrap_or(upstream.place),
-                half_done,
+                half_done: half_done || upstream.keepalive_undone_by.is_some(),
             },
             Some(idle) => Keeping::Pooled {
                 idle: Some(*idle),
@@ -423,9 +434,9 @@ pub(crate) fn on_the_way<'a>(haproxy: &'a Haproxy, backend: &'a Proxy) -> impl I
     std::iter::once(backend).chain(haproxy.proxies.iter().filter(uses))
 }
 
-/// True if a frontend uses a backend; none if only requests, or the start, can tell.
+/// True if a frontend uses a backend; none if only requests, or the start, can tell. Both may have one name.
 fn used(proxy: &Proxy, backend: &Proxy) -> Option<bool> {
-    if proxy.kind == ProxyKind::Backend || proxy.name == backend.name {
+    if proxy.kind == ProxyKind::Backend || std::ptr::eq(proxy, backend) {
         return Some(false);
     }
     let its = || proxy.backends.iter().filter(|used| used.name == backend.name);
@@ -474,10 +485,13 @@ fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
     if others.any(may_close) {
         return Keeping::Unknown;
     }
-    if backend.http_reuse.value().is_some_and(|reuse| reuse == "never")
-        && let Some(place) = backend.http_reuse.place()
-    {
-        let how = format!("does not share connections to backend {} (`http-reuse never`)", backend.name);
+    if backend.http_reuse.value().is_some_and(|reuse| reuse == "never") {
+        let (place, by_default) = match backend.http_reuse.place() {
+            Some(place) => (place, ""),
+            None => (backend.place, ", its default before 2.0"),
+        };
+        let name = &backend.name;
+        let how = format!("does not share connections to backend {name} (`http-reuse never`{by_default})");
         return Keeping::Unpooled { how, place, half_done: false };
     }
     let mut certain = backend.servers.iter().filter(|server| !server.conditional);
@@ -486,13 +500,32 @@ fn keeping_of_haproxy(haproxy: &Haproxy, backend: &Proxy) -> Keeping {
         let place = server.pool_max_conn.place().unwrap_or(server.place);
         return Keeping::Unpooled { how, place, half_done: false };
     }
-    let most = backend.servers.iter().filter_map(|server| server.pool_max_conn.value()).max();
     Keeping::Pooled {
-        idle: most.and_then(|most| u64::try_from(*most).ok()),
+        idle: idle_of_haproxy(backend),
         place: backend.servers.first().and_then(|server| server.pool_max_conn.place()),
         // Its threads share the pool of a server.
         workers: Some(1),
         requests: fewest_requests(backend),
+    }
+}
+
+/// How many idle connections the servers of a backend are kept for, all together: each has a limit of its own. None if
+/// one of them has no limit, or it cannot be told.
+fn idle_of_haproxy(backend: &Proxy) -> Option<u64> {
+    let limits = backend.servers.iter().map(|server| {
+        let idle = u64::try_from(*server.pool_max_conn.value()?).ok()?;
+        Some(idle.saturating_mul(made_by(server)?))
+    });
+    limits.collect::<Option<Vec<_>>>().map(|limits| limits.into_iter().fold(0, u64::saturating_add))
+}
+
+/// How many servers a line makes: `server-template web 1-3` three, `server` one.
+pub(crate) fn made_by(server: &Server) -> Option<u64> {
+    let Some(template) = &server.template else { return Some(1) };
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    match template.split_once('-') {
+        Some((first, last)) => number(last)?.checked_sub(number(first)?)?.checked_add(1),
+        None => number(template),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a configuration means: which locations pass on, to what, and with what in force.
 
-use super::level::{Level, first_argument, flag, number, place, since};
+use super::level::{Level, PoolLine, first_argument, flag, number, place, since};
 use super::sources::{Item, Sources, Walk, shown};
 use super::value::{POOL_LIMITS, POOLED_BY_DEFAULT, THOUSAND_REQUESTS, Version, milliseconds, target};
 use super::variables::{Seen, Variables};
@@ -186,9 +186,12 @@ impl<'s> Evaluation<'s> {
                 resolve: has("resolve"),
             }
         });
-        let written = find("keepalive").filter(|_| !stream);
+        let pool = PoolLine::among(&items).filter(|_| !stream);
+        let written = pool.map(|pool| pool.keepalive);
+        let undone_by = pool.and_then(|pool| self.undone_by(pool));
         let no_pool = |value| Said::Default { value };
         let keepalive = match written {
+            Some(item) if undone_by.is_some() => self.undone(item),
             Some(item) => first_argument(item, number),
             None if stream => no_pool(0),
             None => since(
@@ -232,10 +235,29 @@ impl<'s> Evaluation<'s> {
             servers: servers.collect(),
             keepalive,
             keepalive_local,
+            keepalive_undone_by: undone_by,
             keepalive_requests: limit("keepalive_requests", number, requests),
             keepalive_timeout_ms: limit("keepalive_timeout", milliseconds, idle),
             keepalive_time_ms: limit("keepalive_time", milliseconds, age),
         });
+    }
+
+    /// Where a directive stands that takes the place of a pool, or may: that depends on the version.
+    fn undone_by(&self, pool: PoolLine<'s>) -> Option<FilePlace> {
+        let size = first_argument(pool.keepalive, number);
+        let undone = self.version.is_none_or(|version| version < POOLED_BY_DEFAULT);
+        pool.method.filter(|_| undone && size.value().is_some_and(|size| *size > 0)).map(place)
+    }
+
+    /// How many connections such a pool keeps.
+    fn undone(&self, keepalive: Item<'s>) -> Said<u64> {
+        let place = place(keepalive);
+        if self.version.is_some() {
+            return Said::Written { value: 0, place };
+        }
+        let because = "whether the load balancing method behind it undoes it depends on the version of nginx, which is \
+                       not known: it does before 1.29.7";
+        Said::Unknown { because: because.to_owned(), place: Some(place) }
     }
 
     fn server(&mut self, block: Item<'s>, outer: &Level<'s>, stream: bool) {

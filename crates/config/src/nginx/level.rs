@@ -93,6 +93,29 @@ impl<'s> Level<'s> {
     }
 }
 
+/// Directives that say how a server is chosen. Before nginx 1.29.7 each takes the place of a `keepalive` before it:
+/// both set `peer.init_upstream` ("load balancing method redefined").
+const METHODS: [&str; 5] = ["hash", "ip_hash", "least_conn", "least_time", "random"];
+
+/// The pool of a block `upstream`.
+#[derive(Clone, Copy)]
+pub(super) struct PoolLine<'s> {
+    /// The directive `keepalive`.
+    pub(super) keepalive: Item<'s>,
+    /// The last directive behind it that says how a server is chosen.
+    pub(super) method: Option<Item<'s>>,
+}
+
+impl<'s> PoolLine<'s> {
+    /// The one among the directives of a block, in order.
+    pub(super) fn among(items: &[Item<'s>]) -> Option<Self> {
+        let at = items.iter().rposition(|item| item.directive.is("keepalive"))?;
+        let behind = items.get(at..)?;
+        let method = behind.iter().rev().find(|item| METHODS.contains(&&*item.directive.name())).copied();
+        Some(Self { keepalive: *behind.first()?, method })
+    }
+}
+
 /// Where a directive is.
 pub(super) fn place(item: Item<'_>) -> FilePlace {
     let place = item.directive.place();

@@ -75,6 +75,40 @@ http {
     assert_eq!(pooled("a_pool_is_added", before), (after, vec![]));
 }
 
+/// nginx warns of it ("load balancing method redefined"), and keeps nothing.
+#[test]
+fn a_pool_before_the_method_that_undoes_it_is_moved_behind_it() {
+    let before = "\
+events {}
+http {
+    upstream app {
+        server 127.0.0.1:8080;
+        keepalive 7;   # idle ones
+        least_conn;
+        # the end
+    }
+    upstream line { keepalive 0; server 127.0.0.1:8081; ip_hash; }
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    server {
+        listen 127.0.0.1:8000;
+        location / { proxy_pass http://app; }
+        location /line { proxy_pass http://line; }
+    }
+}
+";
+    let after = before
+        .replace(
+            "        keepalive 7;   # idle ones\n        least_conn;\n",
+            "        # idle ones\n        least_conn;\n        keepalive 7;\n",
+        )
+        .replace(
+            "{ keepalive 0; server 127.0.0.1:8081; ip_hash; }",
+            "{ server 127.0.0.1:8081; ip_hash; keepalive 32; }",
+        );
+    assert_eq!(pooled("a_pool_is_moved", before), (after, vec![]));
+}
+
 #[test]
 fn tabs_and_carriage_returns_are_kept() {
     let before = String::from_utf8(std::fs::read("tests/examples/nginx-crlf.conf").unwrap()).unwrap();

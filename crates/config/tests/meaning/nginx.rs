@@ -262,3 +262,32 @@ fn a_variable_that_something_else_may_decide_is_unknown() {
     );
     assert_eq!(targets("server { location / { proxy_pass http://$host:8080; } }"), ["?$host:8080"]);
 }
+
+#[test]
+fn a_pool_before_a_load_balancing_method_is_none_before_1_29_7() {
+    let text = "http {
+        upstream lost { server 10.0.0.1:80; keepalive 32;
+            least_conn; }
+        upstream kept { hash $uri consistent; server 10.0.0.1:80; keepalive 32; }
+        upstream off { keepalive 0; server 10.0.0.1:80; random two; }
+    }";
+    let pools = |version: Option<&str>| {
+        let configuration = evaluate(&Sources::new("/n.conf", text), version);
+        let shown = |undone: Option<evidence::FilePlace>| undone.map(|place| place.line);
+        let upstreams = facts(&configuration).upstreams.iter();
+        let pools =
+            upstreams.map(|upstream| (upstream.keepalive.clone(), shown(upstream.keepalive_undone_by)));
+        pools
+            .map(|(pool, undone)| (pool.value().copied(), pool.place().unwrap().line, undone))
+            .collect::<Vec<_>>()
+    };
+    let kept = [(Some(32), 4, None), (Some(0), 5, None)];
+    for (version, pool, undone) in [
+        (Some("1.22.1"), Some(0), Some(3)),
+        (Some("1.29.6"), Some(0), Some(3)),
+        (None, None, Some(3)),
+        (Some("1.29.7"), Some(32), None),
+    ] {
+        assert_eq!(pools(version), [&[(pool, 2, undone)][..], &kept].concat(), "{version:?}");
+    }
+}

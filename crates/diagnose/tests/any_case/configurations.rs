@@ -117,6 +117,7 @@ fn nginx(text: &BoxedStrategy<String>) -> Any {
         ("servers", list(upstream_server, 3)),
         ("keepalive", number()),
         ("keepalive_local", said(truth(), text)),
+        ("keepalive_undone_by", maybe(place())),
         ("keepalive_requests", limit()),
         ("keepalive_timeout_ms", limit()),
         ("keepalive_time_ms", limit()),

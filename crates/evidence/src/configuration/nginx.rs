@@ -65,6 +65,10 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// `keepalive`: how many idle connections each worker keeps, to all its servers together; 0 is no pool.
     pub keepalive: Said<u64>,
+    /// Where a load balancing method stands behind `keepalive`, which then has no effect, or perhaps: before 1.29.7
+    /// the one took the place of the other. `keepalive` is 0 then, or unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive_undone_by: Option<FilePlace>,
     /// `keepalive N local`: each location has a pool of its own (1.29.7).
     pub keepalive_local: Said<bool>,
     /// `keepalive_requests`: after how many requests a connection is closed; none is without limit.

@@ -1,6 +1,6 @@
 //! Which bytes a change replaces.
 
-use super::super::level::{flag, number, place};
+use super::super::level::{PoolLine, flag, number, place};
 use super::super::sources::{Item, Sources, Walk, shown};
 use super::super::{Directive, Ending, Word};
 use super::Change;
@@ -181,14 +181,8 @@ impl Plan {
                     return Err(CannotEdit::Missing(format!("the upstream {}", shown(&name))));
                 };
                 let items = sources.inside(block, &mut Walk::new());
-                let pool = items.iter().rev().find(|item| item.directive.is("keepalive"));
-                match pool {
-                    Some(pool)
-                        if pool.directive.argument(0).is_none_or(|word| number(&word.text()) == Some(0)) =>
-                    {
-                        self.arguments(*pool, &connections.to_string());
-                    }
-                    Some(_) => {}
+                match PoolLine::among(&items) {
+                    Some(pool) => self.pool_in_force(pool, connections),
                     None => {
                         let text = format!("keepalive {connections};");
                         match block.directive.children().last() {
@@ -212,6 +206,26 @@ impl Plan {
                 Ok(self.new_upstream(occurrence, first, &NewUpstream { address, protocol, tls, connections }))
             }
         }
+    }
+
+    /// A pool that is there: with a size, and behind the method that would undo it.
+    fn pool_in_force(&mut self, PoolLine { keepalive, method }: PoolLine<'_>, connections: u64) {
+        let text = keepalive.directive.tree().text();
+        let empty = keepalive.directive.argument(0).is_none_or(|word| number(&word.text()) == Some(0));
+        let Some(method) = method else {
+            if empty {
+                self.arguments(keepalive, &connections.to_string());
+            }
+            return;
+        };
+        let span = keepalive.directive.span();
+        let line = if empty {
+            format!("keepalive {connections};")
+        } else {
+            String::from_utf8_lossy(text.slice(span)).into_owned()
+        };
+        self.file(keepalive.file).replace(Lines::new(text).removal(span), "");
+        self.after(method, &line);
     }
 
     fn new_upstream(

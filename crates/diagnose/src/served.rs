@@ -38,7 +38,8 @@ pub(crate) fn served((number, configuration): (usize, &Configuration)) -> Vec<Se
     let servers = configuration.nginx.iter().flat_map(|nginx| &nginx.servers).filter(|server| !server.stream);
     let of_nginx = servers.map(|server| of_nginx((number, configuration), server));
     let proxies = configuration.haproxy.iter().flat_map(|haproxy| &haproxy.proxies);
-    let of_haproxy = proxies.map(|proxy| of_haproxy((number, configuration), proxy));
+    let of_http = proxies.filter(|proxy| proxy.mode.value().is_some_and(|mode| mode == "http"));
+    let of_haproxy = of_http.map(|proxy| of_haproxy((number, configuration), proxy));
     of_nginx.chain(of_haproxy).collect()
 }
 
@@ -54,11 +55,14 @@ pub(crate) fn hardly_kept<'a>(case: &'a Case, netns: &str, port: Option<u16>) ->
 }
 
 fn of_nginx<'a>(configuration: (usize, &'a Configuration), server: &'a Server) -> Served<'a> {
+    let written = server.listen.iter().map(String::as_str);
+    // Started by root, which it is wherever it serves this port; else it would be 8000.
+    let by_default = server.listen.is_empty().then_some("*:80");
     Served {
         configuration,
         program: "nginx",
         place: server.place,
-        listens: server.listen.iter().flat_map(|listen| address::listens_of_nginx(listen)).collect(),
+        listens: written.chain(by_default).flat_map(address::listens_of_nginx).collect(),
         idle: known(&server.keepalive_timeout_ms),
         requests: known(&server.keepalive_requests),
         closes: None,

@@ -255,9 +255,9 @@ impl<'a> ConfigurationLook<'a> {
     }
 
     /// As many as are worth reading.
-    pub(crate) fn most(&self, mut findings: Vec<Finding>) -> Verdict {
-        findings.truncate(if self.alone { MAX_ALONE } else { MAX_FINDINGS });
-        findings.into()
+    pub(crate) fn most(&self, findings: impl IntoIterator<Item = Finding>) -> Verdict {
+        let most = if self.alone { MAX_ALONE } else { MAX_FINDINGS };
+        findings.into_iter().take(most).collect::<Vec<_>>().into()
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Sources {
     /// Where relative names begin: the directory of the main file.
     prefix: String,
     files: Vec<(String, Tree)>,
+    /// What is included and nobody has provided yet: each pattern, and how many files lie around it.
+    wanted: BTreeMap<String, usize>,
+    /// What is included, and lies too deep.
+    too_deep: BTreeSet<String>,
     /// The files that each pattern stands for, in order.
     answers: BTreeMap<String, Vec<u32>>,
     bytes: usize,
@@ -65,24 +69,39 @@ impl Sources {
     pub fn new(path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         let (path, bytes) = (path.into(), bytes.into());
         let prefix = path.rfind('/').map_or("", |slash| path.get(..slash).unwrap_or_default()).to_owned();
-        Self {
+        let mut sources = Self {
             prefix,
             bytes: bytes.len(),
-            files: vec![(path, Tree::parse(bytes))],
+            files: Vec::new(),
+            wanted: BTreeMap::new(),
+            too_deep: BTreeSet::new(),
             answers: BTreeMap::new(),
             refused: false,
+        };
+        sources.add(path, bytes, 0);
+        sources
+    }
+
+    /// One more file, with what it includes.
+    fn add(&mut self, path: String, bytes: Vec<u8>, depth: usize) {
+        let tree = Tree::parse(bytes);
+        let includes: BTreeSet<_> = tree.all().filter_map(|one| self.pattern(one)).collect();
+        for pattern in includes.into_iter().filter(|pattern| !self.answers.contains_key(pattern)) {
+            if depth >= MAX_INCLUDES {
+                self.too_deep.insert(pattern);
+            } else {
+                self.too_deep.remove(&pattern);
+                let shortest = self.wanted.entry(pattern).or_insert(depth + 1);
+                *shortest = (*shortest).min(depth + 1);
+            }
         }
+        self.files.push((path, tree));
     }
 
     /// What `include` directives name and nobody has provided yet: absolute paths, with `*`, `?` and `[` where several
     /// files are meant. Empty when all is known.
     pub fn wanted(&self) -> Vec<String> {
-        if self.refused {
-            return Vec::new();
-        }
-        let includes = self.files.iter().flat_map(|(_, tree)| tree.all()).filter_map(|one| self.pattern(one));
-        let wanted: BTreeSet<_> = includes.filter(|pattern| !self.answers.contains_key(pattern)).collect();
-        wanted.into_iter().collect()
+        if self.refused { Vec::new() } else { self.wanted.keys().cloned().collect() }
     }
 
     /// The files that a wanted pattern stands for, with their bytes; none if there is none.
@@ -90,6 +109,7 @@ impl Sources {
         // glob() sorts, and nginx takes its order.
         found.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut answer = Vec::new();
+        let depth = self.wanted.get(pattern).copied().unwrap_or(1);
         for (path, bytes) in found {
             let known = self.files.iter().position(|(name, _)| *name == path);
             let index = known.unwrap_or_else(|| {
@@ -98,11 +118,14 @@ impl Sources {
                     self.refused = true;
                     return usize::MAX;
                 }
-                self.files.push((path, Tree::parse(bytes)));
+                self.add(path, bytes, depth);
                 self.files.len() - 1
             });
             answer.extend(u32::try_from(index).ok().filter(|index| *index != u32::MAX));
         }
+        // Its own files may name it.
+        self.wanted.remove(pattern);
+        self.too_deep.remove(pattern);
         self.answers.insert(pattern.to_owned(), answer);
     }
 
@@ -169,7 +192,9 @@ impl Sources {
                 continue;
             };
             let included = self.answers.get(&pattern).map(Vec::as_slice).unwrap_or_default();
-            if included.is_empty() && !pattern.contains(['*', '?', '[']) {
+            if self.too_deep.contains(&pattern) {
+                walk.left_out.insert((file, directive.index()), too_deep());
+            } else if included.is_empty() && !pattern.contains(['*', '?', '[']) {
                 walk.left_out.insert((file, directive.index()), format!("{} is not there", shown(&pattern)));
             }
             for index in included {
@@ -179,7 +204,7 @@ impl Sources {
                 let what = if open.contains(index) {
                     format!("{} includes itself", shown(path))
                 } else if open.len() > MAX_INCLUDES {
-                    format!("more than {MAX_INCLUDES} files include each other")
+                    too_deep()
                 } else if walk.left == 0 {
                     format!("more than {MAX_ITEMS} directives with all that is included")
                 } else {
@@ -192,6 +217,10 @@ impl Sources {
             }
         }
     }
+}
+
+fn too_deep() -> String {
+    format!("more than {MAX_INCLUDES} files include each other")
 }
 
 /// Text of a file for people: not long, and without signs that move the cursor.
@@ -219,6 +248,23 @@ mod tests {
         assert!(sources.top(&mut walk).len() < 1000);
         assert_eq!(walk.left, 0);
         assert!(walk.left_out.values().any(|what| what.contains("more than")), "{:?}", walk.left_out);
+    }
+
+    /// Each answer is asked for once, and no file is looked through again for it: a chain ends where the walk would.
+    #[test]
+    fn a_chain_of_includes_is_asked_for_as_deep_as_it_is_followed() {
+        let mut sources = Sources::new("/0", "include 1;");
+        let mut asked = 0;
+        while let [wanted] = sources.wanted().as_slice() {
+            asked += 1;
+            let next = format!("include {};\nuser u{asked};", asked + 1);
+            sources.provide(wanted, vec![(wanted.clone(), next.into_bytes())]);
+        }
+        assert_eq!(asked, MAX_INCLUDES);
+        let mut walk = Walk::new();
+        assert_eq!(sources.top(&mut walk).len(), MAX_INCLUDES);
+        let last = u32::try_from(MAX_INCLUDES).unwrap();
+        assert_eq!(walk.left_out.into_iter().collect::<Vec<_>>(), [((last, 0), too_deep())]);
     }
 
     #[test]

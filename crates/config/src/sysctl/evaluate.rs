@@ -16,6 +16,10 @@ pub const DIRECTORIES: [&str; 5] =
 /// up to version 12. `sysctl --system` of procps reads it always, and last.
 pub const SYSCTL_CONF: &str = "/etc/sysctl.conf";
 
+/// So many patterns are compared with settings that are named, and so many that lose to one are listed.
+const MAX_PATTERNS: usize = 100;
+const MAX_LOST: usize = 10_000;
+
 /// A file of settings.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -93,21 +97,22 @@ pub fn evaluate(files: &[File]) -> Configuration {
     }
 }
 
-/// A setting that is named anywhere is set by no pattern (`apply_all()` skips what is set explicitly).
+/// A setting that is named anywhere is set by no pattern (`apply_all()` skips what is set explicitly). It is said of
+/// so many only: there may be as many as patterns times settings.
 fn patterns_lose(keys: &mut BTreeMap<String, SysctlKey>) {
-    let patterns: Vec<_> = keys
-        .values()
-        .filter(|key| is_pattern(&key.name))
-        .filter_map(|key| key.winner.clone())
-        .take(1000)
-        .collect();
+    let patterns = keys.values().filter(|key| is_pattern(&key.name)).filter_map(|key| key.winner.clone());
+    let patterns: Vec<_> = patterns.take(MAX_PATTERNS).collect();
+    let mut left = MAX_LOST;
     for key in keys.values_mut().filter(|key| !is_pattern(&key.name)) {
-        for pattern in &patterns {
-            let named = key.winner.is_some() || key.keeps_patterns_off.is_some();
-            if named && matches(pattern.pattern.as_deref().unwrap_or_default(), &key.name) {
-                key.overridden.push(Overridden { assignment: pattern.clone(), by: Loses::Named });
-            }
+        if key.winner.is_none() && key.keeps_patterns_off.is_none() {
+            continue;
         }
+        let lose =
+            |pattern: &&SysctlValue| matches(pattern.pattern.as_deref().unwrap_or_default(), &key.name);
+        let lost = patterns.iter().filter(lose).take(left).cloned();
+        let before = key.overridden.len();
+        key.overridden.extend(lost.map(|assignment| Overridden { assignment, by: Loses::Named }));
+        left -= key.overridden.len() - before;
     }
 }
 

@@ -117,3 +117,16 @@ fn a_pattern_loses_to_a_name_wherever_that_stands() {
         &sysctl.keys.iter().find(|key| key.name == "net.ipv4.conf.eth0.rp_filter").unwrap().overridden[0];
     assert_eq!(configuration.at(named.assignment.place), "/etc/sysctl.d/90-tuning.conf:6");
 }
+
+/// Each of so many patterns loses to each of so many settings.
+#[test]
+fn patterns_times_settings_are_not_all_listed() {
+    let patterns = (0..300).map(|number| format!("a.*{number} = 1\n"));
+    let settings =
+        (0..300).map(|number| format!("a.{} = 1\n", "0123456789".repeat(20) + &number.to_string()));
+    let many: String =
+        patterns.chain((0..300).map(|number| format!("a.{}* = 1\n", "?".repeat(number)))).collect();
+    let configuration = evaluate(&[file("/etc/sysctl.d/1.conf", &(many + &settings.collect::<String>()))]);
+    let listed: usize = facts(&configuration).keys.iter().map(|key| key.overridden.len()).sum();
+    assert!((1..=10_000).contains(&listed), "{listed}");
+}

@@ -73,7 +73,7 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let pooled = look.routes().filter(|route| matches!(route.keeping, Keeping::Pooled { .. }));
-    look.most(pooled.filter_map(|route| compared(look, route)).collect())
+    look.most(pooled.filter_map(|route| compared(look, route)))
 }
 
 /// The idle timeouts of both sides, from their files.

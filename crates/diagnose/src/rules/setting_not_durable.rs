@@ -52,7 +52,7 @@ use crate::wording::clipped;
 use crate::{
     Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Verdict,
 };
-use evidence::configuration::sysctl::{Loses, Sysctl};
+use evidence::configuration::sysctl::{Loses, Sysctl, SysctlValue};
 use evidence::{Configuration, Namespace};
 
 const RULE: &str = "setting-not-durable";
@@ -60,14 +60,14 @@ const RULE: &str = "setting-not-durable";
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     if look.alone {
         let contradictions = look.sysctls().flat_map(|(files, sysctl)| contradictions(look, files, sysctl));
-        return look.most(contradictions.collect());
+        return look.most(contradictions);
     }
     let Some(host) = look.host() else { return Verdict::Quiet };
     let differs = host.settings.values.iter().filter_map(|(setting, now)| {
         let (written, at) = look.written(setting)?;
         (!value::same(setting, &written.value, now)).then(|| until_boot(host, setting, (&written.value, &at), now))
     });
-    look.most(differs.collect())
+    look.most(differs)
 }
 
 /// A setting that the next boot changes: what a file says of it, and what it is now.
@@ -105,41 +105,52 @@ fn until_boot(host: &Namespace, setting: &str, (boot, at): (&str, &str), now: &s
 }
 
 /// Lines that lose to another one with another value.
-fn contradictions(look: &ConfigurationLook<'_>, files: &Configuration, sysctl: &Sysctl) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for key in &sysctl.keys {
-        let Some(winner) = &key.winner else { continue };
-        let lost = key.overridden.iter().filter(|lost| {
-            matches!(lost.by, Loses::Later) && !value::same(&key.name, &lost.assignment.value, &winner.value)
+fn contradictions<'c>(
+    look: &'c ConfigurationLook<'_>,
+    files: &'c Configuration,
+    sysctl: &'c Sysctl,
+) -> impl Iterator<Item = Finding> + 'c {
+    let decided = sysctl.keys.iter().filter_map(|key| Some((key, key.winner.as_ref()?)));
+    decided.flat_map(move |(key, winner)| {
+        let lost = key.overridden.iter().map(|lost| (&lost.assignment, lost.by));
+        let lost = lost.filter(move |(line, by)| {
+            matches!(by, Loses::Later) && !value::same(&key.name, &line.value, &winner.value)
         });
-        for lost in lost {
-            let (at, wins) = (files.at(lost.assignment.place), files.at(winner.place));
-            let (value, winning) = (clipped(&lost.assignment.value), clipped(&winner.value));
-            let keep_one = Remedy::advice(
-                "one-line-in-a-file",
-                format!("Keep one of the two lines; the one at {at} does nothing"),
-                "none, if it is the value that the host runs with",
-                "the host is after a boot what it is now",
-            );
-            // Without it the files set what they set with it.
-            let plain = lost.assignment.pattern.is_none() && !lost.assignment.value.is_empty();
-            let out = look.without_line(files, lost.assignment.place, "the line that does nothing goes");
-            let keep_one = match out.filter(|_| plain) {
-                Some(out) => keep_one.carried_out(Applicability::Safe, [out], &[]),
-                None => keep_one,
-            };
-            let finding = finding(
-                format!("{} is set to {value}, and a later line sets it to {winning}", key.name),
-                Subject { setting: Some(key.name.clone()), ..Subject::default() },
-                vec![
-                    Evidence::new(at.clone(), format!("sets it to {value}, without effect")),
-                    Evidence::new(wins, format!("sets it to {winning}, which holds")),
-                ],
-            );
-            found.push(Finding { remedies: vec![keep_one], ..finding });
-        }
-    }
-    found
+        lost.map(move |(line, _)| contradiction(look, files, &key.name, (line, winner)))
+    })
+}
+
+/// One that loses, and what it loses to.
+fn contradiction(
+    look: &ConfigurationLook<'_>,
+    files: &Configuration,
+    name: &str,
+    (lost, winner): (&SysctlValue, &SysctlValue),
+) -> Finding {
+    let (at, wins) = (files.at(lost.place), files.at(winner.place));
+    let (value, winning) = (clipped(&lost.value), clipped(&winner.value));
+    let keep_one = Remedy::advice(
+        "one-line-in-a-file",
+        format!("Keep one of the two lines; the one at {at} does nothing"),
+        "none, if it is the value that the host runs with",
+        "the host is after a boot what it is now",
+    );
+    // Without it the files set what they set with it.
+    let plain = lost.pattern.is_none() && !lost.value.is_empty();
+    let out = look.without_line(files, lost.place, "the line that does nothing goes");
+    let keep_one = match out.filter(|_| plain) {
+        Some(out) => keep_one.carried_out(Applicability::Safe, [out], &[]),
+        None => keep_one,
+    };
+    let finding = finding(
+        format!("{name} is set to {value}, and a later line sets it to {winning}"),
+        Subject { setting: Some(name.to_owned()), ..Subject::default() },
+        vec![
+            Evidence::new(at.clone(), format!("sets it to {value}, without effect")),
+            Evidence::new(wins, format!("sets it to {winning}, which holds")),
+        ],
+    );
+    Finding { remedies: vec![keep_one], ..finding }
 }
 
 fn finding(claim: String, subject: Subject, evidence: Vec<Evidence>) -> Finding {

@@ -74,7 +74,7 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let off = look.routes().filter(|route| matches!(route.keeping, Keeping::Off { .. }));
-    look.most(off.filter_map(|route| told(look, route)).collect())
+    look.most(off.filter_map(|route| told(look, route)))
 }
 
 /// What the files say, with what sockets show of it.

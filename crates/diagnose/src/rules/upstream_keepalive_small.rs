@@ -9,7 +9,8 @@
 //!
 //! Where `lastack doctor` finds a running nginx or HAProxy, or is given its files, it names the line with the size
 //! of the pool, and is certain. Without a capture it compares the pool, times the workers, with the connections
-//! that are open while connections are closed here first. `lastack lint` cannot know the concurrency: it notes
+//! that are open while connections are closed here first. HAProxy's `pool-max-conn` is for each server: those of a
+//! backend are added up. `lastack lint` cannot know the concurrency: it notes
 //! connections that are closed after ten requests or fewer.
 //!
 //! ## Why it hurts
@@ -65,7 +66,7 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 const HARDLY_KEPT: u64 = 10;
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
-    look.most(look.routes().filter_map(|route| told(look, route)).collect())
+    look.most(look.routes().filter_map(|route| told(look, route)))
 }
 
 /// What the files say, with what sockets show of it.

@@ -71,7 +71,7 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let unpooled = look.routes().filter(|route| matches!(route.keeping, Keeping::Unpooled { .. }));
-    look.most(unpooled.filter_map(|route| told(look, route)).collect())
+    look.most(unpooled.filter_map(|route| told(look, route)))
 }
 
 /// What the files say, with what sockets show of it.

@@ -1,12 +1,13 @@
 //! What `lastack fix` would write into the files of findings, as replacements of their text.
 
-use config::EditedFile;
+use config::{EditedFile, Sources};
 use diagnose::{Change, Finding, ProgramChange, Remedy};
 use evidence::Configuration;
 use evidence::configuration::AS_INCLUDED;
 use kernel::{Root, programs};
 use report::{Fix, FixedFile, Replacement};
 use similar::{DiffOp, TextDiff};
+use std::collections::BTreeMap;
 
 /// For each finding, what its remedies write into files. A remedy that cannot be written is advice, as it is said to
 /// be. `files` are the configurations as they were read; `named` says what a file is called in the answer.
@@ -15,12 +16,28 @@ pub(super) fn fixes(
     files: &[Configuration],
     named: impl Fn(&str) -> String,
 ) -> Vec<Vec<Fix>> {
-    let of =
-        |finding: &Finding| finding.remedies.iter().filter_map(|remedy| fix(remedy, files, &named)).collect();
-    findings.iter().map(of).collect()
+    let mut read = Read { files, sources: BTreeMap::new() };
+    let mut of = |finding: &Finding| {
+        finding.remedies.iter().filter_map(|remedy| fix(remedy, &mut read, &named)).collect()
+    };
+    findings.iter().map(&mut of).collect()
 }
 
-fn fix(remedy: &Remedy, files: &[Configuration], named: impl Fn(&str) -> String) -> Option<Fix> {
+/// The text of the configurations, each read once, when it is first changed.
+struct Read<'a> {
+    files: &'a [Configuration],
+    sources: BTreeMap<usize, Option<Sources>>,
+}
+
+impl Read<'_> {
+    fn sources(&mut self, number: usize) -> Option<&Sources> {
+        let configuration = self.files.get(number)?;
+        let read = || programs::sources(&Root::default(), configuration).ok();
+        self.sources.entry(number).or_insert_with(read).as_ref()
+    }
+}
+
+fn fix(remedy: &Remedy, read: &mut Read<'_>, named: impl Fn(&str) -> String) -> Option<Fix> {
     let edits: Vec<&ProgramChange> = remedy
         .changes
         .iter()
@@ -34,7 +51,7 @@ fn fix(remedy: &Remedy, files: &[Configuration], named: impl Fn(&str) -> String)
     if edits.iter().any(|edit| edit.configuration != number) {
         return None;
     }
-    let sources = programs::sources(&Root::default(), files.get(number)?).ok()?;
+    let sources = read.sources(number)?;
     let edits: Vec<_> = edits.into_iter().map(|edit| edit.edit.clone()).collect();
     let edited = sources.edit(&edits).ok()?;
     let changed = edited.files.iter().map(|file| replaced(file, named(&file.path)));

@@ -10,7 +10,7 @@ crate::registry::registry! {
     "client-without-pool" => client_without_pool { check_traffic },
     "time-wait-table-full" => time_wait_table_full { check },
     "time-wait-table-small" => time_wait_table_small { check, check_configuration },
-    "syn-meets-time-wait" => syn_meets_time_wait { check, check_traffic },
+    "syn-meets-time-wait" => syn_meets_time_wait { check, check_traffic, check_configuration },
     "timestamps-behind-nat" => timestamps_behind_nat { check, check_traffic },
     "time-wait-recycle" => time_wait_recycle { check, check_configuration },
     "reuse-without-effect" => reuse_without_effect { check, check_configuration },

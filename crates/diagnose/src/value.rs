@@ -41,14 +41,41 @@ const KNOWN: &[Known] = &[
 /// The rule whose remedy may shorten `tcp_fin_timeout`.
 const FIN_WAIT_2_RULE: &str = "fin-wait-2-waiting";
 
-/// True if two values of a setting mean the same: the kernel separates by tabs, and joins ports to ranges.
+/// True if two values of a setting mean the same: the kernel separates by tabs, joins ports to ranges, and of numbers
+/// takes those that a text begins with.
 pub fn same(setting: &str, one: &str, other: &str) -> bool {
     let ports = |text: &str| {
         if text.trim().is_empty() { Some(PortSet::default()) } else { PortSet::parse(text) }
     };
-    let alike = one.split_whitespace().eq(other.split_whitespace());
-    alike
-        || setting == "net.ipv4.ip_local_reserved_ports" && ports(one).is_some() && ports(one) == ports(other)
+    if one.split_whitespace().eq(other.split_whitespace()) {
+        return true;
+    }
+    if setting == "net.ipv4.ip_local_reserved_ports" {
+        return ports(one).is_some() && ports(one) == ports(other);
+    }
+    taken(one).next().is_some() && taken(one).eq(taken(other))
+}
+
+/// The whole number that the kernel sets where this is written to a setting of one number; none if it refuses it.
+/// systemd and procps write what stands behind the value, too: `0 # never` is 0, and so it is for the kernel, while it
+/// refuses `0# never` (proc_dointvec(); measured on 6.18).
+pub(crate) fn number_taken(text: &str) -> Option<i64> {
+    taken(text).next()
+}
+
+/// The numbers that a text begins with, each up to a blank. As in C, `0x10` is 16 and `010` is 8.
+fn taken(text: &str) -> impl Iterator<Item = i64> {
+    text.split_whitespace().map_while(|word| {
+        let (sign, digits) = word.strip_prefix('-').map_or((1, word), |digits| (-1, digits));
+        let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+        let (digits, radix) = match hexadecimal {
+            Some(digits) => (digits, 16),
+            None if digits.len() > 1 && digits.starts_with('0') => (digits, 8),
+            None => (digits, 10),
+        };
+        let plain = digits.starts_with(|sign: char| sign.is_ascii_hexdigit());
+        i64::from_str_radix(digits, radix).ok().filter(|_| plain).map(|number| sign * number)
+    })
 }
 
 /// The value with single spaces, as it is written.
@@ -91,7 +118,7 @@ fn malformed(known: &Known, from: &str, to: &str) -> Option<String> {
     match known.kind {
         Kind::Number(least, most) => within(least, most),
         Kind::NotLess(least, most) => within(least, most).or_else(|| {
-            let less = number(from).zip(number(to)).is_some_and(|(from, to)| to < from);
+            let less = number_before(from).zip(number(to)).is_some_and(|(from, to)| to < from);
             less.then(|| format!("less than {from} would drop what fits with that"))
         }),
         Kind::Range => {
@@ -114,6 +141,11 @@ fn number(text: &str) -> Option<u64> {
     if decimal { text.parse().ok() } else { None }
 }
 
+/// What a setting is set to so far, perhaps by a line of a file.
+fn number_before(text: &str) -> Option<u64> {
+    number_taken(text).and_then(|number| u64::try_from(number).ok())
+}
+
 /// A longer `tcp_fin_timeout` that makes the wait shorter.
 fn trap(setting: &str, to: &str) -> Option<String> {
     let trap = linux::FIN_TIMEOUT_TRAP.value;
@@ -131,7 +163,7 @@ fn trap(setting: &str, to: &str) -> Option<String> {
 
 /// What is never advised, whoever asks: docs/fix.md has the list.
 fn never(rule: &str, setting: &str, from: &str, to: &str) -> Option<&'static str> {
-    let (was, becomes) = (number(from.trim()), number(to));
+    let (was, becomes) = (number_before(from), number(to));
     let less = was.zip(becomes).is_some_and(|(was, becomes)| becomes < was);
     match setting.rsplit('.').next().unwrap_or_default() {
         "tcp_tw_recycle" if becomes != Some(0) => {
@@ -172,6 +204,38 @@ mod tests {
         assert!(!same(RESERVED, "", "80"));
         assert!(!same(RESERVED, "x", "y"));
         assert!(!same(REUSE, "1", "2"));
+    }
+
+    /// Each was written to `/proc/sys/net/ipv4/tcp_fin_timeout` or `tcp_timestamps` of Linux 6.18, and read again.
+    #[test]
+    fn the_kernel_takes_the_number_that_a_text_begins_with() {
+        for (text, number) in [
+            ("90 # was 60", Some(90)),
+            ("0 # never", Some(0)),
+            ("65 ; x", Some(65)),
+            ("30 40", Some(30)),
+            ("  33  ", Some(33)),
+            ("0x10", Some(16)),
+            ("010", Some(8)),
+            ("80# x", None),
+            ("70;", None),
+            ("+5", None),
+            ("08", None),
+            ("\"34\"", None),
+            ("35s", None),
+            ("5,000", None),
+            ("# x", None),
+            ("", None),
+        ] {
+            assert_eq!(number_taken(text), number, "{text:?}");
+        }
+        assert!(same(REUSE, "1 # pool first", "1") && !same(REUSE, "1# pool", "1") && !same(REUSE, "x", "y"));
+        assert!(same("net.ipv4.ip_local_port_range", "1024 65000 # more", "1024\t65000"));
+        assert!(!same("net.ipv4.tcp_congestion_control", "reno # old", "reno"));
+        // The kernel refuses it here.
+        assert!(!same(RESERVED, "8080,9000-9010 # mine", "8080,9000-9010"));
+        let keep = refused_at_boot("setting-not-durable", "net.core.somaxconn", "4096 # busy", "128");
+        assert!(keep.is_some_and(|why| why.contains("4096")));
     }
 
     #[test]

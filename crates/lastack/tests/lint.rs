@@ -108,6 +108,32 @@ fn each_half_of_the_repair_of_nginx_is_a_warning_with_its_line() {
 }
 
 #[test]
+fn a_method_behind_a_pool_leaves_none_where_nginx_is_old_enough() {
+    let text = "http { upstream app { server 10.0.0.2:80;
+        keepalive 32;
+        least_conn; }
+        server { location / { proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://app; } } }";
+    let folder = folder(&[("n.conf", text)]);
+    let output = lint(folder.path(), &["n.conf", "--nginx-version", "1.29.6", "--sarif"]);
+    assert_eq!(found(&output), ["warning upstream-keepalive-unpooled n.conf:2"]);
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &log["runs"][0]["results"][0];
+    let says = result["message"]["text"].as_str().unwrap();
+    assert!(says.contains("the load balancing method at n.conf:3 undoes a `keepalive`"), "{says}");
+    let fix = &result["fixes"][0];
+    assert!(
+        fix["description"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("put `keepalive` behind the method at n.conf:3")
+    );
+    for version in [&["--nginx-version", "1.29.7"][..], &[]] {
+        let output = lint(folder.path(), &[&["n.conf", "--sarif"][..], version].concat());
+        assert_eq!(found(&output), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_default_is_a_note_and_leaves_the_exit_code() {
     let folder =
         folder(&[("n.conf", "http { server { location / {\n proxy_pass http://127.0.0.1:3000; } } }")]);
@@ -146,6 +172,37 @@ fn haproxy_and_sysctl_are_told_by_their_text() {
             "warning time-wait-recycle 90-tuning.conf:2",
         ]
     );
+}
+
+/// systemd and procps write what stands behind a value, and the kernel reads up to the blank.
+#[test]
+fn folklore_of_sysctl_is_read_as_the_kernel_reads_it() {
+    let text = "net.ipv4.tcp_tw_recycle = 0 # never\nnet.ipv4.tcp_fin_timeout = 90 # was 60\nnet.ipv4.tcp_rfc1337 = 1\n\
+                net.ipv4.tcp_timestamps = 0 # faster\nnet.ipv4.tcp_max_tw_buckets = 0x1388\n\
+                net.core.somaxconn = 1024 # more\nnet.core.somaxconn = 1024\n";
+    let folder = folder(&[
+        ("90.conf", text),
+        ("91.conf", "net.ipv4.tcp_tw_reuse = 1 # ports\n"),
+        (
+            "92.conf",
+            "net.ipv4.tcp_tw_recycle = 1# x\nnet.ipv4.tcp_rfc1337 = 0\nnet.ipv4.tcp_timestamps = 1\n",
+        ),
+    ]);
+    let sorted = |files: &[&str]| {
+        let output = lint(folder.path(), &[files, &["--sarif", "--of", "sysctl"]].concat());
+        let mut found = found(&output);
+        found.sort();
+        found
+    };
+    let alone = [
+        "note reuse-without-effect 90.conf:4",
+        "note syn-meets-time-wait 90.conf:3",
+        "note time-wait-table-small 90.conf:5",
+        "warning fin-timeout-misread 90.conf:2",
+    ];
+    assert_eq!(sorted(&["90.conf"]), alone);
+    assert!(sorted(&["90.conf", "91.conf"]).contains(&"warning reuse-without-effect 91.conf:1".to_owned()));
+    assert_eq!(sorted(&["92.conf"]), Vec::<String>::new());
 }
 
 /// An upstream with a pool, and a header that upgrades need.
@@ -238,6 +295,29 @@ fn idle_timeouts_of_both_sides_are_compared() {
                  server { location / { proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_pass http://app; } } }";
     let back =
         |time: &str| format!("http {{ server {{ listen 10.0.0.2:8080;\n keepalive_timeout {time}; }} }}");
+    let bare = "http { server { keepalive_timeout 5s; } }";
+    let haproxy = |mode: &str| {
+        format!(
+            "listen app\n mode {mode}\n bind 10.0.0.2:8080\n timeout client 30s\n timeout http-keep-alive 5s\n server a 10.0.0.3:80\n"
+        )
+    };
+    for (front, back, warns) in [
+        // Without `listen`, nginx listens on port 80 of all addresses.
+        (front.replace(":8080", ""), bare.to_owned(), true),
+        (front.to_owned(), bare.to_owned(), false),
+        (front.to_owned(), haproxy("http"), true),
+        // What passes on bytes knows no requests to wait for.
+        (front.to_owned(), haproxy("tcp"), false),
+    ] {
+        let folder = folder(&[("front.conf", &front), ("back.conf", &back)]);
+        let output = lint(folder.path(), &["front.conf", "back.conf", "--sarif"]);
+        let found = found(&output);
+        assert_eq!(
+            found.iter().any(|one| one.starts_with("warning idle-timeout-race")),
+            warns,
+            "{back} {found:?}"
+        );
+    }
     for (time, warns) in [("5s", true), ("60s", true), ("65s", false), ("0", false)] {
         let folder = folder(&[("front.conf", front), ("back.conf", &back(time))]);
         let output = lint(folder.path(), &["front.conf", "back.conf", "--sarif"]);

@@ -43,6 +43,7 @@
 //! 10.5 and 61.9 s with 61, 65 and 90.
 
 use crate::configured::ConfigurationLook;
+use crate::value::number_taken;
 use crate::wording::{count, counted, length};
 use crate::{
     Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths,
@@ -61,8 +62,8 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let Some((written, at)) = look.written(SETTING).filter(|_| look.alone) else { return Verdict::Quiet };
     let default = linux::FIN_TIMEOUT.value;
     let kept = linux::TIME_WAIT.value;
-    let Some(timeout) = written.value.parse().ok().map(Duration::from_secs).filter(|timeout| *timeout != default)
-    else {
+    let seconds = number_taken(&written.value).and_then(|seconds| u64::try_from(seconds).ok());
+    let Some(timeout) = seconds.map(Duration::from_secs).filter(|timeout| *timeout != default) else {
         return Verdict::Quiet;
     };
     let lifetime = linux::orphan_fin_wait_2_lifetime_for(timeout, kept);

@@ -9,7 +9,7 @@
 //! (`--capture`), where the SYN-ACKs of a destination have no timestamps, and its ports run out, that is certain.
 //!
 //! The lines of sysctl files that set it are named. `lastack lint` warns of files that set `tcp_tw_reuse` and turn
-//! `tcp_timestamps` off.
+//! `tcp_timestamps` off, and notes those that only turn `tcp_timestamps` off.
 //!
 //! ## Why it hurts
 //!
@@ -48,6 +48,7 @@
 
 use crate::configured::ConfigurationLook;
 use super::ephemeral_ports_exhausted::severity;
+use crate::value::number_taken;
 use crate::wording::{count, counted, length, memory};
 use crate::{
     Applicability, Avoid, Budget, Confidence, Evidence, Finding, Look, Remedy, Reuse, Severity, Subject,
@@ -66,25 +67,34 @@ const TIMES_CLIENT: u32 = 10;
 
 /// What files set, by themselves: the one needs the other.
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
-    let set = |setting: &str, wanted: fn(&str) -> bool| {
-        look.written(setting).filter(|(written, _)| look.alone && wanted(&written.value))
+    let set = |setting: &str, wanted: i64| {
+        look.written(setting).filter(|(written, _)| look.alone && number_taken(&written.value) == Some(wanted))
     };
-    let (Some((reuse, at)), Some((_, off_at))) = (set(REUSE, |value| value == "1"), set(TIMESTAMPS, |value| value == "0"))
-    else {
-        return Verdict::Quiet;
+    let Some((_, off_at)) = set(TIMESTAMPS, 0) else { return Verdict::Quiet };
+    let off = Evidence::new(off_at.clone(), format!("sets {TIMESTAMPS} to 0"));
+    let (severity, claim, setting, evidence) = match set(REUSE, 1) {
+        Some((_, at)) => (
+            Severity::Warning,
+            "tcp_tw_reuse is set at boot and tcp_timestamps is turned off: no port is ever reused, for a TIME-WAIT \
+             without a timestamp cannot tell old segments from new ones",
+            REUSE,
+            vec![Evidence::new(at, "sets it to 1"), off],
+        ),
+        None => (
+            Severity::Note,
+            "tcp_timestamps is turned off at boot: no TIME-WAIT is ever reused, old segments are not told from new ones \
+             (PAWS), and round trips are hardly measured; it helps nobody behind a NAT",
+            TIMESTAMPS,
+            vec![off],
+        ),
     };
     Verdict::Found(vec![Finding {
         rule: "reuse-without-effect",
-        severity: Severity::Warning,
+        severity,
         confidence: Confidence::Certain,
-        claim: "tcp_tw_reuse is set at boot and tcp_timestamps is turned off: no port is ever reused, for a TIME-WAIT \
-                without a timestamp cannot tell old segments from new ones"
-            .to_owned(),
-        subject: Subject { setting: Some(REUSE.to_owned()), ..Subject::default() },
-        evidence: vec![
-            Evidence::new(at, format!("sets it to {}", reuse.value)),
-            Evidence::new(off_at.clone(), format!("sets {TIMESTAMPS} to 0")),
-        ],
+        claim: claim.to_owned(),
+        subject: Subject { setting: Some(setting.to_owned()), ..Subject::default() },
+        evidence,
         remedies: vec![Remedy::advice(
             "timestamps-line-out",
             format!("Take the line at {off_at} out: timestamps are on by default"),

@@ -12,6 +12,8 @@
 //! succeeds. No counter at all moves at the server when timestamps were off: quiet counters do not prove
 //! that all is well.
 //!
+//! `lastack lint` notes a line of a sysctl file that sets `tcp_rfc1337`: on that host such a meeting is an outage.
+//!
 //! Packets prove it: a SYN answered by an old ACK, and the client's reset. It is certain where the earlier
 //! connection of the ports is in the capture too, else likely; a warning from 1 % of the connections to that
 //! server on, an error where a client never got in.
@@ -53,10 +55,14 @@
 //! `tcp_timewait_state_process()`, net/ipv4/tcp_input.c `tcp_rcv_synsent_state_process()`. Measured on
 //! Linux 6.18: connect() takes 9 to 15 ms; with `tcp_rfc1337 = 1` 67 s.
 
+use crate::configured::ConfigurationLook;
 use crate::myths;
 use crate::packets::{self, TrafficLook};
-use crate::wording::{count, counted, length};
-use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use crate::value::number_taken;
+use crate::wording::{clipped, count, counted, length};
+use crate::{
+    Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict,
+};
 use evidence::{Counted, Exchange};
 use std::time::Duration;
 use tcp::profile::linux;
@@ -82,6 +88,34 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     }
     let findings: Vec<Finding> = [server(look), client(look)].into_iter().flatten().collect();
     findings.into()
+}
+
+/// What a file sets, by itself.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let on = |value: &str| number_taken(value).is_some_and(|number| number > 0);
+    let written = look.written(RFC1337).filter(|(written, _)| look.alone && on(&written.value));
+    let Some((written, at)) = written else { return Verdict::Quiet };
+    let time_wait = length(linux::TIME_WAIT.value);
+    let out = Remedy::advice(
+        "rfc1337-line-out",
+        format!("Take the line at {at} out: by default a reset with the exact sequence number ends a TIME-WAIT"),
+        "a forged or late reset with the exact sequence number may end a TIME-WAIT early, as on every other host",
+        "the SYN after the reset succeeds: about 10 ms instead of an outage",
+    );
+    Verdict::Found(vec![Finding {
+        rule: "syn-meets-time-wait",
+        severity: Severity::Note,
+        confidence: Confidence::Certain,
+        claim: format!(
+            "tcp_rfc1337 is set at boot: a client whose SYN meets a TIME-WAIT there waits up to {time_wait}, instead of \
+             clearing it with a reset"
+        ),
+        subject: Subject { setting: Some(RFC1337.to_owned()), ..Subject::default() },
+        evidence: vec![Evidence::new(at, format!("sets it to {}", clipped(&written.value)))],
+        remedies: vec![out],
+        avoid: vec![myths::ignore_resets()],
+        next: None,
+    }])
 }
 
 /// True if so many are at least [`SHARE`] of a number of new connections; of none they always are.

@@ -42,6 +42,7 @@
 //! commit 4396e46187ca (Linux 4.12); RFC 6191 is what it claimed to do, for the connection's own ports only.
 
 use crate::configured::ConfigurationLook;
+use crate::value::number_taken;
 use crate::wording::{count, length};
 use crate::{
     Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict,
@@ -52,7 +53,8 @@ const SETTING: &str = "net.ipv4.tcp_tw_recycle";
 
 /// What a file sets, where no kernel shows that it has the setting.
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
-    let Some((written, at)) = look.written(SETTING).filter(|(written, _)| written.value != "0") else {
+    let on = |value: &str| number_taken(value).is_some_and(|number| number != 0);
+    let Some((written, at)) = look.written(SETTING).filter(|(written, _)| on(&written.value)) else {
         return Verdict::Quiet;
     };
     // With the setting, the namespace is judged, and names the line.

@@ -46,6 +46,7 @@
 use super::time_wait_table_full::{in_table, is_full, larger_table};
 use crate::budget::{Pace, restarted_timers};
 use crate::configured::ConfigurationLook;
+use crate::value::number_taken;
 use crate::wording::{count, length, percent, rate, share};
 use crate::{Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict, myths};
 use evidence::Unseen;
@@ -61,7 +62,8 @@ const FOLKLORE: u64 = 10_000;
 /// What a file sets, by itself: with a live host, its table is judged.
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let Some((written, at)) = look.written(SETTING).filter(|_| look.alone) else { return Verdict::Quiet };
-    let Some(limit) = written.value.parse::<u64>().ok().filter(|limit| *limit <= FOLKLORE) else {
+    let limit = number_taken(&written.value).and_then(|limit| u64::try_from(limit).ok());
+    let Some(limit) = limit.filter(|limit| *limit <= FOLKLORE) else {
         return Verdict::Quiet;
     };
     let time_wait = linux::TIME_WAIT.value;

@@ -157,7 +157,9 @@ pub fn why(error: &io::Error) -> String {
         io::ErrorKind::ReadOnlyFilesystem => {
             "read-only file system (mount it for writing, or change what it is made from)".to_owned()
         }
-        io::ErrorKind::StorageFull => "no space left on this file system (make room, then try again)".to_owned(),
+        io::ErrorKind::StorageFull => {
+            "no space left on this file system (make room, then try again)".to_owned()
+        }
         io::ErrorKind::QuotaExceeded => "the disk quota is used up (make room, then try again)".to_owned(),
         _ => error.to_string(),
     }

@@ -48,7 +48,9 @@ pub enum ReplaceError {
 pub(crate) fn why(error: &io::Error) -> String {
     let denied = error.kind() == io::ErrorKind::PermissionDenied;
     match rustix::process::geteuid().is_root() {
-        true if denied => "permission denied, for root as well: see `lsattr` (immutable), and security modules".into(),
+        true if denied => {
+            "permission denied, for root as well: see `lsattr` (immutable), and security modules".into()
+        }
         false if denied => "permission denied: run as root".into(),
         _ => kernel::why(error),
     }

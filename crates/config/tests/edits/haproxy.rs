@@ -55,7 +55,8 @@ fn connections_are_kept_in_one_backend_or_everywhere() {
     );
     let facts = evaluate(&[("/h.cfg".to_owned(), Tree::parse(after.as_str()))], Some("2.6")).haproxy.unwrap();
     assert!(facts.proxies.iter().all(|proxy| proxy.connection.value().unwrap() == "keep-alive"));
-    if let Some(said) = refuses("haproxy", "connections_are_kept_in_one_backend_or_everywhere", after.as_bytes())
+    if let Some(said) =
+        refuses("haproxy", "connections_are_kept_in_one_backend_or_everywhere", after.as_bytes())
     {
         assert_eq!(said, "", "{after}");
     }
@@ -87,7 +88,8 @@ fn lines_and_parameters_are_set_beside_their_like() {
         .replace("pool-max-conn 5", "pool-max-conn 100")
         .replace("\tbalance leastconn\n", "");
     assert_eq!(after, expected);
-    if let Some(said) = refuses("haproxy", "lines_and_parameters_are_set_beside_their_like", after.as_bytes()) {
+    if let Some(said) = refuses("haproxy", "lines_and_parameters_are_set_beside_their_like", after.as_bytes())
+    {
         assert_eq!(said, "", "{after}");
     }
 }

@@ -109,7 +109,11 @@ fn a_folder_that_is_read_only() {
     in_sandbox("refused::a_folder_that_is_read_only", || {
         let unchanged = before();
         run("mount", &["-o", "remount,ro", "/etc"]);
-        assert_refused(&unchanged, &apply("0").output().unwrap(), "read-only file system (mount it for writing");
+        assert_refused(
+            &unchanged,
+            &apply("0").output().unwrap(),
+            "read-only file system (mount it for writing",
+        );
         run("mount", &["-o", "remount,rw", "/etc"]);
         let order = plan(&CHANGES);
         run("mount", &["-o", "remount,ro", WORK]);

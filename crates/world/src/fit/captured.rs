@@ -27,7 +27,9 @@ pub(super) fn talkers(case: &Case, place: &Place, assumptions: &mut Vec<Assumpti
         assumptions.push(Assumption::new(
             match failed {
                 1 => "1 connect that was refused, not answered or not completed is left out".to_owned(),
-                _ => format!("{failed} connects that were refused, not answered or not completed are left out"),
+                _ => {
+                    format!("{failed} connects that were refused, not answered or not completed are left out")
+                }
             },
             "the capture shows them; why they failed is not a part of the model",
         ));

@@ -184,10 +184,9 @@ fn with_client(more: &str) -> Result<Scenario, ScenarioError> {
 #[test]
 fn lines_for_a_proxy_run_no_programs_and_read_no_files() {
     let read = |program: &str, line: &str| {
-        let line = toml::Value::from(line);
         with_client(&format!(
             "[[proxy]]\nname = \"p\"\nhost = \"a\"\nprogram = \"{program}\"\nport = 81\nupstream = [\"app\"]\n\
-             lines = [{line}]\n"
+             lines = [{line:?}]\n"
         ))
     };
     let taken = [

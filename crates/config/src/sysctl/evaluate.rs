@@ -107,9 +107,9 @@ fn patterns_lose(keys: &mut BTreeMap<String, SysctlKey>) {
         if key.winner.is_none() && key.keeps_patterns_off.is_none() {
             continue;
         }
-        let lose =
+        let loses =
             |pattern: &&SysctlValue| matches(pattern.pattern.as_deref().unwrap_or_default(), &key.name);
-        let lost = patterns.iter().filter(lose).take(left).cloned();
+        let lost = patterns.iter().filter(loses).take(left).cloned();
         let before = key.overridden.len();
         key.overridden.extend(lost.map(|assignment| Overridden { assignment, by: Loses::Named }));
         left -= key.overridden.len() - before;

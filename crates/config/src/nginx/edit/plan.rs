@@ -181,21 +181,14 @@ impl Plan {
                     return Err(CannotEdit::Missing(format!("the upstream {}", shown(&name))));
                 };
                 let items = sources.inside(block, &mut Walk::new());
-                match PoolLine::among(&items) {
-                    Some(pool) => self.pool_in_force(pool, connections),
-                    None => {
-                        let text = format!("keepalive {connections};");
-                        match block.directive.children().last() {
-                            Some(last) => self.after(Item { file: block.file, directive: last }, &text),
-                            None => {
-                                return Err(CannotEdit::Impossible(format!(
-                                    "the upstream {} is empty",
-                                    shown(&name)
-                                )));
-                            }
-                        }
-                    }
+                if let Some(pool) = PoolLine::among(&items) {
+                    self.pool_in_force(pool, connections);
+                    return Ok(None);
                 }
+                let Some(last) = block.directive.children().last() else {
+                    return Err(CannotEdit::Impossible(format!("the upstream {} is empty", shown(&name))));
+                };
+                self.after(Item { file: block.file, directive: last }, &format!("keepalive {connections};"));
                 Ok(None)
             }
             Target::Address { address } if !is_plain(&address) => Err(CannotEdit::Impossible(format!(

@@ -12,8 +12,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Directories over which the stage mounts its tmpfs, the first that exists: nobody looks for files of his own in
-/// them while a lab runs, and the mount is seen by the stage alone.
+/// Directories over which the stage mounts its tmpfs, the first that exists and hides nothing that is needed: nobody
+/// else looks for files of his own in them while a lab runs, and the mount is seen by the stage alone.
 const FOLDERS: [&str; 3] = ["/dev/shm", "/mnt", "/tmp"];
 
 /// The largest that all working files of a stage may become together: captures, logs, configuration.
@@ -91,27 +91,23 @@ impl Privilege {
 
 /// A stage, seen from inside.
 #[derive(Debug)]
-pub struct Inside {
-    folder: PathBuf,
-}
+pub struct Inside(());
 
 impl Inside {
-    /// Makes sure that this process is the first of a pid namespace, and gives it a tmpfs.
-    pub fn settle() -> Result<Self, SandboxError> {
-        if std::process::id() != 1 {
-            return Err(SandboxError::NotPidOne);
-        }
-        let folder = FOLDERS.into_iter().find(|folder| Path::new(folder).is_dir());
-        let folder = folder.ok_or_else(|| SandboxError::NoFiles(io::ErrorKind::NotFound.into()))?;
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        rustix::mount::mount("lastack-lab", folder, "tmpfs", flags, MAX_FILES)
-            .map_err(|error| SandboxError::NoFiles(error.into()))?;
-        Ok(Self { folder: folder.into() })
+    /// Makes sure that this process is the first of a pid namespace.
+    pub fn enter() -> Result<Self, SandboxError> {
+        if std::process::id() == 1 { Ok(Self(())) } else { Err(SandboxError::NotPidOne) }
     }
 
-    /// A folder for working files, which goes with the stage.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// A folder for working files, which goes with the stage. What was in it is not to be seen any more; what is
+    /// `needed` still is.
+    pub fn mount(&self, needed: &[&Path]) -> Result<PathBuf, SandboxError> {
+        let folder = first_without(&FOLDERS, needed)
+            .ok_or_else(|| SandboxError::NoFiles(io::ErrorKind::NotFound.into()))?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount("lastack-lab", &folder, "tmpfs", flags, MAX_FILES)
+            .map_err(|error| SandboxError::NoFiles(error.into()))?;
+        Ok(folder)
     }
 
     /// From now on the stage ends as soon as its standard input does. Nothing more is to be read from it.
@@ -123,6 +119,16 @@ impl Inside {
             std::process::exit(2);
         });
     }
+}
+
+/// The first of these folders that is there and has none of these files in it, nor is one of them.
+fn first_without(folders: &[&str], files: &[&Path]) -> Option<PathBuf> {
+    // What cannot be resolved is not there, and so in none of them.
+    let files: Vec<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+    let folders = folders.iter().filter_map(|folder| Path::new(folder).canonicalize().ok());
+    let mut free =
+        folders.filter(|folder| folder.is_dir() && !files.iter().any(|file| file.starts_with(folder)));
+    free.next()
 }
 
 /// The command that runs `executable ARGUMENTS` in a network namespace of its own, below this process.
@@ -142,4 +148,27 @@ pub fn program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
         .find(|file| {
             rustix::fs::accessat(CWD, file, rustix::fs::Access::EXEC_OK, rustix::fs::AtFlags::empty()).is_ok()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_mounted_over_what_is_needed() {
+        let folder = std::env::temp_dir().join(format!("lastack-sandbox-{}", std::process::id()));
+        let (first, second) = (folder.join("first"), folder.join("second"));
+        std::fs::create_dir_all(first.join("in")).unwrap();
+        std::fs::create_dir_all(&second).unwrap();
+        std::os::unix::fs::symlink(first.join("in"), second.join("link")).unwrap();
+        let none = folder.join("none");
+        let folders = [none.to_str().unwrap(), first.to_str().unwrap(), second.to_str().unwrap()];
+        let (first, second) = (first.canonicalize().unwrap(), second.canonicalize().unwrap());
+        assert_eq!(first_without(&folders, &[&folder, &first.join("gone")]), Some(first.clone()));
+        assert_eq!(first_without(&folders, &[&first]), Some(second.clone()));
+        // What counts is where it is, not what it is called.
+        assert_eq!(first_without(&folders, &[&second.join("link")]), Some(second.clone()));
+        assert_eq!(first_without(&folders, &[&first.join("in"), &second]), None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -252,7 +252,7 @@ pub fn serve(host: &[&str]) -> ExitCode {
 }
 
 fn prepare() -> Result<(Inside, Play), StageError> {
-    let inside = Inside::settle()?;
+    let inside = Inside::enter()?;
     let mut line = Vec::new();
     io::stdin()
         .lock()
@@ -277,13 +277,23 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
     if let Some(because) = running::impossible(world).or(without) {
         return Ok(Said::Skipped { because });
     }
+    let number = play.fix.map(|place| format!(".{}", place.saturating_add(1))).unwrap_or_default();
     let title = format!("{}/{}", scenario.name, variant.name);
-    if let Some(folder) = &play.keep {
-        keep::prepare(folder, &title)
-            .map_err(StageError::io(format!("nothing can be kept in {}", folder.display())))?;
-    }
+    // What is kept of a fix is kept of each of its plays.
+    let title_of = |when: &str| format!("{title}{number}.{when}");
     let executable = std::env::current_exe().map_err(StageError::io("this program does not find itself"))?;
-    let mut stage = match running::Running::set_up(world, inside.folder(), &executable, arguments) {
+    let kept = match &play.keep {
+        Some(keep) => {
+            let titles = if play.repair { repair::WHEN.map(title_of).to_vec() } else { vec![title.clone()] };
+            let hosts: Vec<&str> = world.hosts.iter().map(|host| host.name.as_str()).collect();
+            keep::prepare(keep, &titles, &hosts)
+                .map_err(StageError::io(format!("nothing can be kept in {}", keep.display())))?
+        }
+        None => Vec::new(),
+    };
+    let needed: Vec<&Path> = kept.iter().chain([&executable]).map(PathBuf::as_path).collect();
+    let folder = inside.mount(&needed)?;
+    let mut stage = match running::Running::set_up(world, &folder, &executable, arguments) {
         Ok(stage) => stage,
         // Not all settings of a network namespace are there for whoever made it in a user namespace.
         Err(StageError::Host(HostError::Failed { host, error }))
@@ -294,14 +304,13 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
         Err(error) => return Err(error),
     };
     let kept = |title: &str, played: &running::Played| match &play.keep {
-        Some(folder) => keep::write(folder, title, played)
-            .map_err(StageError::io(format!("{} cannot be kept", folder.display()))),
+        Some(keep) => keep::write(keep, title, played)
+            .map_err(StageError::io(format!("{} cannot be kept", keep.display()))),
         None => Ok(()),
     };
     if play.repair {
-        let number = play.fix.map(|place| format!(".{}", place.saturating_add(1))).unwrap_or_default();
-        let mut kept = |when: &str, played: &_| kept(&format!("{title}{number}.{when}"), played);
-        let fixed = repair::Repair { stage, folder: inside.folder(), executable: &executable };
+        let mut kept = |when: &str, played: &_| kept(&title_of(when), played);
+        let fixed = repair::Repair { stage, folder: &folder, executable: &executable };
         return fixed.run(fix, &mut kept).map(Said::Repaired);
     }
     let played = stage.play()?;

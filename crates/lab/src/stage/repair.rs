@@ -41,6 +41,11 @@ const MAX_PRINTED: u64 = 16 << 20;
 /// The folder of what is ours here: cases, the plan, the journal.
 const OURS: &str = "fix";
 
+/// When a play is kept: before the change, and with it.
+pub(super) const WHEN: [&str; 2] = [BEFORE, REPAIRED];
+const BEFORE: &str = "before";
+const REPAIRED: &str = "repaired";
+
 /// The states in which sockets wait that nobody needs any more. A minute or two ends all but the last.
 const LEFT_BEHIND: [State; 6] =
     [State::TimeWait, State::FinWait1, State::FinWait2, State::Closing, State::LastAck, State::CloseWait];
@@ -133,7 +138,7 @@ impl Repair<'_> {
         let mut repaired = Repaired::default();
         std::fs::create_dir(self.folder.join(OURS)).map_err(StageError::io(OURS))?;
         let played = self.stage.play()?;
-        keep("before", &played)?;
+        keep(BEFORE, &played)?;
         repaired.before = self.stage.judge(&played);
         let tried = self.offers(&played, &mut repaired).and_then(|()| match fix {
             Some(fix) => self.fix(fix, &played, keep, &mut repaired),
@@ -215,7 +220,7 @@ impl Repair<'_> {
             }
         }
         let played = self.stage.play()?;
-        keep("repaired", &played)?;
+        keep(REPAIRED, &played)?;
         repaired.after = Some(self.stage.judge(&played));
         if let Some(how) = applying.ended::<Outcome>(&[0, 1, 2])?.wrong() {
             return Err(wrong(format!("`fix --apply` {how}")));

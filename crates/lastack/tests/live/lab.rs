@@ -240,6 +240,34 @@ fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
 }
 
 #[test]
+fn what_is_kept_is_where_it_was_asked_for_and_nothing_else_is_removed() {
+    in_namespace("lab::what_is_kept_is_where_it_was_asked_for_and_nothing_else_is_removed", || {
+        // The first folder over which a stage would mount its own files.
+        let keep = tempfile::Builder::new().prefix("lastack-keep").tempdir_in("/dev/shm").unwrap();
+        let run = Run::new("kept");
+        let kept = || {
+            let mut command = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "well.toml");
+            command.arg("--keep").arg(keep.path()).output().unwrap()
+        };
+        for _ in 0..2 {
+            let output = kept();
+            assert!(output.status.success(), "{output:?}");
+            for host in ["client", "router", "server"] {
+                let case = keep.path().join("left-behind/as-is").join(host).join("host.case");
+                assert!(case.metadata().is_ok_and(|case| case.len() > 0), "{}", case.display());
+            }
+        }
+        let strange = keep.path().join("left-behind/as-is/server/lib.rs");
+        std::fs::write(&strange, "mine").unwrap();
+        let output = kept();
+        let (_, errors) = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("lib.rs was not left by `lab run`"), "{errors}");
+        assert_eq!(std::fs::read_to_string(strange).unwrap(), "mine");
+    });
+}
+
+#[test]
 fn of_several_runs_the_medians_are_told_and_how_far_they_lie_apart() {
     in_namespace("lab::of_several_runs_the_medians_are_told_and_how_far_they_lie_apart", || {
         let run = Run::new("repeated");

@@ -376,3 +376,37 @@ fn keepalive_probes_that_are_answered_come_as_often_as_the_first() {
     let measures = simulate(&world("", "", &server, client)).measures;
     check(&measures, &[("server.counters.TCPKeepAlive", 3.0)]);
 }
+
+/// Requests on their way meet a server that was started again: what its queue held is reset, and the new queue begins
+/// empty. On Linux 6.18 it is the same.
+#[test]
+fn a_server_that_starts_again_resets_what_it_has_not_accepted() {
+    let again = |more: &str, client: &str| {
+        let server = format!("accepts = false\nbacklog = 4\n{SECOND}");
+        let steps = "[[step]]\nat_ms = 1000\nrestart = \"app\"";
+        let client = format!(
+            "connections = 10\nper_second = 5.0\nconcurrency = 10\n{client}\n{FIRST}\n{more}\n{steps}"
+        );
+        simulate(&world("limit_ms = 20000", "", &server, &client)).measures
+    };
+    // Five fill each queue.
+    let measures = again("", "timeout_ms = 3000");
+    check(
+        &measures,
+        &[
+            ("load.connected", 10.0),
+            ("load.failed.recv.ECONNRESET", 5.0),
+            ("load.failed.recv.ETIMEDOUT", 5.0),
+            ("server.counters.OutRsts", 5.0),
+            ("server.counters.EstabResets", 5.0),
+            ("server.counters.TCPAbortOnData", 0.0),
+            ("server.counters.ListenOverflows", 0.0),
+            ("server.sockets.FIN-WAIT-2", 0.0),
+        ],
+    );
+    // What comes for the old queue's connections after that is for nobody.
+    let late = "[[fault]]\nhost = \"client\"\ndelay = \"data\"\ndelay_ms = 3000\n\
+                [[fault]]\nhost = \"server\"\ndrop = \"resets\"";
+    let measures = again(late, "timeout_ms = 6000");
+    check(&measures, &[("load.connected", 10.0), ("server.counters.ListenOverflows", 0.0)]);
+}

@@ -51,7 +51,6 @@ pub(super) fn account(
         }
     }
     match row.on {
-        Event::Call(Call::Abort) if row.reply == Reply::Abort => host.count(Counter::AbortOnData),
         Event::Call(Call::CloseUnread) if row.reply == Reply::Abort => host.count(Counter::AbortOnClose),
         // net/ipv4/tcp_timer.c tcp_retransmit_timer() counts the timeout before it asks whether that was the last.
         Event::Timer(Timer::RetransmissionGivenUp) => {

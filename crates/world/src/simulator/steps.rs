@@ -1,13 +1,14 @@
 //! Steps of a scenario: what its operator does to hosts and programs while it runs.
 
 use super::Simulation;
+use super::ports::ANY;
 use super::servers::ms;
 use super::settings::Tuned;
-use super::socket::{Owner, SocketRef};
+use super::socket::{Owner, Socket, SocketRef};
+use super::table::{self, Entry};
 use super::transport::{Drive, Notice};
 use crate::scenario::Step;
 use tcp::State;
-use tcp::machine::Call;
 
 impl Simulation<'_> {
     /// Settings change, sockets are destroyed, programs end.
@@ -72,7 +73,7 @@ impl Simulation<'_> {
             .map(|(slot, _)| SocketRef { host, slot })
             .collect();
         for at in sockets {
-            self.drive(at, Drive::Call(Call::Abort));
+            self.drive(at, Drive::Destroy);
             self.notice(at, Notice::Broken("ECONNABORTED"));
         }
     }
@@ -82,10 +83,37 @@ impl Simulation<'_> {
         let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
         for port in config.port..=config.port.saturating_add(config.ports - 1) {
             if self.hosts[number].listeners.remove(&port).is_some() {
-                self.hosts[number].ports.let_go(0, port, true);
+                self.hosts[number].ports.let_go(ANY, port, true);
             }
         }
+        self.drop_queue(number, Owner::Server(server));
         self.end_sockets(number, Owner::Server(server));
+    }
+
+    /// A listener closes: what waits for accept() is reset, and a handshake that is not complete is forgotten without a
+    /// word (net/ipv4/inet_connection_sock.c inet_csk_listen_stop()).
+    fn drop_queue(&mut self, number: usize, owner: Owner) {
+        let begins = |socket: &Socket| socket.endpoint.state() == State::SynReceived;
+        let waits = |socket: &Socket| socket.owner == owner && (socket.talk.queued || begins(socket));
+        let sockets = self.hosts[number].sockets.iter().filter(|(_, socket)| waits(socket));
+        let waiting: Vec<_> = sockets.map(|(slot, socket)| (slot, begins(socket))).collect();
+        for (slot, begins) in waiting {
+            let host = &mut self.hosts[number];
+            if begins {
+                if let Some(socket) = host.sockets.remove(slot) {
+                    host.table.remove(table::hash(&socket.tuple), Entry::Socket(slot));
+                    host.release(socket.hold);
+                    host.moved(State::SynReceived, State::Closed);
+                }
+                continue;
+            }
+            if let Some(socket) = host.socket_mut(slot) {
+                // Nobody counts it any more, and it was never anybody's.
+                socket.talk.queued = false;
+                socket.talk.closed = true;
+            }
+            self.drive(SocketRef { host: number, slot }, Drive::Destroy);
+        }
     }
 
     /// bind() again: without SO_REUSEADDR not over what is left of the old connections.

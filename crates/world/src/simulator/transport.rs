@@ -14,7 +14,7 @@ use super::settings::{Reuse, Timestamps};
 use super::socket::SocketRef;
 use super::table::{self, Entry};
 use super::tap::Content;
-use tcp::machine::{Call, Condition, Endpoint, Nanos, Timer};
+use tcp::machine::{Call, Condition, Endpoint, Nanos, Reply, Timer};
 use tcp::profile::linux;
 use tcp::{Flags, Segment, Seq, State};
 
@@ -36,6 +36,8 @@ pub(super) enum Drive<'a> {
     Segment(&'a Packet),
     Timeout,
     Timer(Timer),
+    /// Not by its process: its listener closes before it was accepted, or `ss -K` is called.
+    Destroy,
 }
 
 /// What its owner hears of it.
@@ -94,6 +96,7 @@ impl Simulation<'_> {
             Drive::Segment(packet) => socket.endpoint.handle_segment(now, &packet.segment),
             Drive::Timeout => socket.endpoint.handle_timeout(now),
             Drive::Timer(timer) => socket.endpoint.fire(now, timer),
+            Drive::Destroy => socket.endpoint.handle_call(now, Call::Abort),
         }
         let after = socket.endpoint.state();
         let mut out = std::mem::take(&mut self.out);
@@ -170,6 +173,10 @@ impl Simulation<'_> {
         if let Some(row) = row {
             let segment = if let Drive::Segment(packet) = what { Some(&packet.segment) } else { None };
             account(host, row, before, after, segment, !out.is_empty());
+            // Not where nobody called close(): net/ipv4/tcp.c tcp_abort(), inet_csk_listen_stop().
+            if matches!(what, Drive::Call(Call::Abort)) && row.reply == Reply::Abort {
+                host.count(Counter::AbortOnData);
+            }
         }
         if is_again && !out.is_empty() {
             host.count(Counter::RetransSegs);

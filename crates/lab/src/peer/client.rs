@@ -4,8 +4,8 @@ use super::Load;
 use super::closing::Closer;
 use super::connection::Connection;
 use super::pool::{Leftover, Pool, Sweeper};
-use super::result::{Failure, LoadResult, Times, Why};
-use super::socket::{client, connect, pause};
+use super::result::{Call, Failure, LoadResult, Times, Why};
+use super::socket::{Connecting, client, connect, pause};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,6 +18,9 @@ const MAX_WORKERS: u32 = 512;
 
 /// The most turns of a load: the time of each is kept.
 const MAX_TURNS: u32 = 1_000_000;
+
+/// So often a worker that waits in connect() is woken when all are to stop: it may begin to wait just then.
+const STOPS: Duration = Duration::from_millis(5);
 
 /// Stack of a worker.
 const STACK: usize = 128 << 10;
@@ -38,6 +41,8 @@ struct Shared {
     stop: AtomicBool,
     next_turn: AtomicU32,
     begin: Instant,
+    /// By worker.
+    connecting: Vec<Connecting>,
 }
 
 impl RunningLoad {
@@ -63,12 +68,13 @@ impl RunningLoad {
             stop: AtomicBool::new(false),
             next_turn: AtomicU32::new(0),
             begin: Instant::now(),
+            connecting: (0..workers).map(|_| Connecting::default()).collect(),
         });
         let mut running = Self { shared, workers: Vec::new(), sweeper };
-        for _ in 0..workers {
+        for number in 0..running.shared.connecting.len() {
             let shared = Arc::clone(&running.shared);
             let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || {
-                let mut worker = Worker::default();
+                let mut worker = Worker { number, ..Worker::default() };
                 worker.run(&shared);
                 worker
             });
@@ -82,10 +88,19 @@ impl RunningLoad {
         self.workers.iter().all(JoinHandle::is_finished)
     }
 
+    /// Stops it, whatever its workers wait for.
+    fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        while !self.is_done() {
+            self.shared.connecting.iter().for_each(Connecting::interrupt);
+            std::thread::sleep(STOPS);
+        }
+    }
+
     /// Waits until it is done, or stops it now, and says what it came to, and what it leaves open.
     pub fn end(mut self, stop: bool) -> (LoadResult, Leftover) {
         if stop {
-            self.shared.stop.store(true, Ordering::Relaxed);
+            self.stop();
         }
         let mut result = LoadResult::default();
         let (mut first, mut last) = (None, None);
@@ -124,7 +139,7 @@ impl RunningLoad {
 
 impl Drop for RunningLoad {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.stop();
         for worker in std::mem::take(&mut self.workers) {
             let _ = worker.join();
         }
@@ -178,6 +193,8 @@ impl Shared {
 /// What one thread does, and counts.
 #[derive(Debug, Default)]
 struct Worker {
+    /// Its place among all.
+    number: usize,
     result: LoadResult,
     connects: Vec<(u32, u32)>,
     answers: Vec<u32>,
@@ -248,13 +265,18 @@ impl Worker {
         let load = &shared.load;
         let to = load.to[turn as usize % load.to.len()];
         let socket = client(&to, load.bind.as_ref(), turn, Duration::from_millis(load.timeout_ms.max(1)))?;
+        let (socket, connecting) = (Arc::new(socket), &shared.connecting[self.number]);
+        connecting.begin(&socket);
         let (connected, time, cpu) = connect(&socket, &to);
+        connecting.end();
         self.result.connects_tried += 1;
         self.result.connect_cpu_ns += u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
-        connected?;
+        let stopped = Call::Connect.because(Why::Stopped);
+        // Who stops it has ended the call, too.
+        connected.map_err(|failure| if shared.stop.load(Ordering::Relaxed) { stopped } else { failure })?;
         self.result.connected += 1;
         self.connects.push((turn, microseconds(time)));
-        Ok(Connection::new(socket))
+        Arc::into_inner(socket).map(Connection::new).ok_or(stopped)
     }
 
     /// A request and its answer. The connection is broken if that fails.

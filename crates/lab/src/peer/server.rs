@@ -68,11 +68,16 @@ impl RunningServer {
             changed: Condvar::new(),
             closer: Closer::default(),
         });
-        let acceptors = listeners.iter().filter(|_| accepts).map(|listener| {
-            let (shared, listener) = (Arc::clone(&shared), Arc::clone(listener));
-            std::thread::spawn(move || accept_all(&shared, &listener))
-        });
-        Ok(Self { acceptors: acceptors.collect(), shared, listeners })
+        // Dropped, it stops: those that began before one that cannot.
+        let mut running = Self { shared, acceptors: Vec::new(), listeners };
+        for listener in running.listeners.iter().filter(|_| accepts) {
+            let (shared, listener) = (Arc::clone(&running.shared), Arc::clone(listener));
+            let acceptor =
+                std::thread::Builder::new().stack_size(STACK).spawn(move || accept_all(&shared, &listener));
+            let acceptor = acceptor.map_err(|error| format!("a thread for a listener: {error}"))?;
+            running.acceptors.push(acceptor);
+        }
+        Ok(running)
     }
 
     /// Stops, closes what was forgotten, and says what was seen.

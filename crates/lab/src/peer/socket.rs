@@ -6,10 +6,11 @@ use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, shutdown};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Whoever waits looks so often whether it is to stop.
@@ -45,7 +46,6 @@ pub(super) fn accept(listener: &OwnedFd, stop: &AtomicBool) -> Result<Option<Own
             Ok(connection) => {
                 // What is written goes out at once: who closes first must not depend on Nagle's wait.
                 let _ = sockopt::set_tcp_nodelay(&connection, true);
-                let _ = sockopt::set_socket_timeout(&connection, Timeout::Send, Some(LOOKS));
                 return Ok(Some(connection));
             }
             Err(Errno::AGAIN) => {
@@ -69,7 +69,7 @@ pub(super) fn client(
 ) -> Result<OwnedFd, Failure> {
     let socket = stream(to)?;
     let option = |error| Call::Socket.failed(error);
-    // On Linux the time limit of send() is that of connect(), too.
+    // On Linux the time limit of send(), which does not wait here, is that of connect().
     sockopt::set_socket_timeout(&socket, Timeout::Send, Some(timeout)).map_err(option)?;
     // What is waited for longer is asked for again, so that a stop is heard meanwhile.
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(timeout.min(LOOKS))).map_err(option)?;
@@ -112,6 +112,36 @@ pub(super) fn connect(socket: &OwnedFd, to: &SocketAddr) -> (Result<(), Failure>
     (connected, begin.elapsed(), thread_cpu().saturating_sub(cpu))
 }
 
+/// The socket on which a worker waits in connect(), for whoever stops it meanwhile. A connect() that could look around by
+/// itself would cost something else than one that waits.
+#[derive(Debug, Default)]
+pub(super) struct Connecting {
+    socket: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+impl Connecting {
+    fn socket(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this socket may be waited for.
+    pub(super) fn begin(&self, socket: &Arc<OwnedFd>) {
+        *self.socket() = Some(Arc::clone(socket));
+    }
+
+    /// It is not any more.
+    pub(super) fn end(&self) {
+        *self.socket() = None;
+    }
+
+    /// Whoever waits need not any more: net/ipv4/af_inet.c inet_shutdown() wakes it.
+    pub(super) fn interrupt(&self) {
+        if let Some(socket) = &*self.socket() {
+            let _ = shutdown(socket, Shutdown::Both);
+        }
+    }
+}
+
 /// CPU time of the calling thread.
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -125,12 +155,16 @@ pub(super) fn send(
     more: bool,
     patience: &Patience<'_>,
 ) -> Result<(), Failure> {
-    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let flags = if more { flags | SendFlags::MORE } else { flags };
     while !bytes.is_empty() {
         match rustix::net::send(socket, bytes, flags) {
             Ok(sent) => bytes = &bytes[sent..],
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => patience.goes_on(Call::Send)?,
+            Err(Errno::AGAIN) => {
+                patience.goes_on(Call::Send)?;
+                wait(socket, PollFlags::OUT, patience.left());
+            }
             Err(error) => return Err(Call::Send.failed(error)),
         }
     }
@@ -144,10 +178,6 @@ pub(super) fn send_body(
     more: bool,
     patience: &Patience<'_>,
 ) -> Result<(), Failure> {
-    if bytes as usize > CHUNK.len() {
-        // It may have to wait for who reads it; connect() is over, whose time limit this was.
-        let _ = sockopt::set_socket_timeout(socket, Timeout::Send, Some(LOOKS));
-    }
     while bytes > 0 {
         let part = bytes.min(u32::try_from(CHUNK.len()).unwrap_or(u32::MAX));
         bytes -= part;
@@ -167,6 +197,11 @@ impl<'a> Patience<'a> {
     /// So long, or until it is to stop.
     pub(super) fn new(at_most: Option<Duration>, stop: &'a AtomicBool) -> Self {
         Self { end: at_most.and_then(|at_most| Instant::now().checked_add(at_most)), stop }
+    }
+
+    /// So long at most until it is looked again.
+    fn left(&self) -> Duration {
+        self.end.map_or(LOOKS, |end| end.saturating_duration_since(Instant::now()).min(LOOKS))
     }
 
     fn goes_on(&self, call: Call) -> Result<(), Failure> {
@@ -262,7 +297,11 @@ pub(super) fn is_readable(socket: &OwnedFd) -> bool {
 }
 
 fn wait_readable(socket: &OwnedFd, at_most: Duration) -> bool {
-    let mut wanted = [PollFd::new(socket, PollFlags::IN)];
+    wait(socket, PollFlags::IN, at_most)
+}
+
+fn wait(socket: &OwnedFd, what: PollFlags, at_most: Duration) -> bool {
+    let mut wanted = [PollFd::new(socket, what)];
     let at_most = Timespec::try_from(at_most).ok();
     poll(&mut wanted, at_most.as_ref()).is_ok_and(|ready| ready > 0)
 }

@@ -349,6 +349,24 @@ fn loads_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_stop_ends_a_connect_that_hangs() {
+    in_namespace("a_stop_ends_a_connect_that_hangs", || {
+        let deaf = Server { accepts: false, backlog: 0, ..server(SECOND) };
+        let running = RunningServer::start(deaf).unwrap();
+        // A queue of none holds one; of two that come at once both may find the place.
+        let load = Load { timeout_ms: 120_000, concurrency: 3, per_second: Some(20.0), ..load(3, NEVER) };
+        let load = RunningLoad::start(load).unwrap();
+        std::thread::sleep(Duration::from_millis(400));
+        let begin = Instant::now();
+        let (result, left) = load.end(true);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert_eq!((result.turns, result.connected, result.connects_tried), (3, 1, 3), "{result:?}");
+        assert!(result.failures.is_empty(), "{result:?}");
+        drop((running, left));
+    });
+}
+
+#[test]
 fn whatever_is_waited_for_a_stop_ends_it() {
     in_namespace("whatever_is_waited_for_a_stop_ends_it", || {
         const HOUR: u64 = 3_600_000;

@@ -1,7 +1,8 @@
 //! Sequences by chance, each on the kernel and on the machine.
 
 use crate::bench::with_bench;
-use lab::differential::{Sequence, random, random_beyond, random_closed_window, shrink};
+use crate::regressions::{folder, keep};
+use lab::differential::{Difference, Sequence, random, random_beyond, random_closed_window, shrink};
 use std::collections::BTreeMap;
 use std::env;
 use std::time::Instant;
@@ -71,15 +72,26 @@ fn hold(name: &str, of_seed: fn(u64) -> Sequence, usual: u64, rows: usize) {
         assert!(count < usual || applied.len() >= rows, "the sequences go too few ways");
         println!("ended early: {exceptions:?}");
         for (seed, sequence, first) in wrong.iter().take(SHOWN) {
+            let kept = |sequence: &Sequence, difference: &Difference| {
+                let called = format!("{}-{seed}", name.rsplit("::").next().unwrap_or(name).replace('_', "-"));
+                match keep(&folder(), &called, sequence, difference) {
+                    Ok(file) => println!("kept as {}", file.display()),
+                    Err(error) => println!("not kept: {error}"),
+                }
+            };
             // Each try would wait for timers again.
             if sequence.waits_for_timers() {
                 println!("seed {seed}:\n{sequence}{first}");
+                kept(sequence, first);
                 continue;
             }
             let small = shrink(&mut bench, sequence).expect("the kernel answers");
             let outcome = bench.run(std::slice::from_ref(&small)).expect("the kernel answers").remove(0);
             match outcome.difference {
-                Some(difference) => println!("seed {seed}, shrunk:\n{small}{difference}"),
+                Some(difference) => {
+                    println!("seed {seed}, shrunk:\n{small}{difference}");
+                    kept(&small, &difference);
+                }
                 None => println!("seed {seed}: not again when alone\n{sequence}{first}"),
             }
         }

@@ -47,8 +47,8 @@ use host::{Host, Listener, Place, Tuple};
 use minis::Minis;
 use nat::Tracker;
 use network::{LOOPBACK, Network, Packet};
-use ports::Ports;
 pub(crate) use ports::Walk;
+use ports::{ANY, Ports};
 use processors::{Demand, Processors};
 use proxies::Relaying;
 use random::{Random, mix};
@@ -338,7 +338,7 @@ impl<'w> Simulation<'w> {
     fn listen_at(&mut self, host: usize, port: u16, server: usize, backlog: u32) {
         let host = &mut self.hosts[host];
         host.listeners.insert(port, Listener { server, queued: 0, backlog });
-        host.ports.hold(0, port, true);
+        host.ports.hold(ANY, port, true);
     }
 
     fn run(&mut self) {

@@ -192,6 +192,8 @@ fn lines_for_a_proxy_run_no_programs_and_read_no_files() {
     let taken = [
         ("nginx", "least_conn;"),
         ("nginx", "keepalive_time 1h; hash $remote_addr consistent;  "),
+        ("nginx", "zone app 64k; keepalive 100000;"),
+        ("nginx", "zone app; zone app 16m; zone app 8192;"),
         ("haproxy", "timeout server 5s"),
         ("haproxy", "  option\thttp-server-close"),
         ("haproxy", "no option http-keep-alive"),
@@ -207,6 +209,12 @@ fn lines_for_a_proxy_run_no_programs_and_read_no_files() {
         ("nginx", "keepalive 4", "does not end with ;"),
         ("nginx", "keepalive 4; include secret;", "\"include\" is none of"),
         ("nginx", "keepalive 4;; ", "\"\" is none of"),
+        ("nginx", "keepalive 100001;", "keepalive: a number, at most 100000"),
+        ("nginx", "keepalive 4294967296;", "keepalive: a number"),
+        ("nginx", "keepalive;", "keepalive: a number"),
+        ("nginx", "zone app 17m;", "zone: a name, and a size of at most 16384k"),
+        ("nginx", "zone app 99999999999999999999m;", "zone: a name"),
+        ("nginx", "zone app 8g;", "zone: a name"),
         ("nginx", "\"include\" secret;", "'\"' is not taken"),
         ("nginx", "inc\\lude secret;", "'\\\\' is not taken"),
         ("nginx", "server unix:run.sock;", "\"server\" is none of"),
@@ -295,6 +303,33 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
                  [[host]]\nname = \"d\"\nnetworks = [\"far\", \"lan\"]",
             ),
             "host \"c\", nat: direct routing needs a network that it shares with host \"b\"",
+        ),
+        (
+            proxy("p", "port = 81\nupstream = [\"app\"]\nkeepalive = 100001"),
+            "proxy \"p\": keepalive = 100001: at most 100000",
+        ),
+        // What would take all memory.
+        (variant("change = { \"server.app.ports\" = 257 }"), "server \"app\": ports = 257: at most 256"),
+        (variant(&format!("change = {{ \"client.load.to\" = {:?} }}", ["app"; 257])), "to: 257 names: at most 256"),
+        (
+            proxy("p", &format!("port = 81\nupstream = {:?}", ["app"; 257])),
+            "proxy \"p\": upstream: 257 names: at most 256",
+        ),
+        (
+            host(&format!("[[host.nat]]\nkind = \"dnat\"\nname = \"vip\"\nport = 80\nto = {:?}", ["app"; 257])),
+            "host \"c\", nat: to: 257 names: at most 256",
+        ),
+        (
+            variant(
+                "change = { \"server.app.ports\" = 200, \"host.b.addresses\" = 100, \"client.load.destinations\" = 82 }",
+            ),
+            "client \"load\": 16400 pairs of a source and a destination, 16400 with those before: at most 16384",
+        ),
+        (
+            variant(
+                "change = { \"server.app.ports\" = 256, \"host.b.addresses\" = 64, \"client.load.destinations\" = 64 }",
+            ) + &proxy("p", "port = 1000\nupstream = [\"app\"]"),
+            "proxy \"p\": 256 pairs of a source and a destination, 16640 with those before",
         ),
         ("timeout_ms = 0\n".to_owned(), "timeout_ms: at least 1"),
         ("bind = \"port\"\nport = 0\n".to_owned(), "client \"load\": port = 0"),

@@ -13,6 +13,8 @@ use std::fmt::Display;
 
 /// The most of anything that a world holds.
 const MOST_TABLES: usize = 256;
+/// The most ports of a server: on the kernel stage each has a thread and a descriptor.
+const MOST_PORTS: u16 = 256;
 /// The most connections of a client.
 const MOST_CONNECTIONS: u32 = 100_000_000;
 /// The longest time, milliseconds: a week.
@@ -156,6 +158,7 @@ pub(super) fn world(world: &World) -> Result<(), ScenarioError> {
         name("client", &client.name, &mut names)?;
         self::client(world, client)?;
     }
+    places::pairs(world)?;
     let mut probes = BTreeSet::new();
     for probe in &world.probes {
         name("probe", &probe.name, &mut probes)?;
@@ -187,6 +190,9 @@ fn server(world: &World, server: &Server) -> Result<(), ScenarioError> {
     at(world, &place, &server.host)?;
     if server.port == 0 || server.ports == 0 || server.port.checked_add(server.ports - 1).is_none() {
         return Err(wrong(place, "port and ports must lie within 1 to 65535"));
+    }
+    if server.ports > MOST_PORTS {
+        return Err(wrong(place, format_args!("ports = {}: at most {MOST_PORTS}", server.ports)));
     }
     if let Some(workers) = server.workers
         && !(1..=MOST_WORKERS).contains(&workers)
@@ -320,6 +326,9 @@ fn nat(world: &World, place: &str, host: &Host, nat: &Nat) -> Result<(), Scenari
     if nat.port == Some(0) {
         return Err(wrong(place, "port = 0: 1 to 65535"));
     }
+    if nat.to.len() > MOST_TABLES {
+        return Err(wrong(place, format_args!("to: {} names: at most {MOST_TABLES}", nat.to.len())));
+    }
     for to in &nat.to {
         let Some(server) = world.servers.iter().find(|server| server.name == *to) else {
             return Err(wrong(place, format_args!("to = {to:?} is no server")));
@@ -409,6 +418,9 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
 fn destinations(world: &World, place: &str, key: &str, to: &[String]) -> Result<(), ScenarioError> {
     if to.is_empty() {
         return Err(wrong(place, format_args!("{key} names nobody")));
+    }
+    if to.len() > MOST_TABLES {
+        return Err(wrong(place, format_args!("{key}: {} names: at most {MOST_TABLES}", to.len())));
     }
     for name in to {
         if world.destination(name).is_none() {

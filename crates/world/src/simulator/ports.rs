@@ -11,6 +11,9 @@ use hashbrown::HashMap;
 /// An address: IPv4, as a number.
 pub(super) type Address = u32;
 
+/// All addresses of a host, as a server listens on them.
+pub(super) const ANY: Address = 0;
+
 const WORDS: usize = 1_024;
 type Bits = Box<[u64; WORDS]>;
 
@@ -92,8 +95,38 @@ pub(super) struct Ports {
     bound_counts: HashMap<u16, u32, FixedState>,
     /// Counts the changes of what all flows share: the range, bound ports, ages.
     changes: u64,
-    /// For each address, how many sockets have a port there: kept only where somebody asks.
-    held: Option<HashMap<Address, Vec<u32>, FixedState>>,
+    /// For each address, the ports that sockets have there; 0 are all addresses. Kept only where somebody asks.
+    held: Option<HashMap<Address, Held, FixedState>>,
+}
+
+/// Ports of an address.
+struct Held {
+    ports: Bits,
+    /// How many sockets have a port, less one, where several do.
+    more: HashMap<u16, u32, FixedState>,
+}
+
+impl Held {
+    fn none() -> Self {
+        Self { ports: none(), more: HashMap::with_hasher(FixedState::default()) }
+    }
+
+    fn add(&mut self, port: u16) {
+        if has(&self.ports, port) {
+            *self.more.entry(port).or_insert(0) += 1;
+        }
+        set(&mut self.ports, port, true);
+    }
+
+    fn remove(&mut self, port: u16) {
+        match self.more.get_mut(&port) {
+            None => set(&mut self.ports, port, false),
+            Some(1) => {
+                self.more.remove(&port);
+            }
+            Some(more) => *more -= 1,
+        }
+    }
 }
 
 fn set(bits: &mut Bits, port: u16, on: bool) {
@@ -280,12 +313,14 @@ impl Ports {
         half(start).or_else(other).ok_or(length)
     }
 
+    /// Ports that a socket of the address has, or one of all addresses (net/ipv4/inet_connection_sock.c
+    /// inet_rcv_saddr_equal()).
     fn held_word(&self, address: Address, word: usize) -> u64 {
-        let Some(held) = self.held.as_ref().and_then(|held| held.get(&address)) else { return 0 };
-        held[word * 64..word * 64 + 64]
-            .iter()
-            .enumerate()
-            .fold(0, |bits, (place, count)| bits | u64::from(*count > 0) << place)
+        let held = |address| {
+            let held = self.held.as_ref().and_then(|held| held.get(&address));
+            held.map_or(0, |held| held.ports[word])
+        };
+        held(address) | held(ANY)
     }
 
     /// A socket of this flow has the port; `bound`: bind() chose or named it.
@@ -327,7 +362,7 @@ impl Ports {
     /// A socket has a port of an address, for whatever destination.
     pub(super) fn hold(&mut self, address: Address, port: u16, bound: bool) {
         if let Some(held) = &mut self.held {
-            held.entry(address).or_insert_with(|| vec![0; 65_536])[usize::from(port)] += 1;
+            held.entry(address).or_insert_with(Held::none).add(port);
         }
         if bound {
             *self.bound_counts.entry(port).or_insert(0) += 1;
@@ -339,7 +374,7 @@ impl Ports {
     /// It has it no more.
     pub(super) fn let_go(&mut self, address: Address, port: u16, bound: bool) {
         if let Some(held) = self.held.as_mut().and_then(|held| held.get_mut(&address)) {
-            held[usize::from(port)] = held[usize::from(port)].saturating_sub(1);
+            held.remove(port);
         }
         if bound && let Some(count) = self.bound_counts.get_mut(&port) {
             *count -= 1;
@@ -452,6 +487,29 @@ mod tests {
         assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 0, bound: 10 }));
         ports.let_go(1, 50_004, true);
         assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 50_004);
+    }
+
+    #[test]
+    fn bind_passes_by_what_listens_on_all_addresses() {
+        let (mut ports, mut random) = (ports(50_000, 50_003), Random::new(3));
+        ports.hold(ANY, 50_001, true);
+        // A connection of the listener's has the port, too, and goes.
+        ports.hold(1, 50_001, false);
+        ports.hold(1, 50_001, false);
+        ports.let_go(1, 50_001, false);
+        let mut found = std::iter::from_fn(|| {
+            let (port, _) = ports.search_bound(1, &mut random).ok()?;
+            ports.hold(1, port, true);
+            Some(port)
+        });
+        assert_eq!(found.next(), Some(50_003));
+        let mut rest: Vec<u16> = found.collect();
+        rest.sort_unstable();
+        assert_eq!(rest, [50_000, 50_002]);
+        ports.let_go(1, 50_001, false);
+        assert!(ports.search_bound(1, &mut random).is_err());
+        ports.let_go(ANY, 50_001, true);
+        assert_eq!(ports.search_bound(1, &mut random).map(|(port, _)| port), Ok(50_001));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Both programs run commands, read files and talk to sockets in the file system if their configuration says so, and
 //! quotes and escapes write one word in many ways. So what is taken is listed, not what is refused.
 
+use super::places::MOST_KEPT;
 use super::wrong;
 use crate::scenario::{Program, Proxy, ScenarioError};
 
@@ -64,6 +65,9 @@ const MOST: usize = 64;
 /// The longest one, bytes.
 const LONGEST: usize = 256;
 
+/// The largest zone of nginx, KiB: memory that its processes share.
+const LARGEST_ZONE: u64 = 16 << 10;
+
 pub(super) fn lines(place: &str, proxy: &Proxy) -> Result<(), ScenarioError> {
     if proxy.lines.len() > MOST {
         return Err(wrong(place, format_args!("lines: at most {MOST}")));
@@ -97,9 +101,34 @@ fn nginx(line: &str) -> Option<String> {
     let Some((statements, "")) = line.trim_end().rsplit_once(';') else {
         return Some("it does not end with ;".to_owned());
     };
-    let first = |statement: &str| statement.split_whitespace().next().unwrap_or_default().to_owned();
-    let unknown = statements.split(';').map(first).find(|first| !NGINX.contains(&first.as_str()))?;
-    Some(format!("{unknown:?} is none of {}", NGINX.join(", ")))
+    statements.split(';').find_map(|statement| {
+        let words: Vec<&str> = statement.split_whitespace().collect();
+        match words[..] {
+            [first, ..] if !NGINX.contains(&first) => {
+                Some(format!("{first:?} is none of {}", NGINX.join(", ")))
+            }
+            [] => Some(format!("\"\" is none of {}", NGINX.join(", "))),
+            ["keepalive", kept, ..] if kept.parse::<u32>().is_ok_and(|kept| kept <= MOST_KEPT) => None,
+            ["keepalive", ..] => Some(format!("keepalive: a number, at most {MOST_KEPT}")),
+            // Without a size it is a zone that another block has made.
+            ["zone", _] => None,
+            ["zone", _, size, ..] if kibibytes(size).is_some_and(|size| size <= LARGEST_ZONE) => None,
+            ["zone", ..] => Some(format!("zone: a name, and a size of at most {LARGEST_ZONE}k")),
+            _ => None,
+        }
+    })
+}
+
+/// A size as nginx takes it.
+fn kibibytes(size: &str) -> Option<u64> {
+    let unit = size.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
+    match unit {
+        "" => Some(number.div_ceil(1 << 10)),
+        "k" | "K" => Some(number),
+        "m" | "M" => number.checked_mul(1 << 10),
+        _ => None,
+    }
 }
 
 fn haproxy(line: &str) -> Option<String> {

@@ -7,6 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The longest name of a setting, and the longest value.
 const LONGEST_SETTING: usize = 256;
 
+/// The most pairs of a source and a destination: each has a budget of ports, 8 or 16 KiB in the simulator.
+const MOST_PAIRS: u64 = 16_384;
+
+/// The most connections that nginx keeps in a pool: it has a place for each of them from the start.
+pub(super) const MOST_KEPT: u32 = 100_000;
+
 /// Settings of systems that have no `net.`: values in Windows' registry.
 const REGISTRY: [&str; 3] = ["AutoReusePortRangeNumberOfPorts", "MaxUserPort", "TcpTimedWaitDelay"];
 
@@ -74,6 +80,35 @@ pub(super) fn ports(world: &World) -> Result<(), ScenarioError> {
             ));
         }
         others.push((first, last, place));
+    }
+    Ok(())
+}
+
+/// Who connects from where to where: not so many pairs that their budgets fill the memory.
+pub(super) fn pairs(world: &World) -> Result<(), ScenarioError> {
+    let ports = |name: &String| {
+        let server = world.servers.iter().find(|server| server.name == *name);
+        server.map_or(1, |server| u64::from(server.ports))
+    };
+    let clients = world.clients.iter().map(|client| {
+        let of_each = u64::from(client.sources) * u64::from(client.destinations);
+        let to: u64 = client.to.iter().map(ports).sum();
+        (format!("client {:?}", client.name), of_each * to)
+    });
+    let proxies = world.proxies.iter();
+    let proxies = proxies
+        .map(|proxy| (format!("proxy {:?}", proxy.name), proxy.upstream.iter().map(ports).sum::<u64>()));
+    let mut all = 0;
+    for (place, pairs) in clients.chain(proxies) {
+        all += pairs;
+        if all > MOST_PAIRS {
+            return Err(wrong(
+                place,
+                format_args!(
+                    "{pairs} pairs of a source and a destination, {all} with those before: at most {MOST_PAIRS}"
+                ),
+            ));
+        }
     }
     Ok(())
 }
@@ -150,6 +185,9 @@ pub(super) fn proxy(world: &World, proxy: &Proxy) -> Result<(), ScenarioError> {
             place,
             "keepalive, keepalive_idle_ms and keepalive_requests are nginx's: HAProxy has reuse",
         ));
+    }
+    if let Some(kept) = proxy.keepalive.filter(|kept| *kept > MOST_KEPT) {
+        return Err(wrong(place, format_args!("keepalive = {kept}: at most {MOST_KEPT}")));
     }
     super::lines::lines(&place, proxy)?;
     // Whoever is reached from here.

@@ -95,6 +95,14 @@ pub fn waits_for(root: &Root, pid: u32, signal: i32) -> Option<bool> {
     text(root, pid, "status", MAX_STATUS).map(|status| waits_by(&status, signal))
 }
 
+/// The users whose rights it has: its own, those that it acts by, those that it may take up again, and those by which
+/// it opens files (proc_pid_status(5), `Uid`). None if it has ended.
+pub(crate) fn users(root: &Root, pid: u32) -> Option<Vec<u32>> {
+    let status = text(root, pid, "status", MAX_STATUS)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().map(|user| user.parse().ok()).collect()
+}
+
 /// True if the signal is neither held back nor on its way. By proc_pid_status(5).
 fn waits_by(status: &str, signal: i32) -> bool {
     let field = |name: &str| {
@@ -268,6 +276,18 @@ mod tests {
         child.wait().unwrap();
         assert!(!pids().any(|pid| pid == child.id()));
         assert_eq!((stat(&root, child.id()), waits_for(&root, child.id(), 1)), (None, None));
+    }
+
+    #[test]
+    fn a_process_has_the_rights_of_four_users() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::below(folder.path());
+        std::fs::create_dir_all(root.proc.join("7")).unwrap();
+        // A name is no line of its own: the kernel escapes what is in it.
+        let status = "Name:\tnginx\\nUid:\t0\nUid:\t1000\t0\t0\t0\nGid:\t0\t0\t0\t0\n";
+        std::fs::write(root.proc.join("7/status"), status).unwrap();
+        assert_eq!(users(&root, 7), Some(vec![1_000, 0, 0, 0]));
+        assert_eq!(users(&root, 8), None);
     }
 
     #[test]

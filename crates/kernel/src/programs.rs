@@ -7,10 +7,12 @@ mod build;
 mod files;
 mod named;
 mod started;
+mod trusted;
 
 pub use files::Copy;
 pub use named::{Named, Versions, copied, haproxy, nginx, sysctl};
 pub use started::Started;
+pub use trusted::{executable, other_user};
 
 use crate::process;
 use crate::root::{Root, why};

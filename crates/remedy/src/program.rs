@@ -103,6 +103,9 @@ pub enum ProgramError {
     /// It has files of its own.
     #[error("{0} (process {1}) sees other files than we do, as in a container: change them where it is made")]
     Elsewhere(&'static str, u32),
+    /// Its file, or whoever it runs as, is not trusted: starting it would be doing what somebody else says.
+    #[error("{0} (process {1}) is not started by lastack to test its files: {2}; test and reload it by hand")]
+    NotTrusted(&'static str, u32, String),
     /// It has no master.
     #[error(
         "this haproxy runs without a master (-W, or master-worker in its file): it cannot take new files without being started anew; do that by hand"
@@ -142,6 +145,13 @@ impl Running {
         let Some(first) = running.first().map(|one| one.pid) else {
             return Err(ProgramError::NotRunning(program.name(), netns.name.clone()));
         };
+        // Anybody may call a process so, and let it have our files as arguments.
+        let of_others = |one: &Started| Some((one.pid, programs::other_user(root, one.pid)?));
+        let other = running.iter().find_map(of_others);
+        running.retain(|one| of_others(one).is_none());
+        if let (true, Some((pid, user))) = (running.is_empty(), other) {
+            return Err(ProgramError::NotTrusted(program.name(), pid, format!("it runs as user {user}")));
+        }
         running.retain(|one| one.sees_our_files(root));
         if running.is_empty() {
             return Err(ProgramError::Elsewhere(program.name(), first));
@@ -174,9 +184,7 @@ impl Running {
         let pid = started.pid.cast_signed();
         let failed = |why: String| ProgramError::Reload(program.name(), pid, why);
         let stat = process::stat(root, started.pid).ok_or_else(|| failed("it has ended".to_owned()))?;
-        // An update replaces the file under a running program; its name is what the new one is started by.
-        let executable = process::executable(root, started.pid).map_err(|error| failed(error.to_string()))?;
-        let executable = executable.to_string_lossy().into_owned();
+        let executable = executable(root, program, started.pid)?;
         let question: &[&str] = match program {
             Program::Nginx => &["-t", "-q"],
             // Not -q: it would keep the reason to itself.
@@ -211,6 +219,13 @@ impl Running {
     /// Lets the program test its files as they are now: where it is, in its network namespace and its directory.
     pub(crate) fn test(&self, root: &Root) -> Result<(), ProgramError> {
         let [program, arguments @ ..] = self.test.as_slice() else { return Ok(()) };
+        // What was found may have been a while ago, and is read from a file by whoever settles.
+        self.check_runs(root)?;
+        let pid = self.pid.cast_unsigned();
+        if executable(root, self.program, pid)? != *program {
+            let why = format!("{program} is not what it runs");
+            return Err(ProgramError::NotTrusted(self.program.name(), pid, why));
+        }
         let failed = |said: String| ProgramError::Test(self.test.join(" "), said);
         let found = self.netns.find(root).map_err(|error| failed(error.to_string()))?;
         let found =
@@ -241,6 +256,14 @@ impl Running {
             (None, Program::Haproxy) => format!("kill -USR2 {}", self.pid),
         }
     }
+}
+
+/// What a program is started by to test its files. An update replaces the file under a running one: its name is what the
+/// new one is started by.
+fn executable(root: &Root, program: Program, pid: u32) -> Result<String, ProgramError> {
+    let path = programs::executable(root, pid, program.kind())
+        .map_err(|why| ProgramError::NotTrusted(program.name(), pid, why))?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// Whether a unit is told to reload for the sake of this process. It may have no way to; or it is somebody else's: of a

@@ -6,8 +6,9 @@
 
 use super::Kind;
 use super::files::Files;
+use super::trusted::may_be_started;
 use crate::root::Root;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,23 +40,6 @@ pub(super) fn ask(root: &Root, pid: u32, kind: Kind, files: &Files) -> Build {
     let answer = if may_be_started(&path, kind, files) { started(&path, kind) } else { None };
     let answer = answer.or_else(|| (kind == Kind::Nginx).then(|| read_in(&path)).flatten());
     answer.map_or_else(Build::default, |answer| understood(&answer, kind))
-}
-
-/// True if the file is ours and called as the program is, and nobody can have changed it but root and us.
-fn may_be_started(path: &Path, kind: Kind, files: &Files) -> bool {
-    let Ok(target) = rustix::fs::readlink(path, Vec::new()) else { return false };
-    let target = target.to_string_lossy().into_owned();
-    // A program that was replaced while it ran.
-    let target = target.strip_suffix(" (deleted)").unwrap_or(&target);
-    let named = target.rsplit('/').next().is_some_and(|name| kind.names().contains(&name));
-    let Ok(stat) = rustix::fs::stat(path) else { return false };
-    let owned = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
-    let others_write = Mode::WGRP | Mode::WOTH;
-    named
-        && owned
-        && files.shows_ours(target)
-        && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && !Mode::from_raw_mode(stat.st_mode).intersects(others_write)
 }
 
 fn started(path: &PathBuf, kind: Kind) -> Option<String> {
@@ -165,27 +149,6 @@ mod tests {
         let haproxy = "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus: long-term";
         assert_eq!(understood(haproxy, Kind::Haproxy).version.as_deref(), Some("2.6.12-1+deb12u4"));
         assert_eq!(understood("segfault\n", Kind::Haproxy).version, None);
-    }
-
-    #[test]
-    fn only_what_nobody_else_can_change_is_started() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = |name: &str, mode: u32| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, "#!/bin/sh\necho 'HAProxy version 9.9.9 today'\n").unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let link = folder.path().join(format!("{name}-exe"));
-            let _ = std::fs::remove_file(&link);
-            std::os::unix::fs::symlink(&path, &link).unwrap();
-            link
-        };
-        let ours = Files::ours().unwrap();
-        let may_be_started = |path: &Path, kind| super::may_be_started(path, kind, &ours);
-        assert!(may_be_started(&program("haproxy", 0o755), Kind::Haproxy));
-        assert!(!may_be_started(&program("haproxy", 0o775), Kind::Haproxy), "its group may have changed it");
-        assert!(!may_be_started(&program("sh", 0o755), Kind::Haproxy), "another program");
-        assert!(!may_be_started(&program("haproxy", 0o755), Kind::Nginx), "another program");
-        assert!(!may_be_started(Path::new("/proc/4194999/exe"), Kind::Nginx));
     }
 
     #[test]

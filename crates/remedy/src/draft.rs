@@ -4,13 +4,13 @@ use crate::durable::{self, Boot, Lasting, Wins};
 use crate::guard::{self, Guard};
 use crate::journal::Story;
 use crate::plan::{Change, Plan, Replaced};
-use crate::program::Running;
+use crate::program::{ProgramError, Running};
 use crate::replace::{ReplaceError, Target};
 use crate::step::{Kept, Now, Place, Scene, Step, StepError};
 use diagnose::value;
+use kernel::Root;
 use kernel::change::Setting;
-use kernel::netns::{self, Found};
-use kernel::{NetnsError, Root, Selection};
+use kernel::netns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -30,18 +30,6 @@ pub(crate) struct Draft {
     pub(crate) left: Vec<String>,
     /// Programs whose files are replaced.
     programs: Vec<Running>,
-}
-
-/// The network namespace that a plan means by a name.
-fn place(root: &Root, name: &str) -> Result<(Place, Found), NetnsError> {
-    let here = netns::find(root, &Selection::Here, &mut Vec::new())?;
-    let found = if let Some(found) = here.into_iter().find(|found| found.name == name) {
-        found
-    } else {
-        let named = netns::find(root, &Selection::These(vec![name.to_owned()]), &mut Vec::new())?;
-        named.into_iter().next().ok_or_else(|| NetnsError::NoSuchName(name.to_owned()))?
-    };
-    Ok((Place { name: name.to_owned(), inode: found.inode }, found))
 }
 
 /// What is to be so after the next boot.
@@ -97,7 +85,7 @@ impl Draft {
         let mut draft = Self::default();
         let mut boot = AtBoot { files: Boot::read(root), inode: netns::at_boot(root), settings: Vec::new() };
         for remedy in plan.chosen() {
-            let (place, found) = place(root, &remedy.netns)?;
+            let (place, found) = Place::named(root, &remedy.netns)?;
             draft.guards.extend(guard::guards(&place, &remedy.guards));
             let mut changes = Vec::new();
             for change in &remedy.changes {
@@ -160,7 +148,7 @@ impl Draft {
     fn replace(&mut self, root: &Root, replaced: &Replaced<'_>) -> Result<(), StepError> {
         let Replaced { file, program, from, to, .. } = replaced;
         let target = Target::open(file)?;
-        let (place, _) = place(root, replaced.netns)?;
+        let (place, _) = Place::named(root, replaced.netns)?;
         let running = Running::find(root, *program, &place, &[file])?;
         let now = target.read()?;
         if now.as_deref() == Some(to.as_bytes()) {
@@ -258,7 +246,9 @@ impl Draft {
                 // As it runs now: it may have been started anew since.
                 (Step::Reload { running }, _) => match running.again(root, &files) {
                     Ok(running) => draft.programs.push(running),
-                    Err(error) => draft.notes.push(error.to_string()),
+                    // It reads what is there when it is started.
+                    Err(error @ ProgramError::NotRunning(..)) => draft.notes.push(error.to_string()),
+                    Err(error) => draft.left.push(format!("{what}: {error}")),
                 },
                 (_, Now::Before) => draft.notes.push(format!("{what} is what it was already")),
                 (_, Now::Gone) => draft.notes.push(format!("{what}: the network namespace has gone")),
@@ -271,13 +261,14 @@ impl Draft {
                 // Other settings have come into our file since.
                 (Step::File { path, before, after }, Now::Other(_)) if path == Path::new(durable::FILE) => {
                     let (before, after) = (scene.kept(before.as_ref())?, scene.kept(after.as_ref())?);
-                    let given = durable::given(&before.unwrap_or_default(), &after.unwrap_or_default());
                     let now = Target::open(path)?.read()?;
-                    let left = durable::taken_out(
+                    let (back, left) = durable::taken_back(
+                        before.as_deref(),
+                        after.as_deref().unwrap_or_default(),
                         now.as_deref().unwrap_or_default(),
-                        given.iter().map(String::as_str),
                     );
-                    let back = draft.file_step(path, now, left);
+                    draft.left.extend(left);
+                    let back = draft.file_step(path, now, back);
                     draft.steps.extend(back);
                 }
                 (Step::File { .. }, Now::Other(_)) => {
@@ -309,7 +300,10 @@ impl Draft {
         let scene = Scene { root, id: "rehearsal", folder: Path::new("/nonexistent") };
         self.steps.iter().try_for_each(|step| match step {
             Step::Setting { .. } | Step::Test { .. } | Step::Reload { .. } => scene.check(step),
-            Step::File { path, .. } => Ok(Target::open(path)?.check()?),
+            Step::File { path, .. } => {
+                let target = Target::open(path)?;
+                Ok(target.check().and_then(|()| target.check_room())?)
+            }
         })
     }
 }

@@ -3,11 +3,12 @@
 //! Each setting has comments of ours before it; everything else in the file is left as it is. Its name sorts behind
 //! `99-sysctl.conf`, because the last file that sets something wins (sysctl.d(5)).
 
+use crate::merge::merged;
 use config::sysctl::{File, SYSCTL_CONF, Tree, evaluate};
 use diagnose::value;
 use kernel::Root;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Where programs look for it.
@@ -34,7 +35,9 @@ pub(crate) struct Lasting<'a> {
 /// Our file with these settings in it.
 pub(crate) fn with(old: Option<&[u8]>, settings: &[Lasting<'_>]) -> Vec<u8> {
     let mut text = match old {
-        Some(old) => settings.iter().fold(old.to_vec(), |text, lasting| without(&text, lasting.setting)),
+        Some(old) => {
+            settings.iter().fold(old.to_vec(), |text, lasting| Parted::new(&text, lasting.setting).rest)
+        }
         None => HEAD.into(),
     };
     if !text.is_empty() && !text.ends_with(b"\n") {
@@ -54,45 +57,105 @@ pub(crate) fn with(old: Option<&[u8]>, settings: &[Lasting<'_>]) -> Vec<u8> {
     text
 }
 
-/// Our file without a setting, and without our comments before it. None if nothing but our own head is left.
-pub(crate) fn taken_out<'a>(old: &[u8], settings: impl Iterator<Item = &'a str>) -> Option<Vec<u8>> {
-    let text = settings.fold(old.to_vec(), |text, setting| without(&text, setting));
-    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let is_others = |line: &[u8]| !line.is_empty() && HEAD.lines().all(|head| head.as_bytes() != line);
-    lines.any(is_others).then_some(text)
-}
-
-fn without(text: &[u8], setting: &str) -> Vec<u8> {
-    let tree = Tree::parse(text);
-    let lines_of = |ours: bool| -> BTreeSet<usize> {
-        let found = tree.assignments().filter(|one| (one.name() == setting) == ours);
-        found.filter_map(|one| usize::try_from(one.place().line).ok()).collect()
-    };
-    // What ends a line for systemd does not for everybody: a line with something of others stays.
-    let (ours, others) = (lines_of(true), lines_of(false));
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for (number, line) in (1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
-        if !ours.contains(&number) || others.contains(&number) {
-            kept.push(line);
-            continue;
-        }
-        while kept.last().is_some_and(|line| line.starts_with(MARK.as_bytes())) {
-            kept.pop();
-        }
-        if kept.last().is_some_and(|line| line.trim_ascii().is_empty()) {
-            kept.pop();
+/// Our file as it is now, with what an apply did to it taken back, and what somebody has changed since: that stays.
+/// None if nothing but our own head is left.
+pub(crate) fn taken_back(before: Option<&[u8]>, after: &[u8], now: &[u8]) -> (Option<Vec<u8>>, Vec<String>) {
+    let before = before.unwrap_or(HEAD.as_bytes());
+    let (were, made, are) = (says(before), says(after), says(now));
+    let (mut ours, mut left) = (BTreeSet::new(), Vec::new());
+    for (setting, values) in &made {
+        let now = are.get(setting);
+        if were.get(setting) == Some(values) || were.get(setting) == now {
+            // It is not from this apply, or is taken back already.
+        } else if now == Some(values) {
+            ours.insert(setting.as_str());
+        } else {
+            let now = now.and_then(|values| values.last()).map_or_else(
+                || "is not there any more".to_owned(),
+                |value| format!("is {} there now", value.as_deref().unwrap_or("empty")),
+            );
+            left.push(format!("{FILE}: {setting} {now}: somebody has changed it since; it was left alone"));
         }
     }
-    kept.concat()
+    // As a whole, so that everything comes to its old place; if lines do not fit, one after the other.
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let whole = text(after).zip(text(before)).zip(text(now)).filter(|_| left.is_empty());
+    let whole = whole.and_then(|((after, before), now)| merged(after, [before, now]));
+    let wanted: BTreeMap<_, _> = are
+        .iter()
+        .filter(|(setting, _)| !ours.contains(setting.as_str()))
+        .chain(were.iter().filter(|(setting, _)| ours.contains(setting.as_str())))
+        .map(|(setting, values)| (setting.clone(), values.clone()))
+        .collect();
+    let whole = whole.map(String::into_bytes).filter(|whole| says(whole) == wanted);
+    let text = whole.unwrap_or_else(|| {
+        ours.iter().fold(now.to_vec(), |text, setting| {
+            let Parted { mut rest, at, .. } = Parted::new(&text, setting);
+            let mut block = Parted::new(before, setting).taken;
+            if !block.is_empty() && !block.ends_with(b"\n") {
+                block.push(b'\n');
+            }
+            if !block.is_empty()
+                && rest.get(..at).is_some_and(|text| !text.is_empty() && !text.ends_with(b"\n"))
+            {
+                block.insert(0, b'\n');
+            }
+            rest.splice(at..at, block);
+            rest
+        })
+    });
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let is_others = |line: &[u8]| !line.is_empty() && HEAD.lines().all(|head| head.as_bytes() != line);
+    (lines.any(is_others).then_some(text), left)
 }
 
-/// The settings that a file of ours was given.
-pub(crate) fn given(before: &[u8], after: &[u8]) -> BTreeSet<String> {
-    let says = |text: &[u8]| -> BTreeSet<(String, Option<String>)> {
+/// A text in two parts: what is about a setting, with our comments before it, and the rest.
+struct Parted {
+    rest: Vec<u8>,
+    taken: Vec<u8>,
+    /// Where the first line of what is taken was, in the rest.
+    at: usize,
+}
+
+impl Parted {
+    fn new(text: &[u8], setting: &str) -> Self {
         let tree = Tree::parse(text);
-        tree.assignments().map(|one| (one.name(), one.value().map(Cow::into_owned))).collect()
-    };
-    says(after).difference(&says(before)).map(|(setting, _)| setting.clone()).collect()
+        let lines_of = |ours: bool| -> BTreeSet<usize> {
+            let found = tree.assignments().filter(|one| (one.name() == setting) == ours);
+            found.filter_map(|one| usize::try_from(one.place().line).ok()).collect()
+        };
+        // What ends a line for systemd does not for everybody: a line with something of others stays.
+        let (ours, others) = (lines_of(true), lines_of(false));
+        let (mut rest, mut taken): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+        let mut first = None;
+        for (number, line) in (1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
+            if !ours.contains(&number) || others.contains(&number) {
+                rest.push(line);
+                continue;
+            }
+            let is_ours = |line: &&[u8]| line.starts_with(MARK.as_bytes());
+            let comments = rest.iter().rev().take_while(|line| is_ours(line)).count();
+            let mut from = rest.len().saturating_sub(comments);
+            let is_blank = |line: &&[u8]| line.trim_ascii().is_empty();
+            if rest.get(..from).and_then(<[_]>::last).is_some_and(is_blank) {
+                from = from.saturating_sub(1);
+            }
+            taken.extend(rest.split_off(from));
+            taken.push(line);
+            first = first.or(Some(from));
+        }
+        let at = rest.iter().take(first.unwrap_or(rest.len())).map(|line| line.len()).sum();
+        Self { rest: rest.concat(), taken: taken.concat(), at }
+    }
+}
+
+/// What a file sets, and to what; nothing where a line takes a setting out.
+fn says(text: &[u8]) -> BTreeMap<String, Vec<Option<String>>> {
+    let mut says = BTreeMap::<_, Vec<_>>::new();
+    for one in Tree::parse(text).assignments() {
+        says.entry(one.name()).or_default().push(one.value().map(Cow::into_owned));
+    }
+    says
 }
 
 /// A file that wins over ours at the next boot: it is applied later, or instead of ours, and sets something else.
@@ -177,7 +240,7 @@ mod tests {
             text(&file),
             format!("{HEAD}\n#lastack: because of this\n#lastack: before: 2\nnet.ipv4.tcp_tw_reuse = 1\n")
         );
-        assert_eq!(taken_out(&file, [REUSE].into_iter()), None);
+        assert_eq!(taken_back(None, &file, &file), (None, Vec::new()));
     }
 
     #[test]
@@ -188,8 +251,7 @@ mod tests {
         assert!(file.starts_with(b"# mine\nvm.swappiness = 1\n\n#lastack"), "{}", text(&file));
         assert_eq!(text(&file).matches("tcp_tw_reuse").count(), 1, "{}", text(&file));
         assert_eq!(with(Some(&file), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]), file);
-        let left = taken_out(&file, [REUSE, RFC1337].into_iter()).unwrap();
-        assert_eq!(text(&left), "# mine\nvm.swappiness = 1\n");
+        assert_eq!(back(old, &file, text(&file)), old, "and all comes back");
     }
 
     #[test]
@@ -197,15 +259,55 @@ mod tests {
         let old = b"# caf\xe9\n\n# net.ipv4.tcp_tw_reuse = 3\r\nx=1\rnet.ipv4.tcp_tw_reuse=0\n";
         let file = with(Some(old), &[lasting(REUSE, "1")]);
         assert!(file.starts_with(old), "{file:?}");
-        assert_eq!(taken_out(&file, [REUSE].into_iter()).unwrap(), old);
+        assert_eq!(taken_back(Some(old), &file, &file), (Some(old.to_vec()), Vec::new()));
+    }
+
+    /// What is left of our file where all of an apply is taken back.
+    #[track_caller]
+    fn back(before: &str, after: &[u8], now: &str) -> String {
+        let (text, left) = taken_back(Some(before.as_bytes()), after, now.as_bytes());
+        assert_eq!(left, [""; 0]);
+        String::from_utf8(text.unwrap()).unwrap()
     }
 
     #[test]
-    fn what_was_given_is_what_was_not_said_before() {
-        let old = "vm.swappiness = 1\nnet.ipv4.tcp_rfc1337 = 1\n";
-        let file = with(Some(old.as_bytes()), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]);
-        assert_eq!(given(old.as_bytes(), &file).into_iter().collect::<Vec<_>>(), [RFC1337, REUSE]);
-        assert!(given(&file, &file).is_empty());
+    fn what_others_said_before_comes_back_and_what_they_said_since_stays() {
+        let before = "# ours for long\n\n# slow peers\nnet.ipv4.tcp_tw_reuse = 0\nvm.swappiness = 1\n";
+        let after = with(Some(before.as_bytes()), &[lasting(REUSE, "1"), lasting(RFC1337, "0")]);
+        let now = format!("{}kernel.panic = 5\n", text(&after));
+        assert_eq!(back(before, &after, &now), format!("{before}kernel.panic = 5\n"));
+        // Lines that do not fit together: what each was is put where it is now.
+        let now = text(&after).replace("#lastack: before: 2", "# bob: before 2").replace("slow", "fast");
+        let back = back(before, &after, &now);
+        assert!(back.contains("tcp_tw_reuse = 0") && !back.contains("tcp_tw_reuse = 1"), "{back}");
+        assert!(back.contains("# bob: before 2") && back.contains("# fast peers"), "{back}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_this_applys_any_more_stays() {
+        let since = |before: Option<&[u8]>, after: &[u8], now: &[u8]| {
+            let (text, left) = taken_back(before, after, now);
+            (String::from_utf8(text.unwrap()).unwrap(), left)
+        };
+        let first = with(None, &[lasting(REUSE, "1"), lasting(RFC1337, "0")]);
+        // A later apply, or a person.
+        let second = with(Some(&first), &[lasting(REUSE, "2")]);
+        let (left, why) = since(None, &first, &second);
+        assert!(left.contains("tcp_tw_reuse = 2\n") && !left.contains("tcp_rfc1337"), "{left}");
+        assert!(left.starts_with(HEAD), "{left}");
+        assert!(why.len() == 1 && why[0].contains("tcp_tw_reuse is 2 there now"), "{why:?}");
+        let gone = Parted::new(&second, REUSE).rest;
+        assert_eq!(taken_back(None, &first, &gone), (None, Vec::new()));
+        let (left, why) = since(Some(&first), &second, &gone);
+        assert_eq!(left, text(&gone));
+        assert!(why.len() == 1 && why[0].contains("tcp_tw_reuse is not there any more"), "{why:?}");
+        // The later one first, then the earlier one.
+        assert_eq!(taken_back(Some(&first), &second, &second), (Some(first.clone()), Vec::new()));
+        assert_eq!(taken_back(None, &first, &first), (None, Vec::new()));
+        // What another apply has put there is not this one's.
+        let other = with(Some(&first), &[lasting("net.core.somaxconn", "9")]);
+        let (left, why) = since(None, &first, &other);
+        assert_eq!((text(&with(None, &[lasting("net.core.somaxconn", "9")])), why), (&*left, Vec::new()));
     }
 
     #[test]

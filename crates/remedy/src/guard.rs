@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_counter_may_rise_twice_as_fast_and_a_little_besides() {
-        let place = Place { name: "host".into(), inode: 1 };
+        let place = Place { name: "host".into(), inode: 1, started: None };
         let guards = guards(&place, &[]);
         let start = Instant::now();
         let second = |number| start + Duration::from_secs(number);
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_before_trips_nothing() {
-        let place = Place { name: "host".into(), inode: 1 };
+        let place = Place { name: "host".into(), inode: 1, started: None };
         let guards = guards(&place, &[]);
         let during = Some((glance(Instant::now(), &place, 0), glance(Instant::now(), &place, 1_000_000)));
         let measuring = Measuring { guards: &guards, before: None, during };

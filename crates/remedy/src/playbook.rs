@@ -5,6 +5,7 @@
 //! YAML takes as it is (a literal scalar) and that Ansible does not take for a template (`!unsafe`).
 
 use crate::plan::{Plan, Refusal};
+use crate::step::process_of;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub fn playbook(plan: &Plan, watch: Watch) -> Result<String, PlaybookError> {
     if plan.chosen().next().is_none() {
         return Err(PlaybookError::NothingChosen);
     }
-    if let Some(remedy) = plan.chosen().find(|remedy| remedy.netns.starts_with("pid:")) {
+    if let Some(remedy) = plan.chosen().find(|remedy| process_of(&remedy.netns).is_some()) {
         let (remedy, netns) = (remedy.name.clone(), remedy.netns.clone());
         return Err(PlaybookError::NetnsOfOneHost { remedy, netns });
     }
@@ -159,9 +160,10 @@ mod tests {
             playbook(&plan, WATCH).unwrap_err().to_string()
         };
         assert!(refused(&|remedy| remedy.apply = false).starts_with("nothing in the plan is to be done"));
-        assert!(
-            refused(&|remedy| remedy.netns = "pid:12".into()).contains("namespace pid:12, which no other")
-        );
+        for netns in ["pid:12", "/proc/4711/ns/net"] {
+            let said = refused(&|remedy| remedy.netns = netns.into());
+            assert!(said.contains(&format!("namespace {netns}, which no other")), "{said}");
+        }
         assert!(refused(&|remedy| remedy.changes.clear()).contains("is for a person"));
     }
 

@@ -4,6 +4,9 @@
 //! change places (`renameat2` with `RENAME_EXCHANGE`). Only then is it certain what was displaced: if that is not what
 //! was expected, because somebody saved the file in that very moment, they change places again. To go back, they change
 //! places once more: the old file is then there as it was, with its own inode, and no disk space is needed for it.
+//!
+//! A file gets the name beside the other one only when it is whole, on disk. So what is found there is known, or is
+//! somebody else's that was displaced just before a crash: that is never removed.
 
 use crate::failpoint;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
@@ -39,6 +42,9 @@ pub enum ReplaceError {
     /// Not as the plan has it.
     #[error("{} is not what it was when the plan was made: somebody else has changed it; it was left alone", .0.display())]
     Changed(PathBuf),
+    /// What is beside it is somebody else's.
+    #[error("{} is what somebody saved while lastack replaced it: put it where it belongs, or remove it", .0.display())]
+    Displaced(PathBuf),
     /// The operating system.
     #[error("{path}: {why}", path = .0.display(), why = why(.1))]
     Io(PathBuf, io::Error),
@@ -67,17 +73,26 @@ pub(crate) struct Target {
 impl Target {
     /// Opens the directory of a file. The path must not lead through a link.
     pub(crate) fn open(path: &Path) -> Result<Self, ReplaceError> {
+        let is_link = rustix::fs::lstat(path)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+        if is_link {
+            // A link that leads nowhere is named by what it says.
+            let leads_to = || std::fs::read_link(path).map(|to| path.with_file_name(to));
+            let real = std::fs::canonicalize(path).or_else(|_| leads_to());
+            return Err(ReplaceError::Link(path.to_owned(), real.unwrap_or_else(|_| path.to_owned())));
+        }
+        Self::whatever_is_at(path)
+    }
+
+    /// The same where somebody may have put a link there since.
+    pub(crate) fn whatever_is_at(path: &Path) -> Result<Self, ReplaceError> {
         let failed = |error: io::Error| ReplaceError::Io(path.to_owned(), error);
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(ReplaceError::NotAFile(path.to_owned()));
         };
         let real = std::fs::canonicalize(folder).map_err(failed)?.join(name);
-        let is_link = rustix::fs::lstat(path)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-        if is_link || real != path {
-            // A link that leads nowhere is named by what it says.
-            let leads_to = || std::fs::read_link(path).map(|to| real.with_file_name(to));
-            let real = std::fs::canonicalize(path).or_else(|_| leads_to()).unwrap_or(real);
+        if real != path {
+            let real = std::fs::canonicalize(path).unwrap_or(real);
             return Err(ReplaceError::Link(path.to_owned(), real));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -108,8 +123,11 @@ impl Target {
     /// Checks that a file could be made beside it.
     fn check_writable(&self) -> Result<(), ReplaceError> {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        rustix::fs::accessat(&self.folder, ".", access, AtFlags::EACCESS)
-            .map_err(|error| self.failed(error))?;
+        rustix::fs::accessat(&self.folder, ".", access, AtFlags::EACCESS).map_err(|error| self.failed(error))
+    }
+
+    /// Checks that there is room for a file beside it. Once that is made, no more is needed.
+    pub(crate) fn check_room(&self) -> Result<(), ReplaceError> {
         // Some file systems do not say how large they are, and then not what is free either.
         let system = rustix::fs::fstatvfs(&self.folder).map_err(|error| self.failed(error))?;
         let free = if rustix::process::geteuid().is_root() { system.f_bfree } else { system.f_bavail };
@@ -120,14 +138,23 @@ impl Target {
     }
 
     /// Makes a file beside the place that holds these bytes, with owner, mode and attributes of the file that is there
-    /// now; of root and readable by all if there is none. It is on disk when this returns.
-    pub(crate) fn stage(&self, side: &OsStr, bytes: &[u8]) -> Result<(), ReplaceError> {
-        self.remove(side)?;
+    /// now; of root and readable by all if there is none. It is on disk when this returns. What is under `side` already
+    /// must be one of `ours`.
+    pub(crate) fn stage(
+        &self,
+        side: &OsStr,
+        bytes: &[u8],
+        ours: [Option<&[u8]>; 2],
+    ) -> Result<(), ReplaceError> {
+        if !self.discard(side, ours)? {
+            return Err(ReplaceError::Displaced(self.beside(side)));
+        }
+        let unfinished = unfinished(side);
+        self.remove(&unfinished)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let staged = rustix::fs::openat(&self.folder, side, flags, Mode::RUSR | Mode::WUSR)
+        let staged = rustix::fs::openat(&self.folder, &unfinished, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| self.failed(error))?;
         failpoint::point("file-staging");
-        // The bytes last: whoever finds them here knows that the rest is complete.
         match self.open_name(&self.name)? {
             Some(model) => copy_metadata(&model, &staged).map_err(|error| self.failed(error))?,
             None => {
@@ -138,6 +165,8 @@ impl Target {
         let mut staged = File::from(staged);
         let written = staged.write_all(bytes).and_then(|()| staged.sync_all());
         written.map_err(|error| ReplaceError::Io(self.path.clone(), error))?;
+        failpoint::point("file-written");
+        self.rename(&unfinished, side).map_err(|error| self.failed(error))?;
         self.sync()
     }
 
@@ -157,28 +186,96 @@ impl Target {
             (None, None) => Ok(()),
         };
         let changed = || ReplaceError::Changed(self.path.clone());
+        if self.read()?.as_deref() != from {
+            return Err(changed());
+        }
         match swap(false) {
             Err(Errno::EXIST | Errno::NOENT) => return Err(changed()),
             done => done.map_err(|error| self.failed(error))?,
         }
         failpoint::point("file-swapped");
-        if let Some(from) = from
-            && self.read_name(side)?.as_deref() != Some(from)
-        {
-            swap(true).map_err(|error| self.failed(error))?;
+        // What cannot be read is not what was expected either.
+        if from.is_some() && !self.holds(side, from) {
+            match swap(true) {
+                // It was saved once more: that stays, and what it took the place of is kept beside it.
+                Ok(()) if to.is_some() && !self.holds(side, to) => {
+                    self.exchange(side).map_err(|error| self.failed(error))?;
+                }
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(self.failed(error)),
+            }
             self.sync()?;
             return Err(changed());
         }
         self.sync()
     }
 
-    /// True if what is under `side` holds exactly these bytes.
-    pub(crate) fn is_staged(&self, side: &OsStr, bytes: &[u8]) -> bool {
-        !bytes.is_empty() && matches!(self.read_name(side), Ok(Some(found)) if found == bytes)
+    /// Gives somebody else's file its place back, which was displaced just before a crash, if what took its place is
+    /// still there. `ours` is what we have had at this place, before and after. True if it has its place back; none if
+    /// nothing was displaced.
+    pub(crate) fn give_back(
+        &self,
+        side: &OsStr,
+        ours: [Option<&[u8]>; 2],
+    ) -> Result<Option<bool>, ReplaceError> {
+        if !self.exists(side)? || ours.iter().any(|our| our.is_some() && self.holds(side, *our)) {
+            return Ok(None);
+        }
+        // An earlier version of lastack gave a file this name before it was whole.
+        let begun = |part: &[u8]| ours.iter().flatten().any(|whole| whole.starts_with(part));
+        if self.read_name(side).is_ok_and(|found| found.is_some_and(|part| begun(&part))) {
+            return Ok(Some(false));
+        }
+        let done = match self.read() {
+            Ok(None) if ours.contains(&None) => self.rename(side, &self.name),
+            Ok(now @ Some(_)) if ours.contains(&now.as_deref()) => self.exchange(side),
+            // There is something of somebody else's again.
+            Ok(_) | Err(_) => return Ok(Some(false)),
+        };
+        done.map_err(|error| self.failed(error))?;
+        self.sync()?;
+        failpoint::point("given-back");
+        Ok(Some(true))
     }
 
-    /// Removes what is under `side`, if there is something.
-    pub(crate) fn remove(&self, side: &OsStr) -> Result<(), ReplaceError> {
+    /// Removes what is under `side` if it is one of these. False if it is something else, which stays.
+    pub(crate) fn discard(&self, side: &OsStr, ours: [Option<&[u8]>; 2]) -> Result<bool, ReplaceError> {
+        if !self.exists(side)? {
+            return Ok(true);
+        }
+        let is_ours = ours.iter().any(|our| our.is_some() && self.holds(side, *our));
+        if is_ours { self.remove(side).map(|()| true) } else { Ok(false) }
+    }
+
+    /// Removes what was never finished.
+    pub(crate) fn discard_unfinished(&self, side: &OsStr) -> Result<(), ReplaceError> {
+        self.remove(&unfinished(side))
+    }
+
+    /// The path of a name beside the place.
+    pub(crate) fn beside(&self, side: &OsStr) -> PathBuf {
+        self.path.with_file_name(side)
+    }
+
+    /// True if what is under `side` holds exactly these bytes.
+    pub(crate) fn is_staged(&self, side: &OsStr, bytes: &[u8]) -> bool {
+        self.holds(side, Some(bytes))
+    }
+
+    /// True if a name is known to hold this.
+    fn holds(&self, name: &OsStr, bytes: Option<&[u8]>) -> bool {
+        self.read_name(name).is_ok_and(|found| found.as_deref() == bytes)
+    }
+
+    fn exists(&self, name: &OsStr) -> Result<bool, ReplaceError> {
+        match rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn remove(&self, side: &OsStr) -> Result<(), ReplaceError> {
         match rustix::fs::unlinkat(&self.folder, side, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(self.failed(error)),
@@ -229,6 +326,13 @@ impl Target {
     fn failed(&self, error: Errno) -> ReplaceError {
         ReplaceError::Io(self.path.clone(), error.into())
     }
+}
+
+/// What a file is called until it is whole.
+fn unfinished(side: &OsStr) -> OsString {
+    let mut name = side.to_owned();
+    name.push("~");
+    name
 }
 
 /// Gives a file owner, mode and extended attributes (access lists, SELinux labels) of another.
@@ -289,7 +393,7 @@ mod tests {
         let inode = path.metadata().unwrap().ino();
         let target = Target::open(&path).unwrap();
         target.check().unwrap();
-        target.stage(side(), b"after").unwrap();
+        target.stage(side(), b"after", [None; 2]).unwrap();
         assert_eq!(target.read().unwrap().unwrap(), b"before");
         target.turn(side(), Some(b"before"), Some(b"after")).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"after");
@@ -310,7 +414,7 @@ mod tests {
         let path = folder.join("99.conf");
         let target = Target::open(&path).unwrap();
         assert_eq!(target.read().unwrap(), None);
-        target.stage(side(), b"new").unwrap();
+        target.stage(side(), b"new", [None; 2]).unwrap();
         target.turn(side(), None, Some(b"new")).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o644);
@@ -326,7 +430,7 @@ mod tests {
         let path = folder.join("nginx.conf");
         std::fs::write(&path, "theirs").unwrap();
         let target = Target::open(&path).unwrap();
-        target.stage(side(), b"after").unwrap();
+        target.stage(side(), b"after", [None; 2]).unwrap();
         let error = target.turn(side(), Some(b"before"), Some(b"after")).unwrap_err();
         assert!(matches!(error, ReplaceError::Changed(_)), "{error}");
         let error = target.turn(side(), None, Some(b"after")).unwrap_err();
@@ -339,6 +443,53 @@ mod tests {
         let error = target.turn(side(), Some(b"before"), Some(b"after")).unwrap_err();
         assert!(matches!(error, ReplaceError::Changed(_)), "{error}");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_displaced_before_a_crash_gets_its_place_back() {
+        let (_keep, folder) = folder();
+        let path = folder.join("nginx.conf");
+        let ours: [Option<&[u8]>; 2] = [Some(b"before"), Some(b"after")];
+        let large = "x".repeat(usize::try_from(MAX_FILE).unwrap() + 1);
+        for theirs in ["theirs", &large, "a link"] {
+            let target = Target::open(&path).unwrap();
+            // Saved between the look and the exchange, which a kill followed.
+            target.stage(side(), b"after", ours).unwrap();
+            if theirs == "a link" {
+                symlink("/etc/hostname", &path).unwrap();
+            } else {
+                std::fs::write(&path, theirs).unwrap();
+            }
+            target.exchange(side()).unwrap();
+            assert!(matches!(target.stage(side(), b"before", ours), Err(ReplaceError::Displaced(_))));
+            assert!(!target.discard(side(), ours).unwrap());
+            assert_eq!(target.give_back(side(), ours).unwrap(), Some(true));
+            let is_link = path.symlink_metadata().unwrap().is_symlink();
+            assert!(
+                is_link == (theirs == "a link")
+                    && (is_link || std::fs::read_to_string(&path).unwrap() == theirs)
+            );
+            assert_eq!(target.give_back(side(), ours).unwrap(), None);
+            assert!(target.discard(side(), ours).unwrap());
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        }
+        // Saved once more since: both are kept.
+        let target = Target::open(&path).unwrap();
+        std::fs::write(folder.join(SIDE), "theirs").unwrap();
+        std::fs::write(&path, "theirs too").unwrap();
+        assert_eq!(target.give_back(side(), ours).unwrap(), Some(false));
+        assert!(!target.discard(side(), ours).unwrap());
+        assert_eq!(std::fs::read(folder.join(SIDE)).unwrap(), b"theirs");
+        // What may be a part of ours is not put anywhere.
+        std::fs::write(folder.join(SIDE), "aft").unwrap();
+        std::fs::write(&path, "before").unwrap();
+        assert_eq!(target.give_back(side(), ours).unwrap(), Some(false));
+        std::fs::write(folder.join(SIDE), "theirs").unwrap();
+        // It was to be taken away, and there is nothing at its place.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(target.give_back(side(), [Some(b"before"), None]).unwrap(), Some(true));
+        assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
     }
 
     #[test]

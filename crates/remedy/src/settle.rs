@@ -51,6 +51,7 @@ impl Settling<'_> {
     pub(crate) fn forward(&mut self) -> Settled {
         let mut settled = Settled { kept: true, failed: Vec::new(), left: Vec::new() };
         let steps = &self.begin.steps;
+        self.give_back(&mut settled);
         for (number, step) in steps.iter().enumerate() {
             // A program is told once; again only if nobody knows whether it was.
             let is_told = matches!(step, Step::Test { .. } | Step::Reload { .. });
@@ -88,6 +89,7 @@ impl Settling<'_> {
         let mut settled = Settled { kept: false, failed: Vec::new(), left: Vec::new() };
         let steps = &self.begin.steps;
         let is_reload = |step: &Step| matches!(step, Step::Reload { .. });
+        self.give_back(&mut settled);
         // Programs last: they are to read what is there again.
         let (reloads, others): (Vec<_>, Vec<_>) =
             steps.iter().enumerate().rev().partition(|(_, step)| is_reload(step));
@@ -174,10 +176,25 @@ impl Settling<'_> {
         }
     }
 
+    /// Gives files of somebody else their places back, before it is looked what is there.
+    fn give_back(&self, settled: &mut Settled) {
+        for (number, step) in self.begin.steps.iter().enumerate() {
+            if let Err(error) = self.scene.give_back(number, step) {
+                settled.failed.push(error.to_string());
+            }
+        }
+    }
+
     fn tidy(&self, settled: &mut Settled) {
         for (number, step) in self.begin.steps.iter().enumerate() {
-            if let Err(error) = self.scene.tidy(number, step) {
-                settled.failed.push(error.to_string());
+            match self.scene.tidy(number, step) {
+                Ok(None) => {}
+                Ok(Some(kept)) => settled.left.push(format!(
+                    "{}: what somebody saved while it was replaced is in {}: put it where it belongs, or remove it",
+                    step.subject(),
+                    kept.display()
+                )),
+                Err(error) => settled.failed.push(error.to_string()),
             }
         }
         failpoint::point("tidied");

@@ -8,43 +8,72 @@ use crate::replace::{ReplaceError, Target};
 use diagnose::value;
 use kernel::change::{ChangeError, Setting};
 use kernel::netns::{self, Found};
-use kernel::{NetnsError, Root, Selection};
+use kernel::{NetnsError, Root, Selection, process};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 /// A network namespace that can be found again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Its name when the plan was made.
     pub name: String,
-    /// Its number, which it keeps as long as it lives.
+    /// Its number, which it keeps as long as it lives. Then it is given out again, soon.
     pub inode: u64,
+    /// If it is named by a process: when that was started, in ticks since boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
 }
 
 impl Place {
-    /// Finds it by its number, whatever it is called by now; none if it is gone.
-    pub(crate) fn find(&self, root: &Root) -> Result<Option<Found>, NetnsError> {
+    /// What a plan means by a name.
+    pub(crate) fn named(root: &Root, name: &str) -> Result<(Self, Found), NetnsError> {
         let here = netns::find(root, &Selection::Here, &mut Vec::new())?;
-        let all = || netns::find(root, &Selection::All, &mut Vec::new());
-        let is_it = |found: &Found| found.inode == self.inode;
-        if let Some(found) = here.into_iter().find(is_it) {
-            return Ok(Some(found));
+        let found = if let Some(found) = here.into_iter().find(|found| found.name == name) {
+            found
+        } else {
+            let named = netns::find(root, &Selection::These(vec![name.to_owned()]), &mut Vec::new())?;
+            named.into_iter().next().ok_or_else(|| NetnsError::NoSuchName(name.to_owned()))?
+        };
+        let started = process_of(name).and_then(|pid| Some(process::stat(root, pid)?.started));
+        Ok((Self { name: name.to_owned(), inode: found.inode, started }, found))
+    }
+
+    /// Finds it by its name; none if that has gone, or means another one by now. Its number alone would not do:
+    /// another namespace may have that.
+    pub(crate) fn find(&self, root: &Root) -> Result<Option<Found>, NetnsError> {
+        match Self::named(root, &self.name) {
+            Ok((now, found)) => {
+                let same_process = self.started.is_none() || self.started == now.started;
+                Ok((now.inode == self.inode && same_process).then_some(found))
+            }
+            Err(error @ (NetnsError::Denied(_) | NetnsError::Other { .. })) => Err(error),
+            Err(_) => Ok(None),
         }
-        Ok(all()?.into_iter().find(is_it))
     }
 
     /// The same place after the host was started anew. Numbers are given out again then, and may mean another
     /// namespace; a name means the same, unless it is that of a process.
     pub(crate) fn after_boot(&self, root: &Root) -> Self {
-        let process = self.name.strip_prefix("pid:").or_else(|| self.name.strip_prefix("/proc/"));
-        let process = process.and_then(|rest| rest.split('/').next()?.parse::<u32>().ok());
-        let lasts = process.is_none_or(|pid| pid == 1);
-        let named = || netns::find(root, &Selection::These(vec![self.name.clone()]), &mut Vec::new()).ok();
-        let found = lasts.then(named).flatten().and_then(|found| found.into_iter().next());
+        let lasts = process_of(&self.name).is_none_or(|pid| pid == 1);
+        let found = lasts.then(|| Self::named(root, &self.name).ok()).flatten();
         // No namespace has the number 0.
-        Self { name: self.name.clone(), inode: found.map_or(0, |found| found.inode) }
+        found.map_or_else(|| Self { inode: 0, started: None, ..self.clone() }, |(place, _)| place)
     }
+}
+
+/// The process that a network namespace is named by: `pid:N`, `/proc/N/ns/net`. Nowhere else, and at no other time, is
+/// that the same one.
+pub(crate) fn process_of(netns: &str) -> Option<u32> {
+    if let Some(pid) = netns.strip_prefix("pid:") {
+        return pid.parse().ok();
+    }
+    let parts: Vec<&OsStr> = Path::new(netns).iter().collect();
+    let of = |pair: &[&OsStr]| match pair {
+        [folder, pid] if *folder == "proc" => pid.to_str()?.parse().ok(),
+        _ => None,
+    };
+    parts.windows(2).find_map(of)
 }
 
 /// What a file holds, kept in the folder of the journal.
@@ -273,10 +302,11 @@ impl Scene<'_> {
 
     /// Puts the new file of a step beside the old one, so that a full disk shows before anything is changed.
     pub(crate) fn stage(&self, number: usize, step: &Step) -> Result<(), StepError> {
-        if let Step::File { path, after, .. } = step
+        if let Step::File { path, before, after } = step
             && let Some(bytes) = self.kept(after.as_ref())?
         {
-            Target::open(path)?.stage(&self.side(number), &bytes)?;
+            let before = self.kept(before.as_ref())?;
+            Target::open(path)?.stage(&self.side(number), &bytes, [before.as_deref(), Some(&bytes)])?;
         }
         Ok(())
     }
@@ -312,10 +342,10 @@ impl Scene<'_> {
                 let target = Target::open(path)?;
                 let (before, after) = (self.kept(before.as_ref())?, self.kept(after.as_ref())?);
                 let side = self.side(number);
-                if let Some(after) = &after
-                    && !target.is_staged(&side, after)
+                if let Some(bytes) = &after
+                    && !target.is_staged(&side, bytes)
                 {
-                    target.stage(&side, after)?;
+                    target.stage(&side, bytes, [before.as_deref(), Some(bytes)])?;
                 }
                 target.turn(&side, before.as_deref(), after.as_deref())?;
                 if target.read()? == after { Ok(()) } else { Err(ReplaceError::Changed(path.clone()).into()) }
@@ -329,19 +359,25 @@ impl Scene<'_> {
         }
     }
 
-    /// Removes what a step put beside other files.
-    pub(crate) fn tidy(&self, number: usize, step: &Step) -> Result<(), StepError> {
-        let Step::File { path, .. } = step else { return Ok(()) };
-        match Target::open(path) {
-            Ok(target) => {
-                target.remove(&self.side(number))?;
-                Ok(target.sync()?)
-            }
-            // Nothing can be beside a file whose directory is gone; beside a link nothing was put.
-            Err(ReplaceError::Io(_, error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(ReplaceError::Link(..)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    /// Gives somebody else's file its place back, if a step displaced it just before a crash.
+    pub(crate) fn give_back(&self, number: usize, step: &Step) -> Result<(), StepError> {
+        let Step::File { path, before, after } = step else { return Ok(()) };
+        let Some(target) = beside(path)? else { return Ok(()) };
+        let (before, after) = (self.kept(before.as_ref())?, self.kept(after.as_ref())?);
+        target.give_back(&self.side(number), [before.as_deref(), after.as_deref()])?;
+        Ok(())
+    }
+
+    /// Removes what a step put beside other files. The answer is what is there and is somebody else's: it stays.
+    pub(crate) fn tidy(&self, number: usize, step: &Step) -> Result<Option<PathBuf>, StepError> {
+        let Step::File { path, before, after } = step else { return Ok(None) };
+        let Some(target) = beside(path)? else { return Ok(None) };
+        let (before, after) = (self.kept(before.as_ref())?, self.kept(after.as_ref())?);
+        let side = self.side(number);
+        target.discard_unfinished(&side)?;
+        let gone = target.discard(&side, [before.as_deref(), after.as_deref()])?;
+        target.sync()?;
+        Ok((!gone).then(|| target.beside(&side)))
     }
 
     /// The name beside a file: no program reads what begins with a dot.
@@ -358,6 +394,16 @@ impl Scene<'_> {
         }
         let bytes = std::fs::read(self.folder.join(&kept.name)).map_err(|_| damaged())?;
         if crc32fast::hash(&bytes) == kept.crc32 { Ok(Some(bytes)) } else { Err(damaged()) }
+    }
+}
+
+/// A place beside which something may be: nothing is where the directory is gone, and behind a link nothing was put.
+fn beside(path: &Path) -> Result<Option<Target>, StepError> {
+    match Target::whatever_is_at(path) {
+        Ok(target) => Ok(Some(target)),
+        Err(ReplaceError::Io(_, error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(ReplaceError::Link(..)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -391,11 +437,44 @@ mod tests {
     fn after_a_boot_a_place_is_found_by_its_name_or_not_at_all() {
         let root = Root::default();
         let here = netns::find(&root, &Selection::Here, &mut Vec::new()).unwrap().remove(0).inode;
-        let found = |name: &str| Place { name: name.into(), inode: 4_711 }.after_boot(&root).inode;
+        let found =
+            |name: &str| Place { name: name.into(), inode: 4_711, started: None }.after_boot(&root).inode;
         assert_eq!(found("/proc/self/ns/net"), here);
         let process = std::process::id();
         for name in [format!("pid:{process}"), format!("/proc/{process}/ns/net"), "no-such-name".into()] {
             assert_eq!(found(&name), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_given_out_again_is_not_the_place() {
+        let root = Root::default();
+        let process = format!("pid:{}", std::process::id());
+        let (place, found) = Place::named(&root, &process).unwrap();
+        assert_eq!(place.find(&root).unwrap(), Some(found));
+        // The number is there, but what had it then has gone: its name, or the process that it was named by.
+        for other in [
+            Place { name: "no-such-name".into(), ..place.clone() },
+            Place { name: "pid:4194999".into(), ..place.clone() },
+            Place { started: place.started.map(|ticks| ticks - 1), ..place.clone() },
+            Place { inode: place.inode + 1, ..place.clone() },
+        ] {
+            assert_eq!(other.find(&root).unwrap(), None, "{other:?}");
+        }
+        // As earlier versions wrote it.
+        let text = format!("{{\"name\":\"{process}\",\"inode\":{}}}", place.inode);
+        let earlier: Place = serde_json::from_str(&text).unwrap();
+        assert!(earlier.find(&root).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_process_gives_its_number_to_a_name() {
+        for name in ["pid:12", "/proc/12/ns/net", "/proc//12/./ns/net", "/host/proc/12/task/12/ns/net"] {
+            assert_eq!(process_of(name), Some(12), "{name}");
+        }
+        for name in ["host", "web", "pid:x", "/run/netns/12", "/proc/self/ns/net", "/proc/thread-self/ns/net"]
+        {
+            assert_eq!(process_of(name), None, "{name}");
         }
     }
 }

@@ -107,9 +107,10 @@ fn line(entry: &Entry) -> Option<Line<'_>> {
 }
 
 fn page(recovered: &[Recovered], entries: &[Entry]) -> LogPage {
-    let settled = recovered.iter().map(|one| {
+    let settled = recovered.iter().flat_map(|one| {
         let how = if one.settled.kept { "its changes stay" } else { "taken back" };
-        format!("The apply {} was not finished: {how}.", one.id)
+        let first = format!("The apply {} was not finished: {how}.", one.id);
+        [first].into_iter().chain(one.settled.left.iter().cloned())
     });
     let applies = entries.iter().filter_map(|entry| {
         let begin = entry.story.begin()?;

@@ -204,9 +204,10 @@ pub(super) fn progress(event: &Event, back: bool) -> Option<String> {
     let seconds =
         |ms: &u64| report::length_text(i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX));
     Some(match event {
-        Event::Recovered { id, kept, .. } => {
+        Event::Recovered { id, kept, left } => {
             let how = if *kept { "its changes stay" } else { "taken back" };
-            format!("The apply {id} was not finished: {how}")
+            let how: Vec<&str> = [how].into_iter().chain(left.iter().map(String::as_str)).collect();
+            format!("The apply {id} was not finished: {}", how.join("; "))
         }
         Event::Began { id, .. } => format!("Apply {id}: the journal is on disk"),
         Event::Measuring { for_ms } => format!("Counters before the change: {}", seconds(for_ms)),

@@ -287,6 +287,49 @@ fn what_somebody_edits_meanwhile_is_never_overwritten() {
 }
 
 #[test]
+fn what_our_file_says_by_somebody_else_is_not_taken_out_of_it() {
+    in_sandbox("guarded::what_our_file_says_by_somebody_else_is_not_taken_out_of_it", || {
+        const SETTING: &str = "net.core.somaxconn";
+        let apply = |from: &str, to: &str| {
+            let order = plan(&[(SETTING, from, to)]);
+            ends(&mut fix(&["--plan", &order, "--apply", "--yes", "--guard", "0"]), 0);
+            applies().last().unwrap()["id"].as_str().unwrap().to_owned()
+        };
+        let ours = || std::fs::read_to_string(DURABLE).unwrap();
+        // A later apply has set it again.
+        before();
+        set(SETTING, "128");
+        let first = apply("128", "4096");
+        let second = apply("4096", "8192");
+        let both = ours();
+        let said = ends(&mut fix(&["--rollback", &first]), 1);
+        assert!(said.contains(&format!("{DURABLE}: {SETTING} is 8192 there now")), "{said}");
+        assert_eq!((get(SETTING), ours()), ("8192".into(), both));
+        ends(&mut fix(&["--rollback", &second]), 0);
+        ends(&mut fix(&["--rollback", &first]), 0);
+        assert_eq!((get(SETTING).as_str(), ours().as_str()), ("128", "# mine\nvm.swappiness = 1\n"));
+
+        // A person has: the value here, and there.
+        let first = apply("128", "4096");
+        set(SETTING, "5000");
+        std::fs::write(DURABLE, ours().replace("= 4096", "= 5000")).unwrap();
+        let edited = ours();
+        ends(&mut fix(&["--rollback", &first]), 1);
+        assert_eq!((get(SETTING), ours()), ("5000".into(), edited));
+
+        // It was there before, and something else has come since.
+        before();
+        set(SETTING, "128");
+        let text = format!("# for the batch jobs\n{SETTING} = 128\n# mine\nvm.swappiness = 1\n");
+        std::fs::write(DURABLE, &text).unwrap();
+        let first = apply("128", "4096");
+        std::fs::write(DURABLE, format!("{}kernel.panic = 5\n", ours())).unwrap();
+        ends(&mut fix(&["--rollback", &first]), 0);
+        assert_eq!((get(SETTING), ours()), ("128".into(), format!("{text}kernel.panic = 5\n")));
+    });
+}
+
+#[test]
 fn a_process_that_is_stopped_keeps_nothing() {
     in_sandbox("guarded::a_process_that_is_stopped_keeps_nothing", || {
         let unchanged = before();

@@ -154,7 +154,7 @@ fn what_stands_in_the_way_is_said_and_nothing_is_changed() {
         unchanged();
 
         // In a user namespace there may be no other user.
-        if std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) != Some("1") {
+        if !has_one_user() {
             run("mount", &["-o", "remount,size=512m,mode=777", WORK]);
             let program = format!("{WORK}/lastack");
             std::fs::copy(env!("CARGO_BIN_EXE_lastack"), &program).unwrap();
@@ -224,6 +224,136 @@ fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
         ends(&mut fix(&["--log"]), 0);
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
         assert!(applies().iter().all(|apply| apply["outcome"] == "rolled-back"));
+    });
+}
+
+/// True where there is but one user: in a user namespace that was made without root.
+fn has_one_user() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("1")
+}
+
+/// A process of this name that reads, as far as its arguments tell, nginx's file, and does nothing.
+fn stand_in(folder: &str, user: u32) -> std::process::Child {
+    std::fs::create_dir_all(folder).unwrap();
+    let program = format!("{folder}/nginx");
+    std::fs::write(&program, "#!/bin/sh\nread line\n").unwrap();
+    run("chmod", &["755", &program]);
+    run("chown", &["-R", &user.to_string(), folder]);
+    let mut command = Command::new(&program);
+    command.args(["-c", "/etc/nginx/nginx.conf"]).uid(user).stdin(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let name = format!("/proc/{}/comm", child.id());
+    until("it is called so", || std::fs::read_to_string(&name).unwrap() == "nginx\n");
+    child
+}
+
+#[test]
+fn what_another_user_runs_is_not_started_and_not_in_the_way() {
+    const NAME: &str = "programs::what_another_user_runs_is_not_started_and_not_in_the_way";
+    with_program("nginx", NAME, in_sandbox, || {
+        if has_one_user() {
+            return;
+        }
+        start();
+        let mut theirs = stand_in("/mnt/theirs", 1_000);
+        let order = plan(FILE, &server("one"), &server("two"));
+        ends(&mut apply(&order), 0);
+        assert_eq!(last_answer().as_deref(), Some("two"));
+        ends(&mut fix(&["--rollback", "last"]), 0);
+        stop();
+        refused(&apply(&order).output().unwrap(), "it runs as user 1000");
+        theirs.kill().unwrap();
+        theirs.wait().unwrap();
+
+        // Their own nginx with their own file. Whoever tests that as root opens what it names, and runs what it loads.
+        let (program, file, log) = ("/mnt/theirs/nginx", "/mnt/theirs/n.conf", "/mnt/theirs/error.log");
+        std::fs::remove_file(program).unwrap();
+        std::fs::copy("/usr/sbin/nginx", program).unwrap();
+        let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path /mnt/theirs/{kind};"))
+            .concat();
+        let config = |answer: &str| {
+            format!(
+                "pid /mnt/theirs/pid;\nerror_log {log};\nevents {{}}\nhttp {{ access_log off; {paths}\n{}}}\n",
+                server(answer)
+            )
+        };
+        std::fs::write(file, config("one")).unwrap();
+        run("chown", &["-R", "1000", "/mnt/theirs"]);
+        let started = Command::new(program).args(["-c", file]).uid(1_000).gid(1_000).output().unwrap();
+        until(&said(&started), || answer().as_deref() == Some("one"));
+        std::fs::remove_file(log).unwrap();
+        for owner in ["1000", "0"] {
+            run("chown", &[owner, program]);
+            let output = apply(&plan(file, &config("one"), &config("two"))).output().unwrap();
+            refused(&output, "it runs as user 1000");
+            assert!(!Path::new(log).exists(), "it was started by root");
+        }
+        // The same by root: others may put another program there.
+        run("kill", &[std::fs::read_to_string("/mnt/theirs/pid").unwrap().trim()]);
+        until("it has ended", || answer().is_none());
+        run(program, &["-c", file, "-g", "user root root;"]);
+        let output = apply(&plan(file, &config("one"), &config("two"))).output().unwrap();
+        refused(&output, "others may change /mnt/theirs");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), config("one"));
+        run("kill", &[std::fs::read_to_string("/mnt/theirs/pid").unwrap().trim()]);
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_told_is_not_taken_back() {
+    const NAME: &str = "programs::a_program_that_cannot_be_told_is_not_taken_back";
+    with_program("nginx", NAME, in_sandbox, || {
+        start();
+        ends(&mut apply(&plan(FILE, &server("one"), &server("two"))), 0);
+        let mut second = stand_in("/mnt/second", 0);
+        let said = ends(&mut fix(&["--rollback", "last"]), 1);
+        assert!(said.contains("2 processes of nginx read this file"), "{said}");
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
+        assert_eq!(answer().as_deref(), Some("two"));
+        second.kill().unwrap();
+        second.wait().unwrap();
+        stop();
+    });
+}
+
+#[test]
+fn what_was_saved_just_before_a_crash_gets_its_place_back() {
+    const NAME: &str = "programs::what_was_saved_just_before_a_crash_gets_its_place_back";
+    with_program("nginx", NAME, in_debug_build, || {
+        start();
+        let beside = || {
+            let entries = std::fs::read_dir("/etc/nginx/conf.d").unwrap();
+            let hidden = |path: &std::path::PathBuf| path.to_string_lossy().contains("/.lastack-");
+            entries.map(|entry| entry.unwrap().path()).find(hidden)
+        };
+        let theirs = server("theirs");
+        let order = plan(FILE, &server("one"), &server("two"));
+        for large in [false, true] {
+            std::fs::write(FILE, server("one")).unwrap();
+            apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
+            // As if it had been saved between the last look and the exchange.
+            let text = if large { format!("{theirs}#{}\n", "x".repeat(3 << 19)) } else { theirs.clone() };
+            std::fs::write(beside().unwrap(), &text).unwrap();
+            let said = ends(&mut fix(&["--log"]), 0);
+            assert!(said.contains("somebody else has made it something else"), "{said}");
+            assert!(std::fs::read_to_string(FILE).unwrap() == text, "it is lost");
+            assert_eq!(beside(), None);
+        }
+        // It was saved once more since.
+        std::fs::write(FILE, server("one")).unwrap();
+        apply(&order).env("LASTACK_FAILPOINT", "file-swapped!").output().unwrap();
+        let side = beside().unwrap();
+        std::fs::write(&side, &theirs).unwrap();
+        std::fs::write(FILE, server("theirs too")).unwrap();
+        let said = ends(&mut fix(&["--log"]), 0);
+        let said: Vec<&str> = said.split_whitespace().collect();
+        assert!(
+            said.join(" ").contains(&format!("while it was replaced is in {}", side.display())),
+            "{said:?}"
+        );
+        assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("theirs too"));
+        assert_eq!(std::fs::read_to_string(side).unwrap(), theirs);
     });
 }
 

@@ -33,12 +33,14 @@ fn assert_taken_back(unchanged: &State, output: &Output, why: &str) {
 #[test]
 fn a_disk_that_is_full() {
     in_sandbox("refused::a_disk_that_is_full", || {
-        // Where the file is to be.
-        let unchanged = before();
+        // Where the file is to be. It takes more than a page.
+        before();
+        std::fs::write(DURABLE, format!("# {}\n", "mine ".repeat(1_000))).unwrap();
+        let unchanged = State::read();
         let file = fill("/etc");
         let output = apply("0").output().unwrap();
         assert_refused(&unchanged, &output, "no space left on this file system (make room");
-        // A page is free, which does not suffice.
+        // A page is free, which does not suffice; that shows when the file is made, before anything is changed.
         let filled = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
         filled.set_len(filled.metadata().unwrap().len() - 4096).unwrap();
         let output = apply("0").output().unwrap();

@@ -154,7 +154,7 @@ mod tests {
             program: Program::Haproxy,
             pid: 5,
             started: 0,
-            netns: crate::step::Place { name: "host".into(), inode: 1 },
+            netns: crate::step::Place { name: "host".into(), inode: 1, started: None },
             test: Vec::new(),
             unit: None,
         };
@@ -276,7 +276,7 @@ while True:
             program: Program::Haproxy,
             pid,
             started: process::stat(root, master.id()).unwrap().started,
-            netns: crate::step::Place { name: "host".into(), inode: 1 },
+            netns: crate::step::Place { name: "host".into(), inode: 1, started: None },
             test: Vec::new(),
             unit: None,
         };

@@ -217,7 +217,11 @@ fn namespace(
                 windows::registry(all(), &mut namespace.settings, &mut strays);
                 unseen = Unseen::Settings;
             }
-            Kind::Statistics | Kind::WindowsStatistics | Kind::Nstat | Kind::Counters => {
+            Kind::Statistics
+            | Kind::WindowsStatistics
+            | Kind::BsdStatistics
+            | Kind::Nstat
+            | Kind::Counters => {
                 if let Some(snapshot) = counters::read(text, section, &mut strays) {
                     moments.add(snapshot);
                 }
@@ -232,6 +236,7 @@ fn namespace(
             Kind::Conntrack => {
                 let mut table = Conntrack::default();
                 conntrack::table(all(), &mut table, &mut strays);
+                table.partial |= section.command.as_ref().is_some_and(|command| command.filtered);
                 tracked.table = Some(table);
                 unseen = Unseen::Conntrack;
             }

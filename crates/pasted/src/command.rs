@@ -1,6 +1,7 @@
 //! Command lines between outputs: `$ ss -tan`, `[root@web1 ~]# ip netns exec blue netstat -s`, `C:\>netstat -ano`.
 //! They tell what an output cannot: what was left out of it, in which namespace it ran, how long it waited.
 
+use crate::table::selected;
 use std::time::Duration;
 
 /// The programs whose outputs or effects are known.
@@ -29,9 +30,14 @@ const PROGRAMS: [&str; 21] = [
 ];
 
 /// What cuts lines out of what another program writes.
-const FILTERS: [&str; 14] = [
+const FILTERS: [&str; 19] = [
     "grep",
     "egrep",
+    "fgrep",
+    "rg",
+    "cut",
+    "uniq",
+    "sls",
     "head",
     "tail",
     "awk",
@@ -61,7 +67,7 @@ pub(crate) struct Command {
     pub(crate) arguments: Vec<String>,
     /// Where it ran, as lastack names namespaces; none if where the shell was.
     pub(crate) netns: Option<String>,
-    /// True if another program left out some of its lines.
+    /// True if another program left out some of its lines, or it was asked for some only.
     pub(crate) filtered: bool,
     /// The host that the prompt names.
     pub(crate) host: Option<String>,
@@ -123,7 +129,7 @@ pub(crate) fn commands(line: &str) -> Option<Vec<Command>> {
         command.filtered = piped.any(|next| {
             let program = next.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
             FILTERS.contains(&program.as_str())
-        });
+        }) || selected::filters(&command);
         all.push(command);
     }
     Some(all)

@@ -18,16 +18,52 @@ pub(crate) fn shown(line: &str) -> Option<u64> {
     count.trim().parse().ok()
 }
 
-/// Counts the entries of a table. Where rows were left out of it, the table is partial.
+/// How far a dump has come, of which the tool says how many entries it has: before them or behind them, because that
+/// goes another way than the entries do.
+#[derive(Default)]
+struct Dump {
+    rows: u64,
+    said: Option<u64>,
+    /// Nothing of it comes any more: what follows is the next.
+    ended: bool,
+}
+
+impl Dump {
+    /// True if this count is that of another dump than the rows before it.
+    fn says(&mut self, count: u64) -> bool {
+        let is_next = self.said.is_some() && self.rows > 0;
+        if is_next {
+            *self = Self::default();
+        }
+        self.said = Some(count);
+        self.ended = self.rows > 0;
+        is_next
+    }
+
+    /// True if this row is that of another dump than those before it.
+    fn row(&mut self) -> bool {
+        let is_next = std::mem::take(&mut self.ended);
+        if is_next {
+            *self = Self::default();
+        }
+        self.rows += 1;
+        is_next
+    }
+}
+
+/// Counts the entries of a table: of several dumps, one after the other, those of the last. Where rows were left out of
+/// it, the table is partial.
 pub(crate) fn table<'a>(
     lines: impl Iterator<Item = Line<'a>>,
     conntrack: &mut Conntrack,
     strays: &mut Strays,
 ) {
-    let mut shown_in_all = 0_u64;
+    let mut dump = Dump::default();
     for Line { number, says, .. } in lines {
         if let Some(count) = shown(says.trim()) {
-            shown_in_all = shown_in_all.max(count);
+            if dump.says(count) {
+                *conntrack = Conntrack::default();
+            }
             continue;
         }
         let mut words = says.split_ascii_whitespace().peekable();
@@ -46,6 +82,9 @@ pub(crate) fn table<'a>(
             strays.add(number);
             continue;
         }
+        if dump.row() {
+            *conntrack = Conntrack::default();
+        }
         if protocol != "tcp" {
             conntrack.other_protocols += 1;
             conntrack.entries += 1;
@@ -60,8 +99,9 @@ pub(crate) fn table<'a>(
             None => strays.add(number),
         }
     }
-    if shown_in_all > conntrack.entries.saturating_add(strays.count.into()) {
-        conntrack.entries = shown_in_all;
+    if let Some(said) = dump.said.filter(|said| *said > conntrack.entries.saturating_add(strays.count.into()))
+    {
+        conntrack.entries = said;
         conntrack.partial = true;
     }
 }
@@ -129,6 +169,24 @@ conntrack v1.4.7 (conntrack-tools): 3 flow entries have been shown.
             let (mut conntrack, mut strays) = <(Conntrack, Strays)>::default();
             table(lines(&text, 0, 1), &mut conntrack, &mut strays);
             assert_eq!((conntrack.entries, conntrack.partial, strays.count), (entries, partial, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_several_dumps_the_last_counts() {
+        let row = "udp 17 29 src=10.0.0.1 dst=10.0.0.53 sport=5000 dport=53 src=10.0.0.53 dst=10.0.0.1 sport=53 dport=5000\n";
+        let said = |count: u32| {
+            format!("conntrack v1.4.7 (conntrack-tools): {count} flow entries have been shown.\n")
+        };
+        for (text, entries) in [
+            (format!("{}{row}{row}{row}{row}{}", row.repeat(3) + &said(3), said(4)), 4),
+            (format!("{}{}{}{row}", said(3), row.repeat(3), said(1)), 1),
+            (format!("{}{}{}{}", row.repeat(3), said(3), row.repeat(2), said(2)), 2),
+            (format!("{}{}{}", row.repeat(3), said(3), said(0)), 0),
+        ] {
+            let (mut conntrack, mut strays) = <(Conntrack, Strays)>::default();
+            table(lines(&text, 0, 1), &mut conntrack, &mut strays);
+            assert_eq!((conntrack.entries, conntrack.partial), (entries, false), "{text}");
         }
     }
 

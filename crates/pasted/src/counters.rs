@@ -2,6 +2,7 @@
 
 use crate::clock::Moment;
 use crate::kind::Kind;
+use crate::macos;
 use crate::sections::{Section, Strays};
 use crate::statistics;
 use crate::text::Line;
@@ -33,6 +34,7 @@ pub(crate) fn read(text: &str, section: &Section<'_>, strays: &mut Strays) -> Op
     let mut values = match section.kind {
         Kind::Statistics => statistics::read(all, strays),
         Kind::WindowsStatistics => windows::statistics(all, strays),
+        Kind::BsdStatistics => macos::statistics(all, strays),
         Kind::Counters => proc::counters(part.as_bytes()),
         Kind::Nstat => nstat(&mut all, strays),
         _ => return None,

@@ -1,5 +1,6 @@
 //! What pasted text cannot tell, said as gaps.
 
+use crate::kind::Kind;
 use crate::sections::{Section, Strays};
 use crate::sockets::{Found, Table};
 use crate::table;
@@ -48,9 +49,15 @@ impl Gaps<'_> {
         if tables.iter().all(is_known) {
             self.uncovered(found.uncovered);
         }
-        let taken = || found.taken.iter().filter_map(|index| tables.get(*index));
-        let sum = |of: fn(&Table<'_>) -> u64| taken().map(of).sum::<u64>();
-        let untimed = sum(|table| table.seen.time_wait - table.seen.time_wait_timed);
+        // One table may tell more of TIME-WAIT, and another of the rest.
+        let mini = StateSet::one(State::TimeWait);
+        let sum_of = |states: StateSet, of: fn(&Table<'_>) -> u64| -> u64 {
+            let taken = found.taken.iter().filter(|index| found.takes(**index, states));
+            taken.filter_map(|index| tables.get(*index)).map(of).sum()
+        };
+        let sum = |of| sum_of(StateSet::ALL.minus(mini), of);
+        let time_wait = sum_of(mini, |table| table.seen.time_wait);
+        let untimed = time_wait - sum_of(mini, |table| table.seen.time_wait_timed);
         if untimed > 0 {
             let because = format!("how old {untimed} sockets in TIME-WAIT are: the table shows no timers");
             self.add(Unseen::Ages, because, "ss -tanpoe");
@@ -67,7 +74,7 @@ impl Gaps<'_> {
             let because = format!("the table shows no process for {} of {live} live sockets", live - owned);
             self.add(Unseen::Owners, because, "as root: ss -tanpoe");
         }
-        if sum(|table| table.seen.time_wait) > 0 {
+        if time_wait > 0 {
             let because = "who opened the sockets in TIME-WAIT: the kernel forgets it at close";
             self.add(Unseen::Owners, because, "lastack doctor --for 10s, on the host");
         }
@@ -99,7 +106,7 @@ impl Gaps<'_> {
         }
         if seen.cut.count > 0 {
             let because = said(seen.cut, section.name, "sockets", "shown with addresses that are cut off");
-            self.add(Unseen::Sockets, because, "Get-NetTCPConnection | Format-List");
+            self.add(Unseen::Sockets, because, how_to_see_whole(section.kind));
         }
         if seen.left_out.count > 0 {
             let because =
@@ -108,10 +115,15 @@ impl Gaps<'_> {
         }
         if seen.clipped > 0 {
             let because = format!("the addresses of {} sockets may be cut off", seen.clipped);
-            self.add(Unseen::Sockets, because, "netstat -W, or ss -tanpoe");
+            self.add(Unseen::Sockets, because, how_to_see_whole(section.kind));
+        }
+        if seen.of_udp.count > 0 {
+            let because =
+                said(seen.of_udp, section.name, "sockets", "taken for those of UDP (UNCONN, no listeners)");
+            self.add(Unseen::Sockets, because, "ss -tanpoe, pasted with its command");
         }
         if section.command.as_ref().is_some_and(|command| command.filtered) {
-            let because = format!("{}: another program may have left out lines", section.place());
+            let because = format!("{}: a filter may have left out lines", section.place());
             self.add(Unseen::Sockets, because, "paste all lines");
         }
     }
@@ -194,6 +206,18 @@ fn said(strays: Strays, name: &str, what: &str, fate: &str) -> String {
     format!("{} lines of {name} ({what}) are {fate}; the first is line {}", strays.count, strays.first)
 }
 
+/// How addresses are shown that are not cut off.
+fn how_to_see_whole(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PowerShell => "Get-NetTCPConnection | Format-List",
+        Kind::Bsd => WHOLE_ON_MACOS,
+        _ => "netstat -W, or ss -tanpoe",
+    }
+}
+
+/// `-l` shows addresses of IPv6 whole, on releases that have no `-W`.
+const WHOLE_ON_MACOS: &str = "sudo netstat -anlvW -p tcp";
+
 /// Lines of a text that belong to no output.
 pub(crate) fn outside(strays: Strays, name: &str, all: &mut Vec<Gap>) {
     if strays.count > 0 {
@@ -215,7 +239,7 @@ pub(crate) fn of_system(system: System, all: &mut Vec<Gap>) {
             (System::Windows, Unseen::Owners) => "as administrator: netstat -anob",
             (System::Windows, Unseen::BoundPorts) => "netstat -anoq",
             (System::Windows, Unseen::Settings) => "netsh int ipv4 show dynamicport tcp",
-            (System::Macos, Unseen::Sockets | Unseen::Owners) => "sudo netstat -anv -p tcp",
+            (System::Macos, Unseen::Sockets | Unseen::Owners) => WHOLE_ON_MACOS,
             (System::Macos, Unseen::Settings) => "sysctl net.inet.tcp.msl net.inet.ip.portrange",
             (_, Unseen::Ages | Unseen::Counters | Unseen::BoundPorts) => {
                 "capture packets, and lastack read FILE"

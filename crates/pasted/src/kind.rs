@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Registry,
     /// netstat of macOS: sockets.
     Bsd,
+    /// `netstat -s` of macOS.
+    BsdStatistics,
     /// `nstat`.
     Nstat,
     /// `sysctl`, or a listing of files below /proc/sys with their values.
@@ -74,7 +76,7 @@ impl Kind {
             | Self::WindowsStatistics
             | Self::DynamicPorts
             | Self::Registry => Some(System::Windows),
-            Self::Bsd => Some(System::Macos),
+            Self::Bsd | Self::BsdStatistics => Some(System::Macos),
             Self::Uname | Self::Date | Self::Hostname | Self::Ansible | Self::Sysctl | Self::Other => None,
             _ => Some(System::Linux),
         }
@@ -91,7 +93,7 @@ impl Kind {
             Self::Ss => "ss",
             Self::SsSummary => "ss -s",
             Self::Netstat | Self::Windows | Self::Bsd => "netstat",
-            Self::Statistics | Self::WindowsStatistics => "netstat -s",
+            Self::Statistics | Self::WindowsStatistics | Self::BsdStatistics => "netstat -s",
             Self::PowerShell => "Get-NetTCPConnection",
             Self::NetTcpSetting => "Get-NetTCPSetting",
             Self::DynamicPorts => "netsh",
@@ -117,9 +119,12 @@ impl Kind {
         let program = command.program.as_str();
         match self {
             Self::Ss | Self::SsSummary => program == "ss",
-            Self::Netstat | Self::Statistics | Self::Windows | Self::WindowsStatistics | Self::Bsd => {
-                program == "netstat"
-            }
+            Self::Netstat
+            | Self::Statistics
+            | Self::Windows
+            | Self::WindowsStatistics
+            | Self::Bsd
+            | Self::BsdStatistics => program == "netstat",
             Self::PowerShell => program == "get-nettcpconnection",
             Self::NetTcpSetting => program == "get-nettcpsetting",
             Self::DynamicPorts => program == "netsh",

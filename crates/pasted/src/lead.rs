@@ -6,6 +6,35 @@ use std::borrow::Cow;
 
 /// The text without what stands before its lines; each line keeps its number.
 pub(crate) fn without(text: Cow<'_, str>) -> Cow<'_, str> {
+    unindented(without_marks(text))
+}
+
+/// What Markdown puts before each line of code.
+const INDENT: &str = "    ";
+
+/// Without the blanks before code as Markdown has it: lines that follow an empty one, or nothing, and are all indented.
+/// Lines that are indented below one that is not are a tool's own: `Tcp:`, and its counters below it.
+fn unindented(text: Cow<'_, str>) -> Cow<'_, str> {
+    let mut in_code = false;
+    let mut after_nothing = true;
+    let mut step = |line: &str| {
+        let says_nothing = line.trim().is_empty();
+        if !says_nothing {
+            in_code = line.starts_with(INDENT) && (in_code || after_nothing);
+        }
+        after_nothing = says_nothing;
+        in_code && !says_nothing
+    };
+    let Some(first) = text.lines().position(&mut step) else { return text };
+    let mut plain = String::with_capacity(text.len());
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let indented = index == first || index > first && step(line);
+        plain.push_str(if indented { line.strip_prefix(INDENT).unwrap_or(line) } else { line });
+    }
+    Cow::Owned(plain)
+}
+
+fn without_marks(text: Cow<'_, str>) -> Cow<'_, str> {
     let numbered = is_numbered(&text);
     let needs = |line: &str| {
         let begins = line.trim_start().bytes().next().unwrap_or_default();

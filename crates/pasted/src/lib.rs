@@ -29,6 +29,7 @@ mod gaps;
 mod host;
 mod kind;
 mod lead;
+mod macos;
 mod opening;
 mod sections;
 mod settings;

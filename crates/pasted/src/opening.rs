@@ -2,7 +2,7 @@
 
 use crate::kind::Kind;
 use crate::table::{bsd, netstat, powershell, proc_tcp, ss, windows};
-use crate::{clock, conntrack};
+use crate::{clock, conntrack, macos};
 
 /// The line that begins an output.
 #[derive(Clone, Copy)]
@@ -39,8 +39,14 @@ pub(crate) fn opens(line: &str) -> Option<Opening> {
     if let Some(opening) = of_windows(line, trimmed, first, second) {
         return Some(opening);
     }
-    if bsd::is_row(line) || bsd_title(line) {
+    if bsd_title(line) {
+        return Some(Opening { kind: Kind::Bsd, anew: false, mark: heading(first) });
+    }
+    if bsd::is_row(line) {
         return row(Kind::Bsd);
+    }
+    if macos::begins(line) {
+        return Some(Opening { kind: Kind::BsdStatistics, anew: false, mark: "tcp:" });
     }
     if is_conntrack(trimmed) || conntrack::shown(trimmed.trim_end()).is_some() {
         return row(Kind::Conntrack);
@@ -106,7 +112,7 @@ fn of_windows(line: &str, trimmed: &str, first: &str, second: &str) -> Option<Op
     if line.starts_with("Active Connections")
         || first == "Proto" && !line.contains("Recv-Q") && !line.contains("RefCnt")
     {
-        return row(Kind::Windows);
+        return Some(Opening { kind: Kind::Windows, anew: false, mark: heading(first) });
     }
     if powershell::is_title(trimmed) {
         return title(Kind::PowerShell);
@@ -118,7 +124,8 @@ fn of_windows(line: &str, trimmed: &str, first: &str, second: &str) -> Option<Op
         return row(Kind::NetTcpSetting);
     }
     if trimmed.starts_with("TCP Statistics for IPv") {
-        return row(Kind::WindowsStatistics);
+        let mark = if line.contains("IPv6") { "IPv6" } else { "IPv4" };
+        return Some(Opening { kind: Kind::WindowsStatistics, anew: false, mark });
     }
     if is_dynamic_ports(trimmed) {
         return title(Kind::DynamicPorts);
@@ -127,6 +134,12 @@ fn of_windows(line: &str, trimmed: &str, first: &str, second: &str) -> Option<Op
         return row(Kind::Registry);
     }
     None
+}
+
+/// One of the two lines that stand over a table, of which each table has one: the next is that of another table, as
+/// `netstat -ano 5` prints it.
+fn heading(first: &str) -> &'static str {
+    if first == "Proto" { "Proto" } else { "Active" }
 }
 
 /// The tables of counters: lines of /proc/net/snmp and netstat begin so, and blocks of `netstat -s`.
@@ -154,10 +167,15 @@ pub(crate) fn ansible_host(line: &str) -> Option<&str> {
     (is_outcome && !host.is_empty() && !host.contains(char::is_whitespace)).then_some(host)
 }
 
-/// `Protocol tcp Dynamic Port Range`, in whatever language.
+/// `Protocol tcp Dynamic Port Range`, `Plage de ports dynamique du protocole tcp`: in languages that have these roots.
 fn is_dynamic_ports(line: &str) -> bool {
-    let lower = line.to_ascii_lowercase();
-    lower.starts_with("proto") && lower.contains(" tcp ") && lower.contains("dyn") && lower.contains("port")
+    const ROOTS: [&[&str]; 3] = [&["proto"], &["dyn", "din"], &["port", "puerto"]];
+    if line.len() > 100 || line.contains([':', '.', '=']) {
+        return false;
+    }
+    let lower = line.to_lowercase();
+    lower.split_whitespace().any(|word| word == "tcp")
+        && ROOTS.iter().all(|roots| roots.iter().any(|root| lower.contains(root)))
 }
 
 /// The title of the table of macOS, which has brackets around the state.

@@ -5,6 +5,7 @@ use crate::clock::{self, Clock, Moment};
 use crate::command::{Command, commands};
 use crate::kind::Kind;
 use crate::lead::is_fence;
+use crate::macos;
 use crate::opening::{Opening, opens};
 use crate::table::ss;
 use crate::text::{Line, lines};
@@ -100,7 +101,9 @@ pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str, command: Option<&
             close(&mut cut, &mut now, line.start);
             continue;
         }
-        if let Some(opening) = opens(line.says) {
+        if let Some(opening) =
+            opens(line.says).or_else(|| pending.begins(line.says).filter(|_| now.is_none()))
+        {
             let goes_on = now.as_mut().is_some_and(|open| open.goes_on(&opening, line.number));
             if goes_on {
                 continue;
@@ -123,7 +126,7 @@ pub(crate) fn cut<'a>(text: &str, index: usize, name: &'a str, command: Option<&
             pending.set(typed);
             let next = Line { number: line.number + 1, start: line.end, ..line };
             now = pending.alone(next, index, name);
-        } else if now.is_none() && !line.says.trim().is_empty() {
+        } else if now.is_none() && !line.says.trim().is_empty() && !macos::is_block(line.says) {
             cut.strays.add(line.number);
         }
     }
@@ -222,6 +225,13 @@ impl Pending {
         let now = self.clock.now();
         let before = std::mem::replace(&mut self.history, now);
         now?.since(before?)
+    }
+
+    /// What a row without its state begins: of which one it is only the command tells, `ss -Htan state time-wait`.
+    fn begins(&self, line: &str) -> Option<Opening> {
+        let command = self.commands.iter().find(|command| Kind::Ss.is_of(command))?;
+        let row = Opening { kind: Kind::Ss, anew: false, mark: "" };
+        (ss::asked(command).only().is_some() && ss::is_stateless(line)).then_some(row)
     }
 
     /// The output that begins behind a command that was typed alone, where nothing but the command tells what it is:

@@ -3,7 +3,7 @@
 
 use crate::kind::Kind;
 use crate::sections::{Section, Strays};
-use crate::table::{self, Read, Row};
+use crate::table::{self, Read, Row, selected};
 use evidence::{Process, Settings, Sockets, Tally, TallyOptions};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -26,13 +26,13 @@ pub(crate) struct Table<'a> {
     covers: StateSet,
     /// The same of families: IPv4, IPv6.
     families: [bool; 2],
-    /// How much it tells of a socket.
-    score: u8,
+    /// True if lines may be left out: it tells least, whatever it has.
+    filtered: bool,
     pub(crate) seen: Seen,
 }
 
 /// What was seen in a table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seen {
     sockets: u64,
     states: StateSet,
@@ -54,7 +54,14 @@ pub(crate) struct Seen {
     pub(crate) stateless: Strays,
     pub(crate) cut: Strays,
     pub(crate) left_out: Strays,
+    /// Rows of a table that has no column for the protocol, and none of TCP's states but those that UDP has as well.
+    pub(crate) of_udp: Strays,
+    /// Local ports of connections, a bit each: Windows shows the port of each that was opened here as bound, too.
+    connected: Vec<u64>,
 }
+
+/// Words of 64 bits for all ports.
+const PORT_WORDS: usize = 65_536 / 64;
 
 impl Seen {
     fn of(text: &str, section: &Section<'_>) -> Self {
@@ -75,9 +82,19 @@ impl Seen {
             stateless: Strays::default(),
             cut: Strays::default(),
             left_out: Strays::default(),
+            of_udp: Strays::default(),
+            connected: Vec::new(),
         };
+        let doubles = matches!(section.kind, Kind::Windows | Kind::PowerShell);
+        let mut of_udp = Strays::default();
         table::rows(text, section, |line, read| match read {
-            Read::Socket(row) => seen.add(line, &row),
+            Read::Socket(row) => {
+                if doubles && !matches!(row.state, State::Closed | State::Listen) {
+                    seen.connects(row.local.port);
+                }
+                of_udp.add(line);
+                seen.add(line, &row);
+            }
             Read::Aside => {}
             Read::Named => seen.named.add(line),
             Read::Stateless => seen.stateless.add(line),
@@ -85,7 +102,28 @@ impl Seen {
             Read::LeftOut => seen.left_out.add(line),
             Read::Odd => seen.odd.add(line),
         });
+        // ss shows no protocol if it was asked for one; TCP's has listeners or more states than these two.
+        let both = StateSet::of(&[State::Closed, State::Established]);
+        let ambiguous =
+            section.kind == Kind::Ss && section.command.is_none() && !table::has_protocol(text, section);
+        if ambiguous && seen.states.has(State::Closed) && seen.states.minus(both).is_empty() {
+            seen.of_udp = of_udp;
+            seen.sockets = 0;
+        }
         seen
+    }
+
+    fn connects(&mut self, port: u16) {
+        if self.connected.is_empty() {
+            self.connected.resize(PORT_WORDS, 0);
+        }
+        if let Some(word) = self.connected.get_mut(usize::from(port / 64)) {
+            *word |= 1 << (port % 64);
+        }
+    }
+
+    fn is_connected(&self, port: u16) -> bool {
+        self.connected.get(usize::from(port / 64)).is_some_and(|word| word >> (port % 64) & 1 == 1)
     }
 
     fn add(&mut self, line: u32, row: &Row<'_>) {
@@ -124,20 +162,36 @@ impl<'a> Table<'a> {
             let asked = table::asked(section).filter(|asked| seen.states.minus(*asked).is_empty());
             asked.unwrap_or_else(|| guessed(section.kind, seen.states))
         };
-        let only = |letter| command.is_some_and(|command| command.has(letter));
-        let families = match section.kind {
-            Kind::ProcTcp => seen.families,
-            _ => [!only('6') || only('4'), !only('4') || only('6')],
+        let families = match (section.kind, command) {
+            (Kind::ProcTcp, _) => seen.families,
+            (kind, Some(command)) => selected::families(kind, command),
+            (_, None) => [true; 2],
         };
-        let score = if filtered {
-            0
+        Self { section, text, covers, families, filtered, seen }
+    }
+
+    /// How much it tells of a socket in a state: of TIME-WAIT how old it is, of the others who owns them, and for how long
+    /// they have waited.
+    fn score(&self, state: State) -> u8 {
+        if self.filtered {
+            return 0;
+        }
+        let seen = &self.seen;
+        let tells = if state == State::TimeWait {
+            4 * u8::from(seen.time_wait_timed > 0)
         } else {
-            1 + u8::from(section.kind == Kind::Ss)
-                + 2 * u8::from(seen.idle_known > 0)
-                + 4 * u8::from(seen.time_wait_timed > 0)
-                + 8 * u8::from(seen.owned > 0)
+            2 * u8::from(seen.idle_known > 0) + 4 * u8::from(seen.owned > 0)
         };
-        Self { section, text, covers, families, score, seen }
+        1 + u8::from(self.section.kind == Kind::Ss) + tells
+    }
+
+    /// True for a row of IPv6. A table of one family has no others: older releases of ss write `*` for each.
+    fn is_wide(&self, row: &Row<'_>) -> bool {
+        match self.families {
+            [true, false] => false,
+            [false, true] => true,
+            _ => row.is_wide(),
+        }
     }
 
     /// True if its rows are no sockets that can be used.
@@ -172,9 +226,17 @@ pub(crate) struct Found {
     /// States that no table shows.
     pub(crate) uncovered: StateSet,
     pub(crate) listeners_left_out: u64,
+    choice: Choice,
     /// Sockets of which only the ports are known.
     pub(crate) masked: u64,
     pub(crate) live_not_kept: u64,
+}
+
+impl Found {
+    /// True if sockets of one of these states come from this table.
+    pub(crate) fn takes(&self, table: usize, of: StateSet) -> bool {
+        self.choice.takes(table, of)
+    }
 }
 
 /// Puts the tables of one namespace together. `seed` is random, because peers choose the addresses that are hashed.
@@ -191,12 +253,13 @@ pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Fou
     // The listeners come first: they decide which end of a connection this host is.
     for listening in [true, false] {
         for (index, table) in tables.iter().enumerate() {
-            if !choice.takes(index, listening) {
+            if !choice.takes(index, if listening { LISTEN } else { StateSet::ALL.minus(LISTEN) }) {
                 continue;
             }
             table::rows(table.text, table.section, |_, read| {
                 let Read::Socket(row) = read else { return };
-                if (row.state == State::Listen) != listening || choice.of(&row) != Some(index) {
+                let chosen = choice.of(table.is_wide(&row), row.state);
+                if (row.state == State::Listen) != listening || chosen != Some(index) {
                     return;
                 }
                 let owner = row.process.and_then(|(pid, name)| roster.place_of(pid, name));
@@ -207,6 +270,7 @@ pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Fou
                         listeners += 1;
                         tally.add_listener(&socket, None);
                     }
+                    State::Closed if tables.iter().any(|table| table.seen.is_connected(row.local.port)) => {}
                     State::Closed => tally.add_idle_bound(row.local.port),
                     _ if row.is_masked() => {
                         masked += 1;
@@ -227,14 +291,15 @@ pub(crate) fn merge(tables: &[Table<'_>], settings: &Settings, seed: u64) -> Fou
         live_not_kept: tally.live_not_kept(),
         sockets: tally.finish(),
         processes: roster.processes,
-        taken: (0..tables.len())
-            .filter(|index| choice.takes(*index, true) || choice.takes(*index, false))
-            .collect(),
+        taken: (0..tables.len()).filter(|index| choice.takes(*index, StateSet::ALL)).collect(),
         uncovered: choice.uncovered(),
+        choice,
         listeners_left_out,
         masked,
     }
 }
+
+const LISTEN: StateSet = StateSet::one(State::Listen);
 
 /// Which table each kind of socket is taken from, by family and state.
 struct Choice([[Option<usize>; State::COUNT]; 2]);
@@ -247,18 +312,17 @@ impl Choice {
                 .enumerate()
                 .filter(|(_, table)| !table.is_empty() && table.families[wide] && table.covers.has(state));
             // Of two that tell as much, the later.
-            covering.max_by_key(|(index, table)| (table.score, *index)).map(|(index, _)| index)
+            covering.max_by_key(|(index, table)| (table.score(state), *index)).map(|(index, _)| index)
         };
         Self([0, 1].map(|wide| State::ALL.map(|state| best(wide, state))))
     }
 
-    fn of(&self, row: &Row<'_>) -> Option<usize> {
-        self.0[usize::from(row.is_wide())][row.state.index()]
+    fn of(&self, wide: bool, state: State) -> Option<usize> {
+        self.0[usize::from(wide)][state.index()]
     }
 
-    fn takes(&self, table: usize, listening: bool) -> bool {
-        let is_chosen = |state: &State| self.0.iter().any(|chosen| chosen[state.index()] == Some(table));
-        State::ALL.iter().filter(|state| (**state == State::Listen) == listening).any(is_chosen)
+    fn takes(&self, table: usize, of: StateSet) -> bool {
+        of.states().any(|state| self.0.iter().any(|chosen| chosen[state.index()] == Some(table)))
     }
 
     /// The states that no table shows. Sockets that are only bound hardly any does.

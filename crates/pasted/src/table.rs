@@ -4,6 +4,7 @@ pub(crate) mod bsd;
 pub(crate) mod netstat;
 pub(crate) mod powershell;
 pub(crate) mod proc_tcp;
+pub(crate) mod selected;
 pub(crate) mod ss;
 pub(crate) mod windows;
 
@@ -186,6 +187,11 @@ pub(crate) fn asked(section: &Section<'_>) -> Option<StateSet> {
         Kind::PowerShell => Some(powershell::asked(command)),
         _ => None,
     }
+}
+
+/// True if a table of `ss` has a column for the protocol.
+pub(crate) fn has_protocol(text: &str, section: &Section<'_>) -> bool {
+    section.lines(text).any(|line| ss::has_protocol(line.says))
 }
 
 /// Gives each row of a table to `take`, with the line at which it begins.

@@ -105,6 +105,7 @@ mod tests {
     fn ports_are_read_in_any_language() {
         for text in [
             "Protocol tcp Dynamic Port Range\n---------------------------------\nStart Port      : 49152\nNumber of Ports : 16384\n",
+            "Plage de ports dynamique du protocole tcp\n---------------------------------\nPort de démarrage   : 49152\nNombre de ports     : 16384\n",
             "Protokoll tcp Dynamischer Portbereich\n---------------------------------\nStartport        : 49152\nAnzahl von Ports : 16384\n",
         ] {
             let mut settings = Settings::default();

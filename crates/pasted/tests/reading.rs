@@ -90,6 +90,22 @@ fn macos_is_told_by_its_dots() {
 }
 
 #[test]
+fn counters_of_macos_rise_between_two_dates() {
+    let moment = |second: u32, resent: u32| {
+        format!(
+            "op@mac ~ % date\nSat Nov 21 09:29:{second} UTC 2026\nop@mac ~ % netstat -s -p tcp\ntcp:\n\t1000 packets sent\n\
+             \t\t{resent} data packets (910 bytes) retransmitted\n\t2000 packets received\nudp:\n\t7 datagrams received\n"
+        )
+    };
+    let case = case(&(moment(10, 5) + &moment(40, 25)));
+    assert_eq!(case.host.system, System::Macos);
+    let counters = &case.namespaces[0].counters;
+    let resent = |moment: &std::collections::BTreeMap<String, u64>| moment.get("TcpRetransSegs").copied();
+    assert_eq!((resent(&counters.start), resent(&counters.end)), (Some(5), Some(25)));
+    assert!(because(&case, Unseen::Text).is_empty(), "{:?}", because(&case, Unseen::Text));
+}
+
+#[test]
 fn a_case_is_of_one_system() {
     let mixed = format!("$ ss -tan\nESTAB 0 0 10.0.0.1:1 10.0.0.2:2\n{WINDOWS}");
     let error = read(&[Text::pasted("t", mixed.as_bytes())], 1).unwrap_err();
@@ -140,6 +156,129 @@ fn a_socket_is_counted_once_in_several_tables() {
     let counts = &host.sockets.by_state;
     assert_eq!((counts.of(State::TimeWait), counts.of(State::Listen)), (1, 1));
     assert_eq!(host.processes.iter().map(|process| process.name.as_str()).collect::<Vec<_>>(), ["sshd"]);
+}
+
+fn count(case: &Case, state: State) -> u32 {
+    case.namespaces.iter().map(|namespace| namespace.sockets.by_state.of(state)).sum()
+}
+
+const FULL: &str = "$ ss -tan\nLISTEN 0 128 0.0.0.0:80 0.0.0.0:*\nESTAB 0 0 10.0.0.1:80 10.0.0.9:51034\n\
+                    ESTAB 0 0 [2001:db8::1]:80 [2001:db8::9]:51034\nTIME-WAIT 0 0 10.0.0.1:80 10.0.0.9:51035\n";
+
+#[test]
+fn the_sockets_of_udp_take_no_place() {
+    let udp = "UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:* users:((\"systemd-resolve\",pid=500,fd=12))\n\
+               ESTAB 0 0 10.0.0.1:40000 10.0.0.2:443 users:((\"chrome\",pid=7,fd=3))\n";
+    let title = "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n";
+    for text in [format!("{FULL}$ ss -uanp\n{title}{udp}"), format!("{FULL}\n{title}{udp}")] {
+        let case = case(&text);
+        assert_eq!((count(&case, State::Established), count(&case, State::TimeWait)), (2, 1), "{text}");
+        assert!(case.namespaces[0].sockets.bound.all.total() == 0, "{text}");
+    }
+    let alone = case(&format!("{title}{udp}"));
+    let gaps = because(&alone, Unseen::Sockets);
+    assert!(gaps.iter().any(|because| because.contains("taken for those of UDP")), "{gaps:?}");
+}
+
+#[test]
+fn a_table_of_some_sockets_does_not_stand_for_all() {
+    let some = "ESTAB 0 0 10.0.0.1:80 10.0.0.9:51034\n";
+    for command in [
+        "ss -tan dport = :51034",
+        "ss -tan dst 10.0.0.9",
+        "ss -tanp '( sport = :80 )'",
+        "ss -tan | fgrep 51034",
+    ] {
+        let case = case(&format!("{FULL}$ {command}\n{some}"));
+        assert_eq!((count(&case, State::Established), count(&case, State::TimeWait)), (2, 1), "{command}");
+        let alone = self::case(&format!("$ {command}\n{some}"));
+        let gaps = because(&alone, Unseen::Sockets);
+        assert!(gaps.iter().any(|because| because.contains("a filter may")), "{command}: {gaps:?}");
+    }
+    // Of each family the table that was asked for it.
+    let (four, six) = ("ESTAB 0 0 10.0.0.1:80 10.0.0.9:1\n", "ESTAB 0 0 [2001:db8::1]:80 [2001:db8::9]:1\n");
+    let case = case(&format!("$ ss -tanf inet\n{four}{four}$ ss -tan -f inet6\n{six}"));
+    assert_eq!(count(&case, State::Established), 3);
+    let windows = self::case(
+        "C:\\>netstat -ano -p tcp\n\nActive Connections\n\n  Proto  Local Address  Foreign Address  State  PID\n  \
+         TCP 10.0.0.5:49721 10.0.0.9:443 TIME_WAIT 0\n\nC:\\>netstat -ano -p tcpv6\n\nActive Connections\n\n  \
+         Proto  Local Address  Foreign Address  State  PID\n  TCP [2001:db8::1]:49721 [2001:db8::9]:443 TIME_WAIT 0\n",
+    );
+    assert_eq!(count(&windows, State::TimeWait), 2);
+}
+
+#[test]
+fn rows_without_a_state_have_that_of_their_command() {
+    let case = case(
+        "$ ss -Htan state time-wait\n0 0 10.0.0.1:39038 10.0.0.2:8080\n0 0 10.0.0.1:39040 10.0.0.2:8080\n",
+    );
+    assert_eq!(groups(&case.namespaces[0]), ["10.0.0.1 -> 10.0.0.2:8080: 2 TIME-WAIT"]);
+    let counted = read(&[Text::pasted("t", b"$ ss -Htan state time-wait | wc -l\n4000\n")], 1).unwrap_err();
+    assert!(counted.to_string().contains("nothing of what"), "{counted}");
+}
+
+#[test]
+fn a_table_of_one_family_has_no_other() {
+    let case = case("$ ss -4 -tan\nLISTEN 0 128 *:80 *:*\nESTAB 0 0 10.0.0.1:80 10.0.0.9:51034\n");
+    assert_eq!(case.namespaces[0].sockets.listeners.len(), 1);
+    assert_eq!(groups(&case.namespaces[0]), ["10.0.0.1:80 <- 10.0.0.9: 1 ESTABLISHED"]);
+}
+
+#[test]
+fn the_age_of_time_wait_and_the_owners_of_the_rest_may_be_in_two_tables() {
+    let owners = "LISTEN 0 128 0.0.0.0:80 0.0.0.0:* users:((\"nginx\",pid=7,fd=3))\nTIME-WAIT 0 0 10.0.0.1:80 10.0.0.9:2\n";
+    let timers =
+        "LISTEN 0 128 0.0.0.0:80 0.0.0.0:*\nTIME-WAIT 0 0 10.0.0.1:80 10.0.0.9:2 timer:(timewait,12sec,0)\n";
+    let case = case(&format!("$ ss -tanp\n{owners}$ ss -tano\n{timers}"));
+    let host = &case.namespaces[0];
+    assert_eq!(host.sockets.groups[0].time_wait.by_second().into_iter().collect::<Vec<_>>(), [(12, 1)]);
+    assert_eq!((host.processes.len(), count(&case, State::TimeWait)), (1, 1));
+    assert!(because(&case, Unseen::Ages).is_empty(), "{:?}", because(&case, Unseen::Ages));
+}
+
+#[test]
+fn windows_shows_the_ports_of_connections_twice() {
+    let case = case(
+        "PS C:\\> Get-NetTCPConnection\n\nLocalAddress LocalPort RemoteAddress RemotePort State AppliedSetting OwningProcess\n\
+         ------------ --------- ------------- ---------- ----- -------------- -------------\n\
+         0.0.0.0      49720     0.0.0.0       0          Bound                4321\n\
+         0.0.0.0      49999     0.0.0.0       0          Bound                4321\n\
+         10.0.0.5     49720     10.0.0.9      443        Established Internet 4321\n",
+    );
+    let host = &case.namespaces[0];
+    assert_eq!(groups(host), ["10.0.0.5 -> 10.0.0.9:443: 1 ESTABLISHED"]);
+    assert_eq!(host.sockets.bound.all.total(), 1, "{:?}", host.sockets.bound);
+}
+
+#[test]
+fn a_table_that_is_printed_again_and_again_is_one() {
+    let windows = "\nActive Connections\n\n  Proto  Local Address          Foreign Address        State           PID\n  \
+                   TCP    10.0.0.5:49721         10.0.0.9:443           TIME_WAIT       0\n";
+    let german = windows.replace("Active Connections", "Aktive Verbindungen");
+    let macos = "Active Internet connections (including servers)\n\
+                 Proto Recv-Q Send-Q  Local Address          Foreign Address        (state)\n\
+                 tcp4       0      0  192.168.1.5.54322      17.57.12.11.443        TIME_WAIT\n";
+    let linux = "Active Internet connections (servers and established)\n\
+                 Proto Recv-Q Send-Q Local Address           Foreign Address         State\n\
+                 tcp        0      0 10.0.0.1:900            10.0.0.9:80             TIME_WAIT\n";
+    for text in [windows, &german, macos, linux] {
+        assert_eq!(count(&case(&text.repeat(3)), State::TimeWait), 1, "{text}");
+    }
+}
+
+#[test]
+fn code_of_markdown_is_indented() {
+    let plain = "Tcp: RtoAlgorithm ActiveOpens\nTcp: 1 77\n\n$ cat /proc/net/sockstat\nsockets: used 9\n\
+                 TCP: inuse 7 orphan 0 tw 3 alloc 9 mem 1\n\n$ netstat -s\nTcp:\n    78 active connection openings\n";
+    let read = |text: &str| {
+        let case = case(text);
+        (case.namespaces[0].sockstat.clone(), case.namespaces[0].counters.clone(), case.gaps)
+    };
+    let indented = format!("    {}\n", plain.trim_end().replace('\n', "\n    "));
+    let (sockstat, _, _) = read(plain);
+    assert_eq!(sockstat.len(), 6);
+    assert_eq!(read(&format!("We see this:\n\n{indented}\nThanks\n")).0, sockstat);
+    assert_eq!(read(&indented), read(plain));
 }
 
 #[test]

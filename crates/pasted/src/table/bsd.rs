@@ -1,7 +1,7 @@
 //! The sockets that netstat of macOS lists, with `-v` or without; that of FreeBSD prints the same.
 
-use super::{Read, Row, ends, number, queues, state_of, word};
-use crate::address::Before;
+use super::{Read, Row, number, queues, state_of, word};
+use crate::address::{Before, NoEnd, end};
 use tcp::State;
 
 /// Its words for states (netinet/tcp_fsm.h `tcpstates`).
@@ -45,9 +45,13 @@ pub(super) fn row(line: &str) -> Read<'_> {
         return Read::Aside;
     }
     let Some((receive_queue, send_queue)) = queues(&mut rest) else { return Read::Odd };
-    let (mut local, remote) = match ends(&mut rest, Before::Dot) {
-        Ok(ends) => ends,
-        Err(no) => return no.into(),
+    let Some((local, remote)) = word(&mut rest).zip(word(&mut rest)) else { return Read::Odd };
+    let clipped = protocol != "tcp4" && [local, remote].into_iter().any(is_as_wide);
+    let (mut local, remote) = match (end(local, Before::Dot), end(remote, Before::Dot)) {
+        (Ok(local), Ok(remote)) if clipped && (local.masked || remote.masked) => return Read::Cut,
+        (Ok(local), Ok(remote)) => (local, remote),
+        (Err(NoEnd::Odd), _) | (_, Err(NoEnd::Odd)) if clipped => return Read::Cut,
+        (Err(no), _) | (_, Err(no)) => return no.into(),
     };
     local.wide = protocol != "tcp4";
     let Some(state) = state_of(&mut rest, &STATES) else { return Read::Odd };
@@ -60,9 +64,19 @@ pub(super) fn row(line: &str) -> Read<'_> {
         receive_queue: Some(receive_queue),
         send_queue: (state != State::Listen).then_some(send_queue),
         process,
+        clipped,
         ..Row::new(state, local, remote)
     })
 }
+
+/// True if an address of IPv6 is as long as the column: without `-l` or `-W` the rest is cut off (network_cmds
+/// inet6.c, `inet6print()`).
+fn is_as_wide(end: &str) -> bool {
+    end.rsplit_once('.').is_some_and(|(address, _)| address.len() == CUT_AT && address.contains(':'))
+}
+
+/// Of an address of IPv6 so many characters are shown.
+const CUT_AT: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -81,5 +95,10 @@ mod tests {
         assert!(!is_row("tcp6       0      0  ::1:631                :::*                    LISTEN"));
         assert_eq!(super::row("tcp4 0 0 host.http 10.0.0.1.5 ESTABLISHED"), Read::Named);
         assert_eq!(super::row("udp4 0 0 *.5353 *.*"), Read::Aside);
+        assert_eq!(super::row("tcp6 0 0 2601:647:4d00:d0.62093 2607:f8b0:4005:8.443 ESTABLISHED"), Read::Cut);
+        let may_be_cut = super::row("tcp6 0 0 2001:db8::17:ab1.62093 2001:db8::1.443 ESTABLISHED").socket();
+        assert!(may_be_cut.clipped);
+        let whole = super::row("tcp6 0 0 2001:db8::17:ab12:1.62093 2001:db8::1.443 ESTABLISHED").socket();
+        assert!(!whole.clipped, "shown with -l");
     }
 }

@@ -1,6 +1,6 @@
 //! The sockets that `ss` lists (iproute2 misc/ss.c), with whatever options.
 
-use super::{Read, Row, Timer, ends, number, queues, word};
+use super::{Read, Row, Timer, ends, number, queues, selected, word};
 use crate::address::Before;
 use crate::command::Command;
 use tcp::{State, StateSet};
@@ -35,7 +35,7 @@ const CONNECTED: StateSet =
     ALL.without(State::Listen).without(State::Closed).without(State::TimeWait).without(State::SynReceived);
 
 /// The states that a command asks for.
-pub(super) fn asked(command: &Command) -> StateSet {
+pub(crate) fn asked(command: &Command) -> StateSet {
     let words = || command.arguments.iter().map(|argument| argument.to_ascii_lowercase());
     let mut named = StateSet::EMPTY;
     let mut words_left = words();
@@ -100,8 +100,13 @@ pub(crate) fn is_row(line: &str) -> bool {
     state(first).is_some() && queues(&mut rest).is_some()
 }
 
+/// True for a title or a row that says the protocol.
+pub(super) fn has_protocol(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(|first| first == "Netid" || NETIDS.contains(&first))
+}
+
 /// True for a row of a table without states: `0 0 10.0.0.1:80 10.0.0.2:51034`.
-fn is_stateless(line: &str) -> bool {
+pub(crate) fn is_stateless(line: &str) -> bool {
     let mut rest = line;
     let queues = queues(&mut rest).is_some();
     queues && (0..2).all(|_| word(&mut rest).is_some_and(|word| word.contains(':')))
@@ -129,6 +134,8 @@ pub(super) fn row<'a>(line: &'a str, command: Option<&Command>) -> Read<'a> {
             return Read::Aside;
         }
         first = word(&mut rest).unwrap_or_default();
+    } else if command.is_some_and(selected::is_without_tcp) {
+        return Read::Aside;
     }
     let (state, receive_queue) = match state(first) {
         Some(state) => (Some(state), word(&mut rest).and_then(number)),

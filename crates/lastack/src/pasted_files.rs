@@ -4,6 +4,7 @@ use crate::case_file::said;
 use crate::sos_report::{self, SosReport};
 use anyhow::bail;
 use evidence::Case;
+use flate2::read::MultiGzDecoder;
 use pasted::Text;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// All files together have so many bytes at most: the sockets of a host with some millions of them.
 const MOST_BYTES: u64 = 512 << 20;
+
+/// A file that is compressed begins so.
+const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads files of one host into a case; `-` is standard input. A folder or an archive is a report of sos.
 pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Case> {
@@ -46,6 +50,10 @@ fn open(path: &Path, most: u64) -> anyhow::Result<(String, Vec<u8>)> {
     } else {
         (path.display().to_string(), File::open(path).and_then(|file| bounded(file, most)))
     };
+    let read = read.and_then(|bytes| match bytes.starts_with(&GZIP_MARK) {
+        true => bounded(MultiGzDecoder::new(&*bytes), most),
+        false => Ok(bytes),
+    });
     match read {
         Ok(bytes) if bytes.len() as u64 > most => {
             bail!("{name}: more than {} MiB of text; give a part of it", MOST_BYTES >> 20)
@@ -62,7 +70,7 @@ fn bounded(stream: impl Read, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// True for what `doctor --save` writes.
+/// True for what `doctor --save` writes, unpacked.
 fn is_case(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b]) || bytes.trim_ascii_start().starts_with(b"{\"schema\":\"lastack.case/")
+    bytes.trim_ascii_start().starts_with(b"{\"schema\":\"lastack.case/")
 }

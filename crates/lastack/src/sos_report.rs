@@ -1,6 +1,8 @@
 //! Reports of `sos` (sosreport): a folder, or the archive of one. Only what tells of TCP is read, into memory;
 //! nothing is unpacked to disk, and no link is followed out of the report.
 
+mod members;
+
 use crate::case_file::said;
 use anyhow::{Context as _, bail};
 use evidence::{Case, Gap, Unseen};
@@ -19,6 +21,9 @@ const MOST_BYTES: usize = 512 << 20;
 
 /// An archive unpacks to no more than this, most of which are logs.
 const MOST_UNPACKED: u64 = 64 << 30;
+
+/// What unpacking xz may take, KiB: its highest level takes 65 MiB, and a file may say that it needs 4 GiB.
+const MOST_FOR_XZ: u32 = 256 << 10;
 
 /// More files than any report has.
 const MOST_FILES: usize = 4_000_000;
@@ -195,7 +200,7 @@ fn archive(path: &Path) -> anyhow::Result<Option<Box<dyn Read>>> {
     let marked = filled(&mut open()?, &mut mark)?;
     let unpacked = || -> io::Result<Box<dyn Read>> {
         Ok(if marked >= XZ_MARK.len() && mark == XZ_MARK {
-            Box::new(XzReader::new(open()?, true))
+            Box::new(XzReader::new_mem_limit(open()?, true, MOST_FOR_XZ))
         } else if mark.starts_with(&GZIP_MARK) {
             Box::new(MultiGzDecoder::new(open()?))
         } else {
@@ -229,22 +234,21 @@ fn filled(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 fn read_archive(unpacked: Box<dyn Read>) -> anyhow::Result<SosReport> {
     let mut report = SosReport::default();
     let mut archive = tar::Archive::new(unpacked.take(MOST_UNPACKED));
-    for (number, entry) in archive.entries()?.enumerate() {
+    let mut names = members::Names::default();
+    for (number, entry) in archive.entries()?.raw(true).enumerate() {
         let mut entry = entry.context("damaged, or cut short")?;
         if number > MOST_FILES {
             bail!("more than {MOST_FILES} files: no report of sos");
         }
-        let path = entry.path_bytes();
+        let Some(named) = names.of(&mut entry)? else { continue };
         // All lies in one directory, which has the report's name.
-        let Some(inside) = std::str::from_utf8(&path).ok().and_then(below_the_first) else { continue };
-        let inside = inside.to_owned();
-        drop(path);
+        let Some(inside) = std::str::from_utf8(&named.path).ok().and_then(below_the_first) else { continue };
         let kind = entry.header().entry_type();
         if kind.is_symlink() {
-            let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
-            report.take(&inside, || Ok(Copy::Link(target.unwrap_or_default())))?;
+            let target = String::from_utf8_lossy(&named.target.unwrap_or_default()).into_owned();
+            report.take(inside, || Ok(Copy::Link(target)))?;
         } else if kind.is_file() {
-            report.take(&inside, || bounded(&mut entry))?;
+            report.take(inside, || bounded(&mut entry))?;
         }
     }
     Ok(report)

@@ -211,6 +211,17 @@ fn a_report_without_ss_says_so() {
     assert!(case.gaps.iter().any(|gap| gap.because.contains("no output of ss")), "{:#?}", case.gaps);
 }
 
+/// An archive whose first member is a name of so many bytes for the second.
+fn long_name(length: usize) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_size(length as u64);
+    header.set_cksum();
+    archive.append(&header, &*vec![b'x'; length]).unwrap();
+    archive.into_inner().unwrap()
+}
+
 #[test]
 fn what_is_no_report_is_refused_in_one_line() {
     let folder = folder(&[("var/log/messages", "hello\n")]);
@@ -230,7 +241,10 @@ fn what_is_no_report_is_refused_in_one_line() {
         ("half.tar.gz", half(gzip(&tar)), "half.tar.gz: "),
         ("half.tar.xz", half(xz(&tar)), "half.tar.xz: "),
         ("text.xz", xz(b"State Recv-Q"), "no archive of a report of sos"),
-        ("text.gz", gzip(b"State Recv-Q"), "is a case, no text"),
+        ("text.gz", gzip(b"State Recv-Q"), "text.gz: "),
+        ("case.gz", gzip(b"{\"schema\":\"lastack.case/1\"}"), "is a case, no text"),
+        ("half.gz", half(gzip(&[b'x'; 4_000])), "half.gz: "),
+        ("name.tar.gz", gzip(&long_name(1 << 20)), "a name of more than 64 KiB"),
     ] {
         let file = folder.path().join(name);
         std::fs::write(&file, bytes).unwrap();

@@ -10,6 +10,7 @@ mod find;
 use crate::{Case, CaseError, Configuration, Gap, Unseen};
 use find::{Style, Written};
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -98,7 +99,12 @@ impl Redaction {
         if !redacted.host.name.is_empty() {
             THIS_HOST.clone_into(&mut redacted.host.name);
         }
-        texts(&mut redacted, &mut |text| self.without_name(text));
+        texts(&mut redacted, &mut |text| self.without_name(text, find::OF_NAMES));
+        paths(&mut redacted, &mut |text| self.without_name(text, &[]));
+        // They stood in the order of the addresses.
+        if let Some(traffic) = &mut redacted.traffic {
+            traffic.clocks.sort_by_key(|clocks| (Reverse(clocks.hosts), clocks.address.address));
+        }
         let gap = Gap {
             unseen: Unseen::Addresses,
             netns: None,
@@ -110,11 +116,11 @@ impl Redaction {
         Ok(redacted)
     }
 
-    /// Replaces the host's name, where it stands as a word of its own.
-    fn without_name(&self, text: &mut String) {
+    /// Replaces the host's name, where it stands as a word of its own: without letters, digits and these around it.
+    fn without_name(&self, text: &mut String, marks: &[u8]) {
         for name in &self.names {
             let mut from = 0;
-            while let Some(at) = find::word(text, name, from) {
+            while let Some(at) = find::word(text, name, from, marks) {
                 text.replace_range(at..at + name.len(), THIS_HOST);
                 from = at + THIS_HOST.len();
             }
@@ -178,6 +184,13 @@ fn texts(case: &mut Case, change: &mut impl FnMut(&mut String)) {
             .filter_map(|process| process.container.as_mut())
             .for_each(&mut *change);
     }
+    for configuration in &mut case.configurations {
+        of_configuration(configuration, change);
+    }
+}
+
+/// The same of texts with names of files, in which a host's name is a part: `web1-ss.txt`, `ss_web1.pcap`.
+fn paths(case: &mut Case, change: &mut impl FnMut(&mut String)) {
     for gap in &mut case.gaps {
         change(&mut gap.because);
     }
@@ -185,7 +198,8 @@ fn texts(case: &mut Case, change: &mut impl FnMut(&mut String)) {
         traffic.files.iter_mut().for_each(&mut *change);
     }
     for configuration in &mut case.configurations {
-        of_configuration(configuration, change);
+        configuration.files.iter_mut().for_each(&mut *change);
+        configuration.problems.iter_mut().for_each(|problem| change(&mut problem.what));
     }
 }
 
@@ -196,8 +210,6 @@ fn of_configuration(configuration: &mut Configuration, change: &mut impl FnMut(&
         Said::Written { value, .. } | Said::Default { value } => change(value),
         Said::Unknown { because, .. } => change(because),
     };
-    configuration.files.iter_mut().for_each(&mut *change);
-    configuration.problems.iter_mut().for_each(|problem| change(&mut problem.what));
     if let Some(container) = configuration.running.as_mut().and_then(|running| running.container.as_mut()) {
         change(container);
     }
@@ -219,6 +231,7 @@ fn of_configuration(configuration: &mut Configuration, change: &mut impl FnMut(&
     for proxy in configuration.haproxy.iter_mut().flat_map(|haproxy| &mut haproxy.proxies) {
         proxy.binds.iter_mut().for_each(|bind| change(&mut bind.address));
         for server in &mut proxy.servers {
+            change(&mut server.name);
             change(&mut server.address);
             server.source.iter_mut().for_each(|source| written(source, change));
         }

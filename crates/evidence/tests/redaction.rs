@@ -252,7 +252,25 @@ fn the_hosts_name_is_left_out_where_it_is_a_word() {
     case.gaps.push(gap("line 3 of WEB1.txt, of web1.example.com and web1-db"));
     let redacted = Redaction::new(&case, &FixedState::with_seed(1)).apply(&case).unwrap();
     assert_eq!(redacted.host.name, "this-host");
-    assert_eq!(redacted.gaps[1].because, "line 3 of this-host.txt, of this-host and web1-db");
+    assert_eq!(redacted.gaps[1].because, "line 3 of this-host.txt, of this-host and this-host-db");
+    let mut with_files = case.clone();
+    with_files.traffic = Some(evidence::Traffic {
+        files: vec!["/tmp/web1-eth0.pcap".to_owned(), "xweb1.pcap".to_owned()],
+        clocks: ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+            .map(|address| evidence::Clocks {
+                address: evidence::Endpoint::new(address.parse().unwrap(), 1),
+                hosts: 2,
+                ..evidence::Clocks::default()
+            })
+            .to_vec(),
+        ..evidence::Traffic::default()
+    });
+    for seed in 0..9 {
+        let redacted = Redaction::new(&with_files, &FixedState::with_seed(seed)).apply(&with_files).unwrap();
+        let traffic = redacted.traffic.unwrap();
+        assert_eq!(traffic.files, ["/tmp/this-host-eth0.pcap", "xweb1.pcap"]);
+        assert!(traffic.clocks.is_sorted_by_key(|clocks| clocks.address.address), "{:?}", traffic.clocks);
+    }
     // Every host has this name for itself, and what it means must stay.
     case.host.name = "localhost.localdomain".into();
     case.gaps[0] = gap("server localhost:80");

@@ -129,11 +129,15 @@ fn v4(bytes: &[u8], start: usize) -> Option<Written> {
     Some(Written { address: Ipv4Addr::from_octets(octets).into(), style, start, end })
 }
 
-/// Where a word stands in a text at or behind a byte, in whatever case, with nothing around it that names have.
-pub(super) fn word(text: &str, word: &str, from: usize) -> Option<usize> {
+/// What names have besides letters and digits.
+pub(super) const OF_NAMES: &[u8] = b"-_";
+
+/// Where a word stands in a text at or behind a byte, in whatever case, with neither letters and digits around it nor
+/// one of these marks.
+pub(super) fn word(text: &str, word: &str, from: usize, marks: &[u8]) -> Option<usize> {
     let bytes = text.as_bytes();
     let is_part =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || marks.contains(byte));
     let last = bytes.len().checked_sub(word.len())?;
     (from..=last).find(|at| {
         let end = at + word.len();
@@ -209,9 +213,10 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        assert_eq!(word("Web1.example.com web1", "web1", 0), Some(0));
-        assert_eq!(word("web1-db web12 xweb1 _web1", "web1", 0), None);
-        assert_eq!(word("ü web1 (web1)", "web1", 4), Some(9));
-        assert_eq!(word("web", "web1", 0), None);
+        assert_eq!(word("Web1.example.com web1", "web1", 0, OF_NAMES), Some(0));
+        assert_eq!(word("web1-db web12 xweb1 _web1", "web1", 0, OF_NAMES), None);
+        assert_eq!(word("ss_web1-x web12", "web1", 0, &[]), Some(3));
+        assert_eq!(word("ü web1 (web1)", "web1", 4, OF_NAMES), Some(9));
+        assert_eq!(word("web", "web1", 0, OF_NAMES), None);
     }
 }

@@ -50,10 +50,10 @@ fn open(path: &Path, most: u64) -> anyhow::Result<(String, Vec<u8>)> {
     } else {
         (path.display().to_string(), File::open(path).and_then(|file| bounded(file, most)))
     };
-    let read = read.and_then(|bytes| match bytes.starts_with(&GZIP_MARK) {
-        true => bounded(MultiGzDecoder::new(&*bytes), most),
-        false => Ok(bytes),
-    });
+    let unpacked = |bytes: Vec<u8>| {
+        if bytes.starts_with(&GZIP_MARK) { bounded(MultiGzDecoder::new(&*bytes), most) } else { Ok(bytes) }
+    };
+    let read = read.and_then(unpacked);
     match read {
         Ok(bytes) if bytes.len() as u64 > most => {
             bail!("{name}: more than {} MiB of text; give a part of it", MOST_BYTES >> 20)

@@ -240,12 +240,12 @@ fn read_archive(unpacked: Box<dyn Read>) -> anyhow::Result<SosReport> {
         if number > MOST_FILES {
             bail!("more than {MOST_FILES} files: no report of sos");
         }
-        let Some(named) = names.of(&mut entry)? else { continue };
+        let Some(member) = names.of(&mut entry)? else { continue };
         // All lies in one directory, which has the report's name.
-        let Some(inside) = std::str::from_utf8(&named.path).ok().and_then(below_the_first) else { continue };
+        let Some(inside) = std::str::from_utf8(&member.path).ok().and_then(below_the_first) else { continue };
         let kind = entry.header().entry_type();
         if kind.is_symlink() {
-            let target = String::from_utf8_lossy(&named.target.unwrap_or_default()).into_owned();
+            let target = String::from_utf8_lossy(&member.target.unwrap_or_default()).into_owned();
             report.take(inside, || Ok(Copy::Link(target)))?;
         } else if kind.is_file() {
             report.take(inside, || bounded(&mut entry))?;

@@ -21,23 +21,20 @@ pub fn edit(files: &[(String, Tree)], changes: &[Change]) -> Result<Vec<EditedFi
     let mut edited = Vec::new();
     for (number, (path, tree)) in (0_u32..).zip(files) {
         let mut splices = Splices::default();
-        let mut places = Vec::new();
+        let mut gone = Vec::new();
         for Change::Remove { line } in changes.iter().filter(|Change::Remove { line }| line.file == number) {
-            let place = Place { line: line.line, column: line.column };
-            let found = tree.assignments().find(|one| one.place() == place);
+            let start = tree.text().offset(Place { line: line.line, column: line.column });
+            let found = tree.assignments().find(|one| Some(one.span().start) == start);
             let missing = || CannotEdit::Missing(format!("a setting at line {}", line.line));
-            splices.replace(Lines::new(tree.text()).removal(found.ok_or_else(missing)?.span()), "");
-            places.push(place);
+            let span = found.ok_or_else(missing)?.span();
+            splices.replace(Lines::new(tree.text()).removal(span), "");
+            gone.push(span.start);
         }
-        if places.is_empty() {
+        if gone.is_empty() {
             continue;
         }
         let after = Tree::parse(splices.apply(tree.text()));
-        let said = |tree: &Tree, without: &[Place]| -> Vec<(String, Option<String>)> {
-            let kept = tree.assignments().filter(|one| !without.contains(&one.place()));
-            kept.map(|one| (one.name(), one.value().map(std::borrow::Cow::into_owned))).collect()
-        };
-        if said(tree, &places) != said(&after, &[]) || after.problems().len() > tree.problems().len() {
+        if !said(tree, &gone).eq(said(&after, &[])) || after.problems().len() > tree.problems().len() {
             return Err(CannotEdit::Unproven(shown(path)));
         }
         edited.push(EditedFile { path: path.clone(), before: tree.to_bytes(), after: after.to_bytes() });
@@ -48,6 +45,15 @@ pub fn edit(files: &[(String, Tree)], changes: &[Change]) -> Result<Vec<EditedFi
         return Err(CannotEdit::Missing(format!("file {}", line.file)));
     }
     Ok(edited)
+}
+
+/// What the assignments say but those that begin at these bytes: key, value, and whether it may fail.
+fn said<'t>(tree: &'t Tree, without: &'t [u32]) -> impl Iterator<Item = (&'t [u8], Option<&'t [u8]>, bool)> {
+    let text = tree.text();
+    let kept = tree.assignments().filter(|one| !without.contains(&one.span().start));
+    kept.map(|one| {
+        (text.slice(one.key_span()), one.value_span().map(|span| text.slice(span)), one.may_fail())
+    })
 }
 
 /// The file with a setting: its value is replaced where it is set last, or it is added at the end, below a comment that

@@ -39,6 +39,7 @@ const ALL: &[(&str, &str)] = &[
         "rfc1337-off-at-the-server",
         "the other host was not looked at; --set PEER:net.ipv4.tcp_rfc1337=0 shows it",
     ),
+    ("rfc1337-line-out", "it is about the next boot"),
     ("set-so-reuseaddr", "the model has no restarts"),
     ("shorter-conntrack-time-wait", "connection tracking is not a part of a fitted load"),
     ("so-keepalive", "it hides a leak of sockets; the descriptors leak on"),

@@ -32,7 +32,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let remedies: Vec<Remedy> = asked.into_iter().chain(advised.remedies).collect();
     let mut plan = plan(&source.worlds, &remedies);
     plan.left_out.extend(advised.left_out);
-    for (place, variant) in (1..).zip(source.variants_asked(options)) {
+    let variants = source.variants_asked(options);
+    if plan.whole > 0 || variants.len() > 0 {
+        plan.whole += variants.len();
+    }
+    for (place, variant) in (1..).zip(variants) {
         let worlds = Worlds::exactly(variant.world.clone(), &source.worlds.here);
         let about = if variant.about.is_empty() { "as the scenario says" } else { &variant.about };
         let column = Column {
@@ -44,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         plan.columns.insert(place, column);
     }
     let played = played::all(&plan.columns, &source.worlds.here);
-    let played = kept(&mut plan, played)?;
+    let (played, whole) = kept(&mut plan, played)?;
     let answer = answer::answer(&source, &plan, played);
     if let Some(file) = &options.plot {
         draw(&answer, file)?;
@@ -56,29 +60,33 @@ pub(crate) fn run(options: &Options) -> Outcome {
         report::write_whatif(&answer, &mut text, screen::style(options.output.color))?;
     }
     screen::print(&text)?;
-    // The last has everything that was asked for.
-    let fails = answer.outcomes.last().is_some_and(report::OutcomeRow::fails);
-    Ok(ExitCode::from(u8::from(fails)))
+    // Of all that was asked for, together.
+    let outcome = whole.and_then(|whole| answer.outcomes.get(whole));
+    Ok(ExitCode::from(outcome.map_or(2, |outcome| u8::from(outcome.fails()))))
 }
 
-/// Leaves out the columns that were given up.
-fn kept(plan: &mut Plan, played: Vec<Option<Played>>) -> anyhow::Result<Vec<Played>> {
+/// Leaves out the columns that were given up. Gives where the one is now that has everything, if it is not one of them.
+fn kept(plan: &mut Plan, played: Vec<Option<Played>>) -> anyhow::Result<(Vec<Played>, Option<usize>)> {
     if let Some(None) = played.first() {
         bail!("so much happens in this load that to play it takes too long: --load 0.1 plays a tenth of it");
     }
-    let mut all = Vec::new();
-    for (column, played) in std::mem::take(&mut plan.columns).into_iter().zip(played) {
+    let (mut all, mut whole) = (Vec::new(), None);
+    for (place, (column, played)) in std::mem::take(&mut plan.columns).into_iter().zip(played).enumerate() {
         if let Some(played) = played {
+            if place == plan.whole {
+                whole = Some(plan.columns.len());
+            }
             plan.columns.push(column);
             all.push(played);
-        } else if column.kind == Kind::Alone {
+        } else {
+            let together = if column.kind == Kind::Together { " together" } else { "" };
             plan.left_out.push((
                 column.remedies.join(", "),
-                "so much happens then that to play it takes too long".to_owned(),
+                format!("so much happens then{together} that to play it takes too long"),
             ));
         }
     }
-    Ok(all)
+    Ok((all, whole))
 }
 
 /// What was asked for by name: settings first, then remedies.

@@ -125,6 +125,23 @@ fn what_was_asked_for_decides_the_exit_code() {
     assert_eq!(code(&["--set", "net.ipv4.ip_local_port_range=40000 40099"]), Some(1));
 }
 
+/// HTTP/1.1 without a pool spends the ports of the proxy, and is a part of the pool that saves them.
+#[test]
+fn what_an_earlier_remedy_leaves_nothing_to_do_is_named_and_decides_nothing() {
+    let few_ports = "name = \"proxy\"\nsettings = { \"net.ipv4.ip_local_port_range\" = \"40000 40999\" }\n";
+    let text = world::collection::text("upstream-keepalive").unwrap();
+    let file = Written::new("few.toml", text.replacen("name = \"proxy\"\n", few_ports, 1).as_bytes());
+    let remedies = ["--remedy", "pool-in-the-proxy", "--remedy", "upstream-http-1-1"];
+    let output = whatif(&[&["--scenario", file.name(), "--json"][..], &remedies].concat());
+    let answer = json(&output);
+    let failed = |row: usize| answer["outcomes"][row]["failed"]["high"].as_f64().unwrap();
+    assert_eq!((failed(1), failed(2) > 0.0), (0.0, true), "{answer}");
+    assert_eq!(output.status.code(), Some(0), "with both nothing fails");
+    let left_out = &answer["not_simulated"][0];
+    assert_eq!(left_out["remedy"], "upstream-http-1-1", "{answer}");
+    assert!(left_out["because"].as_str().unwrap().starts_with("after pool-in-the-proxy, "), "{left_out}");
+}
+
 #[test]
 fn a_mistake_is_one_line_that_names_it_and_what_to_do() {
     let case = spent();

@@ -183,7 +183,10 @@ pub struct Column {
 pub struct Plan {
     /// First as it is, then each remedy alone, then together.
     pub columns: Vec<Column>,
-    /// Remedies that are not simulated, and why.
+    /// Which of them has everything that does something: all remedies together, or the only one; the first if none
+    /// does.
+    pub whole: usize,
+    /// Remedies that are not simulated, alone or together with those before them, and why.
     pub left_out: Vec<(String, String)>,
 }
 
@@ -195,7 +198,7 @@ pub fn plan(worlds: &Worlds, remedies: &[Remedy]) -> Plan {
         changes: Vec::new(),
         worlds: worlds.worlds.clone(),
     };
-    let mut plan = Plan { columns: vec![as_it_is], left_out: Vec::new() };
+    let mut plan = Plan { columns: vec![as_it_is], whole: 0, left_out: Vec::new() };
     let mut together = worlds.clone();
     let (mut names, mut all_changes) = (Vec::new(), Vec::new());
     let mut joint = Vec::new();
@@ -219,8 +222,17 @@ pub fn plan(worlds: &Worlds, remedies: &[Remedy]) -> Plan {
             changes,
             worlds: alone.worlds,
         });
-        // What an earlier one has made superfluous changes nothing more.
-        let Ok(changes) = carry_out(&mut together, remedy) else { continue };
+        let changes = match carry_out(&mut together, remedy) {
+            Ok(changes) => changes,
+            // An earlier one has made it superfluous.
+            Err(why) => {
+                plan.left_out.push((remedy.name.clone(), format!("after {}, {why}", names.join(", "))));
+                continue;
+            }
+        };
+        if names.is_empty() {
+            plan.whole = plan.columns.len() - 1;
+        }
         names.push(remedy.name.clone());
         all_changes.extend(changes);
         if names.len() > 1 {
@@ -232,7 +244,10 @@ pub fn plan(worlds: &Worlds, remedies: &[Remedy]) -> Plan {
             });
         }
     }
-    plan.columns.extend(joint);
+    if !joint.is_empty() {
+        plan.columns.extend(joint);
+        plan.whole = plan.columns.len() - 1;
+    }
     plan
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let mut plan = plan(&source.worlds, &remedies);
     plan.left_out.extend(advised.left_out);
     let variants = source.variants_asked(options);
-    if plan.whole > 0 || variants.len() > 0 {
+    if plan.whole > 0 || !variants.is_empty() {
         plan.whole += variants.len();
     }
     for (place, variant) in (1..).zip(variants) {

@@ -147,7 +147,8 @@ impl Cure {
         if value.len() > LONGEST_VALUE {
             return Err(CureError::Wrong(format!("{setting}: a value of {} bytes is none", value.len())));
         }
-        if let Some(why) = settings::mistake(std::iter::once((setting, value))) {
+        // Of which host it will be is not known yet, nor where its unprivileged ports begin.
+        if let Some(why) = settings::mistake(|_| Some("0"), std::iter::once((setting, value))) {
             return Err(CureError::Wrong(why));
         }
         Ok(Self::Set { host: host.map(str::to_owned), setting: setting.to_owned(), value: value.to_owned() })

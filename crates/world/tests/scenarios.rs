@@ -262,6 +262,13 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
         (host("settings = { \"net/../vm/swappiness\" = 1 }"), "no settings but"),
         (host("settings = { \"net.ipv4.tcp_congestion_control\" = \"a\\nb\" }"), "one line"),
         ("[[step]]\nat_ms = 1\nhost = \"a\"\nset = { \"fs.file-max\" = 1 }\n".to_owned(), "step: \"fs.file-max\""),
+        (host("settings = { \"net.ipv4.tcp_rfc1337\" = 256 }"), "net.ipv4.tcp_rfc1337 = \"256\": 0 to 255"),
+        (host("settings = { \"net.ipv4.tcp_tw_reuse\" = 3 }"), "net.ipv4.tcp_tw_reuse = \"3\": 0 to 2"),
+        ("[[step]]\nat_ms = 1\nhost = \"a\"\nset = { \"net.ipv4.tcp_syn_retries\" = 0 }\n".to_owned(), "1 to 127"),
+        (
+            host("settings = { \"net.ipv4.ip_local_port_range\" = \"1023 2000\" }"),
+            "from 1024 on (net.ipv4.ip_unprivileged_port_start)",
+        ),
         (host("networks = [\"a b; c\"]"), "networks: network \"a b; c\": a name has"),
         (host("networks = [\"a\", \"a\"]"), "the name is taken"),
         (host("time_wait_ms = 604800001"), "time_wait_ms = 604800001: at most"),
@@ -382,6 +389,8 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
         assert!(error.contains(expected), "{error}\ndoes not say {expected:?}");
         assert!(!error.contains('\n') && error.len() < 400, "{error}");
     }
+    let lower = "\"net.ipv4.ip_local_port_range\" = \"1 2000\", \"net.ipv4.ip_unprivileged_port_start\" = 0";
+    with_client(&host(&format!("settings = {{ {lower}, \"net.ipv4.tcp_rfc1337\" = 2 }}"))).unwrap();
     let nowhere =
         Scenario::parse("name = \"n\"\ntitle = \"t\"\non = []\n[[host]]\nname = \"a\"\n").unwrap_err();
     assert!(nowhere.to_string().contains("scenario: on: "), "{nowhere}");

@@ -410,3 +410,33 @@ fn a_server_that_starts_again_resets_what_it_has_not_accepted() {
     let measures = again(late, "timeout_ms = 6000");
     check(&measures, &[("load.connected", 10.0), ("server.counters.ListenOverflows", 0.0)]);
 }
+
+/// As on Linux 6.18 (nf_conntrack_max by its source: net/netfilter/nf_conntrack_core.c __nf_conntrack_alloc()).
+#[test]
+fn any_number_but_zero_is_on_and_no_connections_at_most_are_no_limit() {
+    let abort = |value: u32| {
+        let top = format!("settings = {{ \"net.ipv4.tcp_abort_on_overflow\" = {value} }}");
+        // All have begun their handshakes before the first of them ends.
+        let late = "[[fault]]\nhost = \"client\"\ndelay = \"everything\"\ndelay_ms = 20";
+        let client = format!("connections = 8\nconcurrency = 8\ntimeout_ms = 500\n{FIRST}\n{late}");
+        let deaf = format!("accepts = false\nbacklog = 2\n{SECOND}");
+        simulate(&world(&top, "", &deaf, &client)).measures
+    };
+    assert!(get(&abort(2), "server.counters.OutRsts") > 0.0);
+    assert_eq!((abort(2), get(&abort(0), "server.counters.OutRsts")), (abort(1), 0.0));
+    for (most, ok) in [(0, 20.0), (5, 5.0)] {
+        let text = format!(
+            "name = \"test\"\ntitle = \"t\"\n\
+             [[host]]\nname = \"client\"\nnetworks = [\"outside\"]\n\
+             [[host]]\nname = \"router\"\nnetworks = [\"outside\", \"inside\"]\n\
+             nat = [{{ kind = \"snat\", out = \"inside\" }}]\n\
+             settings = {{ \"net.netfilter.nf_conntrack_max\" = {most} }}\n\
+             [[host]]\nname = \"server\"\nnetworks = [\"inside\"]\n\
+             [[server]]\nname = \"app\"\nhost = \"server\"\nport = 8080\n{SECOND}\n\
+             [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\nconnections = 20\n\
+             timeout_ms = 100\n{FIRST}\n"
+        );
+        let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        check(&simulate(&scenario.variants[0].world).measures, &[("load.ok", ok)]);
+    }
+}

@@ -139,9 +139,13 @@ impl Serving {
     }
 }
 
+/// What others are measured against (net/ipv4/sysctl_net_ipv4.c ipv4_local_port_range()).
+const FIRST: &str = "net.ipv4.ip_unprivileged_port_start";
+
 /// Writes settings, each to its file.
 fn set(settings: &[(String, String)]) -> Result<(), String> {
-    for (name, value) in settings {
+    let (first, rest): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| name == FIRST);
+    for (name, value) in first.into_iter().chain(rest) {
         // Only a dot separates: names of interfaces with dots are written with slashes, as sysctl(8) takes them.
         let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
         if path.split('/').any(|part| part == ".." || part.is_empty()) {

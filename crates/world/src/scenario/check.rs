@@ -129,9 +129,9 @@ pub(super) fn world(world: &World) -> Result<(), ScenarioError> {
             return Err(wrong(kind, format_args!("{length} of them: at most {MOST_TABLES}")));
         }
     }
-    places::settings("settings", &world.settings)?;
+    places::settings(world, None, "settings", &world.settings)?;
     for host in &world.hosts {
-        places::settings(&format!("host {:?}", host.name), &host.settings)?;
+        places::settings(world, Some(&host.name), &format!("host {:?}", host.name), &host.settings)?;
     }
     if world.hosts.is_empty() {
         return Err(wrong("host", "there is none: write [[host]] with a name"));
@@ -266,7 +266,7 @@ fn probe(world: &World, probe: &Probe) -> Result<(), ScenarioError> {
 
 fn step(world: &World, step: &Step) -> Result<(), ScenarioError> {
     within_a_week("step", &[("at_ms", step.at_ms)])?;
-    places::settings("step", &step.set)?;
+    places::settings(world, step.host.as_deref(), "step", &step.set)?;
     let sets = step.set.iter().next().is_some();
     if let Some(host) = &step.host {
         at(world, "step", host)?;

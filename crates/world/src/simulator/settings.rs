@@ -93,6 +93,24 @@ const NUMBERS: [&str; 27] = [
     "MaxUserPort",
 ];
 
+/// What Linux 6.18 takes for those that are less than a whole number: the least and the most, tried one by one.
+const BOUNDS: [(&str, u64, u64); 11] = [
+    ("net.core.somaxconn", 0, i32::MAX as u64),
+    ("net.ipv4.tcp_abort_on_overflow", 0, 255),
+    ("net.ipv4.tcp_early_retrans", 0, 4),
+    ("net.ipv4.tcp_orphan_retries", 0, 255),
+    ("net.ipv4.tcp_retries2", 0, 255),
+    ("net.ipv4.tcp_rfc1337", 0, 255),
+    ("net.ipv4.tcp_syn_linear_timeouts", 0, 127),
+    ("net.ipv4.tcp_syn_retries", 1, 127),
+    ("net.ipv4.tcp_timestamps", 0, 255),
+    ("net.ipv4.tcp_tw_reuse", 0, 2),
+    ("net.ipv4.tcp_tw_reuse_delay", 1, 60_000),
+];
+
+/// The kernel chooses no ports below this one, whose name stands for a number that may be changed.
+const PRIVILEGED: (&str, u16) = ("net.ipv4.ip_unprivileged_port_start", 1_024);
+
 /// The settings that the simulator reads and that are no whole numbers.
 const TEXTS: [&str; 2] = ["net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"];
 
@@ -106,17 +124,30 @@ pub(crate) fn read() -> impl Iterator<Item = &'static str> {
     TEXTS.into_iter().chain(NUMBERS)
 }
 
-/// What of these settings the simulator could not understand: the name, and what to write.
-pub(crate) fn mistake<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+/// What of these settings the simulator could not understand, or the kernel would not take: the name, and what to write.
+/// `known` are those that hold with them.
+pub(crate) fn mistake<'a>(
+    known: impl Fn(&str) -> Option<&'a str>,
+    settings: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
+    let (privileged, usual) = PRIVILEGED;
+    let least = known(privileged).and_then(|port| port.trim().parse().ok()).unwrap_or(usual).max(1);
     for (name, value) in settings {
+        let bounds = BOUNDS.iter().find(|(bounded, ..)| *bounded == name);
+        if let (Some(&(_, least, most)), Ok(number)) = (bounds, value.trim().parse::<u64>())
+            && !(least..=most).contains(&number)
+        {
+            return Some(format!("{name} = {value:?}: {least} to {most}"));
+        }
         if NUMBERS.contains(&name) && value.trim().parse::<u64>().is_err() {
             return Some(format!("{name} = {value:?}: a whole number is needed"));
         }
         if name == "net.ipv4.ip_local_port_range"
-            && PortRange::parse(value).is_none_or(|range| range.first == 0)
+            && PortRange::parse(value).is_none_or(|range| range.first < least)
         {
             return Some(format!(
-                "{name} = {value:?}: first and last port are needed, such as \"32768 60999\""
+                "{name} = {value:?}: first and last port are needed, such as \"32768 60999\", from {least} on \
+                 ({privileged})"
             ));
         }
         if name == "net.ipv4.ip_local_reserved_ports" && PortSet::parse(value).is_none() {
@@ -162,7 +193,8 @@ impl Tuned {
                 (0, _) | (_, Kernel::Windows | Kernel::WindowsXp) => Timestamps::Off,
                 // Who sets clocks wants to know what they show.
                 _ if world.hosts.iter().any(|host| host.clock_ahead_ms != 0) => Timestamps::Uptime,
-                (2, _) | (_, Kernel::Linux4_4 | Kernel::Linux3_10 | Kernel::Linux2_6_32) => {
+                // net/core/secure_seq.c secure_tcp_ts_off(): only 1 has offsets.
+                (2.., _) | (_, Kernel::Linux4_4 | Kernel::Linux3_10 | Kernel::Linux2_6_32) => {
                     Timestamps::Uptime
                 }
                 (_, Kernel::Linux4_12 | Kernel::Linux5_6) => Timestamps::ByAddresses,
@@ -174,12 +206,16 @@ impl Tuned {
                 u64::MAX
             },
             max_orphans: ipv4("tcp_max_orphans", linux::MAX_TIME_WAIT.value),
-            rfc1337: ipv4("tcp_rfc1337", 0) == 1,
-            recycle: stack.has_recycle && ipv4("tcp_tw_recycle", 0) == 1,
-            abort_on_overflow: ipv4("tcp_abort_on_overflow", 0) == 1,
+            rfc1337: ipv4("tcp_rfc1337", 0) != 0,
+            recycle: stack.has_recycle && ipv4("tcp_tw_recycle", 0) != 0,
+            abort_on_overflow: ipv4("tcp_abort_on_overflow", 0) != 0,
             somaxconn: number("net.core.somaxconn", linux::SOMAXCONN.value),
             conntrack: Conntrack {
-                max: number("net.netfilter.nf_conntrack_max", linux::CONNTRACK_MAX.value),
+                // net/netfilter/nf_conntrack_core.c __nf_conntrack_alloc(): 0 is no limit.
+                max: match number("net.netfilter.nf_conntrack_max", linux::CONNTRACK_MAX.value) {
+                    0 => u64::MAX,
+                    max => max,
+                },
                 syn_sent_ns: track("syn_sent"),
                 established_ns: track("established"),
                 fin_wait_ns: track("fin_wait"),

@@ -16,8 +16,14 @@ pub(super) const MOST_KEPT: u32 = 100_000;
 /// Settings of systems that have no `net.`: values in Windows' registry.
 const REGISTRY: [&str; 3] = ["AutoReusePortRangeNumberOfPorts", "MaxUserPort", "TcpTimedWaitDelay"];
 
-/// No settings but those of a network namespace: any other belongs to the machine, which has no second one.
-pub(super) fn settings(place: &str, settings: &Settings) -> Result<(), ScenarioError> {
+/// No settings but those of a network namespace: any other belongs to the machine, which has no second one. No `host`
+/// is all hosts.
+pub(super) fn settings(
+    world: &World,
+    host: Option<&str>,
+    place: &str,
+    settings: &Settings,
+) -> Result<(), ScenarioError> {
     for (name, value) in settings.iter() {
         let of_network = name.strip_prefix("net").and_then(|rest| rest.strip_prefix(['.', '/']));
         let known = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
@@ -37,7 +43,8 @@ pub(super) fn settings(place: &str, settings: &Settings) -> Result<(), ScenarioE
             ));
         }
     }
-    if let Some(why) = crate::simulator::settings::mistake(settings.iter()) {
+    let known = |name: &str| settings.get(name).or_else(|| world.setting(host?, name));
+    if let Some(why) = crate::simulator::settings::mistake(known, settings.iter()) {
         return Err(wrong(place, why));
     }
     Ok(())

@@ -121,10 +121,10 @@ fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()
             Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
         })
     }));
-    for (column, least) in table.column_iter_mut().zip(columns) {
+    for (column, chosen) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 1));
-        let least = u16::try_from(least + 1).unwrap_or(u16::MAX);
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        let chosen = u16::try_from(chosen + 1).unwrap_or(u16::MAX);
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(chosen)));
     }
     for (place, line) in table.lines().enumerate() {
         pen.line(1, &[(if place == 0 { Paint::Faint } else { Paint::Plain }, line.trim_end())])?;
@@ -132,8 +132,8 @@ fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()
     Ok(())
 }
 
-/// How wide each column is at least, so that no word is broken; names of variants are where they have hyphens. None if
-/// there is no room for that.
+/// How wide each column is, so that no word is broken; names of variants are where they have hyphens. None if there is no
+/// room for that.
 fn columns(rows: &[[String; HEAD.len()]], width: usize) -> Option<[usize; HEAD.len()]> {
     let longest = |text: &str| text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
     let mut columns = HEAD.map(longest);
@@ -150,7 +150,16 @@ fn columns(rows: &[[String; HEAD.len()]], width: usize) -> Option<[usize; HEAD.l
     let least = parts.max().unwrap_or(0).max(columns[0]);
     // A third is enough for names, if the others would have to be broken for it.
     columns[0] = whole.min(room.min(width / 3)).max(least);
-    (columns[0] <= room).then_some(columns)
+    let mut left = room.checked_sub(columns[0])?;
+    // What is left makes lines whole, those of the first columns first.
+    for (place, column) in columns.iter_mut().enumerate() {
+        let cells = rows.iter().map(|row| row[place].as_str()).chain([HEAD[place]]);
+        let whole = cells.map(|text| text.chars().count()).max().unwrap_or(0);
+        let more = whole.saturating_sub(*column).min(left);
+        *column += more;
+        left -= more;
+    }
+    Some(columns)
 }
 
 /// A name on lines that are at most so wide, broken behind hyphens.
@@ -240,41 +249,73 @@ fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<
     Ok(())
 }
 
+/// What the columns of the sums are called, the name of the scenario first.
+const SUMS: [&str; 8] = ["scenario", "on", "variants", "right", "missed", "false", "wrong", "skipped"];
+
 /// Writes the table of right, missed and false.
 pub fn write_sums(sums: &[ScenarioSum], out: &mut impl Write, style: Style) -> io::Result<()> {
     let mut pen = Pen::new(out, style);
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["scenario", "on", "variants", "right", "missed", "false", "wrong", "skipped"]);
     let of =
         |sum: &ScenarioSum| [sum.variants, sum.right, sum.missed, sum.false_alarms, sum.wrong, sum.skipped];
     let total = sums.iter().map(of).fold([0; 6], |total, sum| std::array::from_fn(|at| total[at] + sum[at]));
     let row = |name: &str, on: &str, counts: [usize; 6]| {
-        let counts = counts.map(|count| thousands(count as u64));
-        let mut row = vec![Cell::new(name), Cell::new(on)];
-        row.extend(counts.into_iter().map(|count| Cell::new(count).set_alignment(CellAlignment::Right)));
+        let mut row = [name, on, "", "", "", "", "", ""].map(str::to_owned);
+        for (cell, count) in row.iter_mut().skip(2).zip(counts) {
+            *cell = thousands(count as u64);
+        }
         row
     };
-    table.add_rows(sums.iter().map(|sum| row(&sum.name, &sum.on, of(sum))));
-    table.add_row(row("all", "", total));
+    let bad = |sum: &ScenarioSum| sum.missed + sum.false_alarms + sum.wrong > 0;
+    let paint = |sum: &ScenarioSum| if bad(sum) { Paint::Error } else { Paint::Plain };
+    let mut rows: Vec<_> = sums.iter().map(|sum| (paint(sum), row(&sum.name, &sum.on, of(sum)))).collect();
+    rows.push((Paint::Strong, row("all", "", total)));
+    // The indentation is the pen's.
+    let Some(names) = room_for_names(&rows, pen.width().saturating_sub(1)) else {
+        return rows.iter().try_for_each(|(paint, row)| sum_in_words(*paint, row, &mut pen));
+    };
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(SUMS);
+    let mut paints = vec![Paint::Faint];
+    for (paint, mut row) in rows {
+        row[0] = at_hyphens(&row[0], names);
+        paints.extend(row[0].lines().map(|_| paint));
+        table.add_row(row.into_iter().enumerate().map(|(column, text)| {
+            let right = column > 1;
+            Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
+        }));
+    }
     for column in table.column_iter_mut() {
-        // 80 columns are enough for the longest name.
         column.set_padding((0, 1));
     }
-    let last = sums.len() + 1;
-    for (place, line) in table.lines().enumerate() {
-        let bad = place > 0
-            && place <= sums.len()
-            && sums.get(place - 1).is_some_and(|sum| sum.missed + sum.false_alarms + sum.wrong > 0);
-        let paint = match place {
-            0 => Paint::Faint,
-            _ if bad => Paint::Error,
-            _ if place == last => Paint::Strong,
-            _ => Paint::Plain,
-        };
+    for (line, paint) in table.lines().zip(paints) {
         pen.line(1, &[(paint, line.trim_end())])?;
     }
     Ok(())
+}
+
+/// How wide names may be beside the other columns; none if a part of one, as they are broken behind hyphens, has no room.
+fn room_for_names(rows: &[(Paint, [String; SUMS.len()])], width: usize) -> Option<usize> {
+    let longest = |column: usize| {
+        let texts = rows.iter().map(|(_, row)| row[column].as_str()).chain([SUMS[column]]);
+        texts.flat_map(|text| text.split_inclusive('-')).map(|part| part.chars().count()).max().unwrap_or(0)
+    };
+    let others: usize = (1..SUMS.len()).map(|column| longest(column) + 1).sum();
+    // A space behind the names, none behind the last column.
+    width.checked_sub(others).filter(|room| longest(0) <= *room)
+}
+
+/// The same where a table has no room.
+fn sum_in_words<W: Write>(
+    paint: Paint,
+    [name, on, counts @ ..]: &[String; SUMS.len()],
+    pen: &mut Pen<'_, W>,
+) -> io::Result<()> {
+    pen.line(1, &[(paint, name)])?;
+    let said = SUMS.iter().skip(2).zip(counts).filter(|(_, count)| *count != "0");
+    let said: Vec<String> = said.map(|(head, count)| format!("{head} {count}")).collect();
+    let lead = if on.is_empty() { "   ".to_owned() } else { format!("   {on}: ") };
+    pen.flow(&[(Paint::Faint, &lead)], 5, (Paint::Plain, &said.join(", ")))
 }
 
 #[cfg(test)]
@@ -362,8 +403,7 @@ mod tests {
         assert_eq!(at_hyphens("", 3), "");
     }
 
-    #[test]
-    fn the_sums_end_with_their_total() {
+    fn sums(width: usize) -> String {
         let sums = [
             ScenarioSum {
                 name: "listener-in-ephemeral-range".to_owned(),
@@ -382,9 +422,26 @@ mod tests {
             },
         ];
         let mut out = Vec::new();
-        write_sums(&sums, &mut out, Style { width: 80, color: false }).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-        insta::assert_snapshot!(text);
+        write_sums(&sums, &mut out, Style { width, color: false }).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_sums_end_with_their_total() {
+        insta::assert_snapshot!(sums(80));
+    }
+
+    #[test]
+    fn sums_are_never_wider_than_the_page_and_no_word_of_them_is_broken() {
+        for width in 40..120 {
+            let text = sums(width);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+            let words = ["listener-", "in-", "ephemeral-", "range", "simulator", "both", "missed", "skipped"];
+            for word in words {
+                assert!(text.contains(word), "{width}: {word}:\n{text}");
+            }
+        }
+        insta::assert_snapshot!(sums(70));
+        insta::assert_snapshot!(sums(40));
     }
 }

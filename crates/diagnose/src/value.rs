@@ -1,5 +1,6 @@
 //! Values of settings: which may be set, which never, and when two texts say the same.
 
+use crate::finding::Applicability;
 use evidence::{PortRange, PortSet};
 use tcp::profile::linux;
 
@@ -40,6 +41,40 @@ const KNOWN: &[Known] = &[
 
 /// The rule whose remedy may shorten `tcp_fin_timeout`.
 const FIN_WAIT_2_RULE: &str = "fin-wait-2-waiting";
+
+/// That remedy.
+const SHORTER_FIN_TIMEOUT: &str = "shorter-fin-timeout";
+
+/// What rules offer to set: the remedy, each setting that it changes, and whether that is safe. A remedy of one name is
+/// the same whichever rule offers it.
+const OFFERED: &[(&str, &str, Applicability)] = &[
+    ("abort-on-overflow-off", "net.ipv4.tcp_abort_on_overflow", Applicability::Safe),
+    ("default-fin-timeout", "net.ipv4.tcp_fin_timeout", Applicability::Safe),
+    ("fewer-orphan-retries", "net.ipv4.tcp_orphan_retries", Applicability::Unsafe),
+    ("larger-table", "net.ipv4.tcp_max_tw_buckets", Applicability::Safe),
+    ("raise-conntrack-max", "net.netfilter.nf_conntrack_max", Applicability::Safe),
+    ("raise-somaxconn", "net.core.somaxconn", Applicability::Safe),
+    ("recycle-off", "net.ipv4.tcp_tw_recycle", Applicability::Safe),
+    ("reserve-ports", "net.ipv4.ip_local_reserved_ports", Applicability::Safe),
+    ("rfc1337-off", "net.ipv4.tcp_rfc1337", Applicability::Safe),
+    (
+        "shorter-conntrack-time-wait",
+        "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+        Applicability::Unsafe,
+    ),
+    (SHORTER_FIN_TIMEOUT, "net.ipv4.tcp_fin_timeout", Applicability::Safe),
+    ("syn-cookies", "net.ipv4.tcp_syncookies", Applicability::Safe),
+    ("timestamps-on", "net.ipv4.tcp_timestamps", Applicability::Unsafe),
+    ("tw-reuse", "net.ipv4.tcp_tw_reuse", Applicability::Unsafe),
+    ("wider-port-range", "net.ipv4.ip_local_port_range", Applicability::Unsafe),
+    ("wider-port-range", "net.ipv4.ip_local_reserved_ports", Applicability::Unsafe),
+];
+
+/// Whether rules offer a setting's change under this name, and as what.
+pub fn offered(remedy: &str, setting: &str) -> Option<Applicability> {
+    let found = OFFERED.iter().find(|(name, its, _)| *name == remedy && *its == setting);
+    found.map(|(.., applicability)| *applicability)
+}
 
 /// True if two values of a setting mean the same: the kernel separates by tabs, joins ports to ranges, and of numbers
 /// takes those that a text begins with.

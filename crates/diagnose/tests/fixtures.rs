@@ -177,6 +177,8 @@ fn check_finding(rule: &Rule, case: &Case, finding: &Finding) {
                         "{name}: {setting} is not what going back would set"
                     );
                     assert_ne!(from, to, "{name} changes nothing");
+                    let known = diagnose::value::offered(name, setting);
+                    assert_eq!(known, Some(remedy.applicability), "{name}: {setting}");
                 }
                 Change::AtBoot { setting, from, to } => {
                     let now = namespace.unwrap().settings.text(setting).map(diagnose::value::plain);

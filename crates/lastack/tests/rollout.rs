@@ -203,11 +203,11 @@ fn write_playbook(folder: &Path) {
     let hostile = HOSTILE.replace("CANARY", &canary);
     let plan = format!(
         "schema = \"lastack.plan/1\"\nhost = \"web1\"\n[[remedy]]\napply = true\nname = \"a-test\"\n\
-         rule = \"fin-timeout-misread\"\nnetns = \"/proc/self/ns/net\"\napplicability = \"safe\"\n\
+         rule = \"fin-timeout-misread\"\nnetns = \"/proc/self/ns/net\"\napplicability = \"unsafe\"\n\
          summary = \"{hostile}\"\nwhy = [\"{hostile}\", \"long {}\"]\n\
          [[remedy.change]]\nsetting = \"{SETTING}\"\nfrom = \"30\"\nto = \"60\"\n\
          [[remedy]]\napply = false\nname = \"a-file\"\nrule = \"fin-timeout-misread\"\nnetns = \"host\"\n\
-         applicability = \"safe\"\n[[remedy.change]]\nfile = \"/etc/nginx/nginx.conf\"\nprogram = \"nginx\"\n\
+         applicability = \"unsafe\"\n[[remedy.change]]\nfile = \"/etc/nginx/nginx.conf\"\nprogram = \"nginx\"\n\
          from = \"  old \\n\\n\\n\\n \\n- new: {{{{ x }}}}\\n\"\nto = \"\\n---\\n...\\n\"\n",
         "and ".repeat(100)
     );

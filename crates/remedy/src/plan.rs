@@ -101,6 +101,19 @@ pub enum Change {
     },
 }
 
+impl Planned {
+    /// Whether it is safe, by what rules offer under its name and not by what the plan says. Files, and what is to be so at
+    /// boot, have a price whoever offers them.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.changes.iter().all(|change| match change {
+            Change::Setting { setting, .. } => {
+                value::offered(&self.name, setting) == Some(Applicability::Safe)
+            }
+            Change::AtBoot { .. } | Change::File { .. } => false,
+        })
+    }
+}
+
 impl Change {
     /// What it changes: a setting's name, or a file.
     pub fn what(&self) -> String {
@@ -199,6 +212,11 @@ impl Plan {
             }
             if !edits.is_empty() {
                 match told.changes(&edits) {
+                    Ok((none, _)) if none.is_empty() => {
+                        let why = "files of sysctl.d but its own are not lastack's to edit".to_owned();
+                        by_hand.push((planned.name.clone(), why));
+                        planned.leave_to_a_person();
+                    }
                     Ok((changes, said)) => {
                         planned.changes.extend(changes);
                         notes.extend(said);
@@ -279,7 +297,10 @@ impl Plan {
             for change in &remedy.changes {
                 match change {
                     Change::Setting { setting, from, to } | Change::AtBoot { setting, from, to } => {
-                        let (rule, to) = (&remedy.rule, value::plain(to));
+                        // A rule may ask for what is else never done, by the remedy that it offers.
+                        let is_offered = value::offered(&remedy.name, setting).is_some();
+                        let rule = if is_offered { remedy.rule.as_str() } else { "" };
+                        let to = value::plain(to);
                         let why = match change {
                             Change::AtBoot { .. } => value::refused_at_boot(rule, setting, from, &to),
                             _ => value::refused(rule, setting, from, &to),

@@ -120,7 +120,7 @@ mod tests {
                 rule: "fin-timeout-misread".into(),
                 name: words.into(),
                 netns: "host".into(),
-                applicability: Applicability::Safe,
+                applicability: Applicability::Unsafe,
                 summary: words.into(),
                 why: vec![words.into()],
                 risk: words.into(),

@@ -95,7 +95,7 @@ pub(crate) fn plan_for(program: &str, file: &str, from: &str, to: &str) -> Strin
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let text = format!(
         "schema = \"lastack.plan/1\"\nhost = \"{}\"\n[[remedy]]\napply = true\nname = \"a-test\"\n\
-         rule = \"upstream-keepalive-off\"\nnetns = \"pid:1\"\napplicability = \"safe\"\nsummary = \"Test it\"\n\
+         rule = \"upstream-keepalive-off\"\nnetns = \"pid:1\"\napplicability = \"unsafe\"\nsummary = \"Test it\"\n\
          [[remedy.change]]\nfile = \"{file}\"\nprogram = \"{program}\"\nfrom = '''\n{from}'''\nto = '''\n{to}'''\n",
         host.trim()
     );

@@ -66,6 +66,11 @@ pub(crate) fn in_debug_build(name: &str, body: impl FnOnce()) {
     }
 }
 
+/// True where there is but one user: in a user namespace that was made without root.
+pub(crate) fn has_one_user() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").expect("it is there").split_whitespace().nth(2) == Some("1")
+}
+
 /// Runs a program that must succeed.
 pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
@@ -116,7 +121,7 @@ pub(crate) fn plan(changes: &[(&str, &str, &str)]) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("the host has a name");
     let mut text = format!(
         "schema = \"lastack.plan/1\"\nhost = \"{}\"\n[[remedy]]\napply = true\nname = \"a-test\"\n\
-         rule = \"fin-timeout-misread\"\nnetns = \"pid:1\"\napplicability = \"safe\"\nsummary = \"Test it\"\n\
+         rule = \"fin-timeout-misread\"\nnetns = \"pid:1\"\napplicability = \"unsafe\"\nsummary = \"Test it\"\n\
          why = [\"fin-timeout-misread: because\"]\n",
         host.trim()
     );

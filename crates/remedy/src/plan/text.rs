@@ -144,7 +144,8 @@ fn remedy(text: &str, table: RemedyTable) -> Result<Planned, PlanError> {
             }
         }
     };
-    Ok(Planned {
+    let at_label = table.applicability.span().start;
+    let planned = Planned {
         apply: table.apply,
         rule: table.rule.into_inner(),
         name: table.name,
@@ -157,7 +158,14 @@ fn remedy(text: &str, table: RemedyTable) -> Result<Planned, PlanError> {
         predicted: table.predicted,
         guards: table.guards,
         changes: table.change.into_iter().map(change).collect::<Result<_, _>>()?,
-    })
+    };
+    if applicability == Applicability::Safe && !planned.is_safe() {
+        let name = one_line(&planned.name);
+        let what =
+            format!("no rule offers what {name} changes here as `safe`: it is `unsafe`, it has a price");
+        return Err(at(at_label, what));
+    }
+    Ok(planned)
 }
 
 /// The line, from 1, in which a byte is.
@@ -353,6 +361,17 @@ mod tests {
         assert_eq!(said, format!("line {}: there is no rule `no-rule`", line("rule =")));
         let said = wrong("from = \"2\"\n", "");
         assert!(said.contains("missing field `from`"), "{said}");
+        // What it is does not come from the plan.
+        for (label, others) in [("\"unsafe\"", "tw-reuse"), ("\"unsafe\"", "recycle-off")] {
+            let text = text.replacen("tw-reuse", others, 1);
+            let said = Plan::from_text(&text.replacen(label, "\"safe\"", 1)).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("line {}: no rule offers", line(label))), "{said}");
+        }
+        let at_boot = text.rfind("\"unsafe\"").unwrap();
+        let said = Plan::from_text(&format!("{}\"safe\"{}", &text[..at_boot], &text[at_boot + 8..]));
+        assert!(said.is_err_and(|error| error.to_string().contains("keep-at-boot changes here")));
+        let safe = text.replacen("tw-reuse", "rfc1337-off", 1).replacen("tcp_tw_reuse", "tcp_rfc1337", 1);
+        Plan::from_text(&safe.replacen("\"unsafe\"", "\"safe\"", 1)).unwrap();
         assert_eq!(Plan::from_text("a = 1"), Err(PlanError::NotAPlan));
         assert_eq!(wrong("plan/1", "plan/9"), PlanError::Newer("lastack.plan/9".into()).to_string());
         assert!(Plan::from_text(&wrong("[[remedy]]", "[[remedy")).is_err());
@@ -367,6 +386,21 @@ mod tests {
         assert!(matches!(refused("tcp_tw_reuse", "tcp_mem"), Refusal::Never { .. }));
         assert!(matches!(refused("\"unsafe\"", "\"display-only\""), Refusal::ForAPerson(_)));
         assert!(matches!(refused("apply = false", "apply = true"), Refusal::ForAPerson(_)));
+        // Advice that is called something else is none that can be done.
+        let text = plan().to_text().replacen("apply = false", "apply = true", 1);
+        let done = Plan::from_text(&text.replacen("\"display-only\"", "\"unsafe\"", 1)).unwrap();
+        assert!(matches!(done.check(), Err(Refusal::ForAPerson(_))));
+        // A rule unlocks what its own remedy does, and nothing else that is called after it.
+        let shorter = |name: &str| {
+            let mut plan = plan();
+            let remedy = &mut plan.remedies[0];
+            (remedy.rule, remedy.name) = ("fin-wait-2-waiting".into(), name.into());
+            let setting = "net.ipv4.tcp_fin_timeout".into();
+            remedy.changes = vec![Change::Setting { setting, from: "60".into(), to: "15".into() }];
+            plan.check()
+        };
+        assert_eq!(shorter("shorter-fin-timeout"), Ok(()));
+        assert!(matches!(shorter("mine"), Err(Refusal::Never { .. })));
         let mut twice = plan();
         let mut second = twice.remedies[0].clone();
         second.changes[0] =

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// The journal's name in its folder.
@@ -160,15 +161,17 @@ pub enum Undone {
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
+    /// Bytes up to the end of the last record that is known to be on disk.
+    whole: u64,
 }
 
 impl Journal {
     /// Makes the journal in a new folder.
     pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).create_new(true).open(folder.join(NAME))?;
-        // Where the file system cannot reserve, there is less certainty on a full disk and nothing else.
-        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVED);
-        Ok(Self { file })
+        let file = File::options().write(true).create_new(true).mode(0o600).open(folder.join(NAME))?;
+        let journal = Self { file, whole: 0 };
+        journal.reserve();
+        Ok(journal)
     }
 
     /// Opens it again to write on; what a crash left behind the last whole line is cut off.
@@ -176,7 +179,7 @@ impl Journal {
         let mut file = File::options().read(true).write(true).open(folder.join(NAME))?;
         file.set_len(story.whole)?;
         file.seek(io::SeekFrom::End(0))?;
-        Ok(Self { file })
+        Ok(Self { file, whole: story.whole })
     }
 
     /// Gives back the room that was reserved and is not needed any more.
@@ -185,9 +188,35 @@ impl Journal {
         let _ = self.file.metadata().and_then(|about| self.file.set_len(about.len()));
     }
 
-    /// Writes a record, and returns when it is on disk.
+    /// Writes a record, and returns when it is on disk. One that failed is cut off again: it may be there, though it
+    /// does not count.
     pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
         let line = line(record)?;
+        let written = self.write(&line);
+        if written.is_ok() {
+            self.whole = self.whole.saturating_add(line.len() as u64);
+        } else {
+            self.cut();
+        }
+        written
+    }
+
+    /// Cuts off what is behind the last record.
+    fn cut(&mut self) {
+        // A disk that takes nothing any more may not take this either: then the next run reads what is there.
+        let cut = self.file.set_len(self.whole).and_then(|()| self.file.seek(io::SeekFrom::End(0)));
+        let _ = cut.and_then(|_| self.file.sync_data());
+        self.reserve();
+    }
+
+    /// Takes room on disk for what is still to come.
+    fn reserve(&self) {
+        // Where the file system cannot reserve, there is less certainty on a full disk and nothing else.
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(&self.file, flags, self.whole, RESERVED);
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if cfg!(debug_assertions) {
             // A crash may leave any part of a line.
             let (half, rest) = line.split_at(line.len() / 2);
@@ -195,7 +224,7 @@ impl Journal {
             failpoint::point("record-torn");
             self.file.write_all(rest)?;
         } else {
-            self.file.write_all(&line)?;
+            self.file.write_all(line)?;
         }
         self.file.sync_data()?;
         failpoint::point("record-written");
@@ -290,14 +319,15 @@ impl Story {
         measured.unwrap_or_default()
     }
 
-    /// How far a step came.
+    /// How far a step came. What a damaged line said of it nobody knows: it may have begun.
     pub(crate) fn reached(&self, number: usize) -> Reached {
+        let unknown = if self.damaged.is_some() { Reached::Begun } else { Reached::Nothing };
         let of_step = self.records.iter().map(|record| match record {
             Record::Doing { number: begun } if *begun == number => Reached::Begun,
             Record::Done { number: done } if *done == number => Reached::Done,
             _ => Reached::Nothing,
         });
-        of_step.max().unwrap_or_default()
+        of_step.max().unwrap_or_default().max(unknown)
     }
 
     /// The workers of a program before its files were touched, by the step that lets it take them.
@@ -378,6 +408,23 @@ mod tests {
         text[12] ^= 1;
         let story = Story::parse(&text);
         assert_eq!((story.records.as_slice(), story.damaged), (&records()[1..], Some(1)));
+        assert_eq!((story.reached(0), story.reached(1)), (Reached::Done, Reached::Begun));
+        assert_eq!(Story::parse(&self::text()).reached(1), Reached::Nothing);
+    }
+
+    #[test]
+    fn a_record_that_failed_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path()).unwrap();
+        journal.append(&Record::Watching).unwrap();
+        // As if it had been written, and could not be made to last.
+        let line = line(&Record::Decided { keep: true, because: String::new() }).unwrap();
+        journal.file.write_all(&line).unwrap();
+        assert_eq!(Story::read(folder.path()).unwrap().decision(), Some((true, "")));
+        journal.cut();
+        assert_eq!(Story::read(folder.path()).unwrap().records, [Record::Watching]);
+        journal.append(&Record::Decided { keep: false, because: String::new() }).unwrap();
+        assert_eq!(Story::read(folder.path()).unwrap().decision(), Some((false, "")));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Where journals are: a folder for each apply, and a lock that one process holds while it changes the host.
 
 use crate::failpoint;
-use crate::journal::Story;
+use crate::journal::{self, Story};
 use crate::replace::why;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Journals that are listed; older ones stay on disk.
@@ -29,6 +30,13 @@ pub enum StoreError {
         "there is no place for the journal: neither $XDG_STATE_HOME nor $HOME is set; name one with --state-dir"
     )]
     NoHome,
+    /// Somebody else could have written what is in it.
+    #[error(
+        "the journal is not kept in {path}: {why}; what it says is done as root: give {path} to yourself alone (`chown`, \
+         `chmod go-w`), or name another folder with --state-dir",
+        path = .0.display(), why = .1
+    )]
+    NotOurs(PathBuf, String),
     /// The operating system.
     #[error("the journal cannot be kept in {path}: {why}; nothing is changed without one (see --state-dir)", path = .0.display(), why = why(.1))]
     Io(PathBuf, io::Error),
@@ -73,14 +81,25 @@ impl Store {
     /// Takes the lock, or says that somebody has it.
     pub fn lock(&self) -> Result<Lock, StoreError> {
         let failed = |error: io::Error| StoreError::Io(self.root.clone(), error);
+        let journals = self.journals();
+        let missing: Vec<&Path> = journals.ancestors().take_while(|folder| !folder.exists()).collect();
         // What is kept of configuration files is nobody else's business.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.journals()).map_err(failed)?;
-        let file = File::options().create(true).append(true).open(self.root.join("lock")).map_err(failed)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&journals).map_err(failed)?;
+        missing.iter().filter_map(|folder| folder.parent()).try_for_each(sync).map_err(failed)?;
+        self.check_folders()?;
+        let mut options = File::options();
+        options.create(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(self.root.join("lock")).map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// Checks that nobody else can have put anything into the folders.
+    fn check_folders(&self) -> Result<(), StoreError> {
+        [self.root.clone(), self.journals()].iter().try_for_each(|folder| check_owner(folder))
     }
 
     /// True if there is something that could be unfinished: without it there is nothing to lock.
@@ -115,6 +134,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(StoreError::Io(self.root.clone(), error)),
         };
+        self.check_folders()?;
         let mut ids: Vec<String> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
@@ -124,6 +144,8 @@ impl Store {
         let ids = ids.split_off(ids.len().saturating_sub(MAX_LISTED));
         let entry = |id: String| {
             let folder = self.folder(&id);
+            check_owner(&folder)?;
+            check_owner(&folder.join(journal::NAME))?;
             match Story::read(&folder) {
                 Ok(story) => Ok(Entry { id, folder, story }),
                 // It was made, and nothing more happened.
@@ -135,6 +157,25 @@ impl Store {
         };
         ids.into_iter().map(entry).collect()
     }
+}
+
+/// Checks that a file or folder is root's or ours, and that nobody else may write to it. One that is not there is
+/// nobody's.
+fn check_owner(path: &Path) -> Result<(), StoreError> {
+    let stat = match rustix::fs::stat(path) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(StoreError::Io(path.to_owned(), error.into())),
+    };
+    let owner = stat.st_uid;
+    let why = if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        format!("it is of user {owner}")
+    } else if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+        format!("others may write to it (mode {:o})", stat.st_mode & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::NotOurs(path.to_owned(), why))
 }
 
 /// An apply and its journal.
@@ -167,6 +208,7 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn one_at_a_time() {
@@ -180,6 +222,26 @@ mod tests {
         assert_eq!(listed, ids);
         drop(lock);
         store.lock().unwrap();
+    }
+
+    #[test]
+    fn what_others_may_write_to_is_not_acted_upon() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("state"));
+        let (id, entry) = store.create(&store.lock().unwrap()).unwrap();
+        std::fs::write(entry.join(journal::NAME), "").unwrap();
+        assert_eq!(store.entries().unwrap().len(), 1, "{id}");
+        let journal = entry.join(journal::NAME);
+        for place in [store.root.clone(), store.journals(), entry, journal] {
+            let mode = |mode| std::fs::set_permissions(&place, PermissionsExt::from_mode(mode)).unwrap();
+            mode(0o1777);
+            let said = store.entries().unwrap_err().to_string();
+            let named =
+                said.starts_with(&format!("the journal is not kept in {}: others may", place.display()));
+            assert!(named && said.contains("--state-dir"), "{said}");
+            mode(0o700);
+            store.entries().unwrap();
+        }
     }
 
     #[test]

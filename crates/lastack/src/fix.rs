@@ -44,12 +44,13 @@ pub(crate) fn run(options: &Fix) -> Outcome {
         save(file, &plan)?;
         notes.push(format!("The plan is in {}", file.display()));
     }
+    let lasting = if options.case.is_none() { remedy::lasting(&plan) } else { None };
     let mut text = Vec::new();
     if options.output.json {
-        report::write_json(&pages::PlanJson::new(&plan, &notes), &mut text)?;
+        report::write_json(&pages::PlanJson::new(&plan, lasting.as_ref(), &notes), &mut text)?;
     } else {
         let asked = asked(options);
-        let page = pages::plan(&plan, notes, options.plan.as_deref(), asked);
+        let page = pages::plan(&plan, lasting.as_ref(), notes, options.plan.as_deref(), asked);
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
     }
     screen::print(&text)?;
@@ -108,6 +109,7 @@ fn look(options: &Fix) -> anyhow::Result<(Plan, Vec<String>, bool)> {
 
 /// Prints a playbook; a plan that is not in its file yet is put there, too.
 fn as_playbook(options: &Fix, plan: &Plan) -> Outcome {
+    check_watch(options)?;
     let baseline = baseline(options);
     let text = remedy::playbook(plan, remedy::Watch { guard: options.guard, baseline })?;
     if let Some(file) = options.plan.as_deref().filter(|file| !file.exists()) {
@@ -129,6 +131,7 @@ fn kept(file: &Path, options: &Fix) -> anyhow::Result<Plan> {
         || !options.remedy.is_empty()
         || options.case.is_some()
         || !options.look.netns.is_empty()
+        || options.look.all_netns
         || !options.besides.nginx.is_empty()
         || !options.besides.haproxy.is_empty()
         || !options.besides.capture.is_empty()
@@ -177,13 +180,24 @@ fn unfinished(options: &Fix) -> Vec<String> {
     .collect()
 }
 
+/// Whether what is asked for can be watched: a guard is held against what was usual before.
+fn check_watch(options: &Fix) -> anyhow::Result<()> {
+    if baseline(options).is_zero() && !options.guard.is_zero() {
+        bail!(
+            "--baseline 0 measures nothing that a guard could be held against: leave it out, or write --guard 0 to watch none"
+        );
+    }
+    Ok(())
+}
+
 fn apply(options: &Fix, plan: &Plan) -> Outcome {
+    check_watch(options)?;
     plan.check()?;
     if !options.any_host {
         plan.check_host(&kernel::host::read(&kernel::Root::default()).name)?;
     }
     if plan.chosen().next().is_none() {
-        let page = pages::nothing(plan);
+        let page = pages::nothing(plan, options.plan.as_deref().filter(|file| file.exists()));
         return finish(options, &remedy::Outcome { notes: page, ..remedy::Outcome::default() });
     }
     let notes = remedy::rehearse(plan)?;
@@ -192,7 +206,7 @@ fn apply(options: &Fix, plan: &Plan) -> Outcome {
             bail!("nobody is here to confirm: standard input is no terminal; --yes confirms beforehand");
         }
         let mut text = Vec::new();
-        let page = pages::plan(plan, notes, None, Vec::new());
+        let page = pages::plan(plan, remedy::lasting(plan).as_ref(), notes, None, Vec::new());
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
         io::stderr().write_all(&text)?;
         if !confirmed("\nApply it? [y/N] ")? {

@@ -214,6 +214,20 @@ impl Draft {
         Ok(())
     }
 
+    /// What our file of sysctl.d holds, and what it is to hold; none if it stays as it is.
+    pub(crate) fn lasting(&self) -> Option<(String, String)> {
+        let text = |kept: &Option<Kept>| {
+            let bytes = kept.as_ref().and_then(|kept| self.contents.get(&kept.name));
+            bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+        };
+        self.steps.iter().find_map(|step| match step {
+            Step::File { path, before, after } if path == Path::new(durable::FILE) => {
+                Some((text(before), text(after)))
+            }
+            _ => None,
+        })
+    }
+
     /// A step that replaces a file, and its contents; none if nothing changes.
     fn file_step(&mut self, path: &Path, before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> Option<Step> {
         if before == after {

@@ -84,6 +84,8 @@ pub enum Event {
     Asking {
         /// So long.
         for_ms: u64,
+        /// How the guards are, as a sentence without its end.
+        guards: String,
     },
     /// Whether the changes stay, and why.
     Decided {

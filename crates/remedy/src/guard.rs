@@ -159,6 +159,24 @@ impl Measuring<'_> {
         tripped(self.guards, usual, begin, now)
     }
 
+    /// Whether guards could trip at all: what to say of them, as a sentence without its end.
+    pub(crate) fn watched(&self) -> Watched {
+        let (Some((first, last)), Some((begin, now))) = (&self.before, &self.during) else {
+            return if self.guards.is_empty() { Watched::NextBoot } else { Watched::None };
+        };
+        let usual = |guard: &Guard| last.rise(first, guard).is_some();
+        match unwatched(self.guards, usual, begin, now) {
+            places if places.is_empty() => Watched::All,
+            places
+                if places.len()
+                    == self.guards.iter().map(|guard| &guard.netns).collect::<BTreeSet<_>>().len() =>
+            {
+                Watched::None
+            }
+            places => Watched::NotIn(places),
+        }
+    }
+
     /// A row for each guard.
     pub(crate) fn rows(&self, after: Option<&(Glance, Glance)>) -> Vec<Measured> {
         let tripped: BTreeSet<&Guard> = self.tripped().into_iter().map(|tripped| tripped.guard).collect();
@@ -192,6 +210,50 @@ pub(crate) fn tripped<'a>(
         (rose as f64 > allowed).then_some(Tripped { guard, rose, allowed, seconds })
     });
     tripped.collect()
+}
+
+/// The network namespaces in which no guard could trip: they have gone, or their counters cannot be read.
+pub(crate) fn unwatched(
+    guards: &BTreeSet<Guard>,
+    is_usual_known: impl Fn(&Guard) -> bool,
+    begin: &Glance,
+    now: &Glance,
+) -> Vec<String> {
+    let mut places: BTreeMap<&Place, bool> = BTreeMap::new();
+    for guard in guards {
+        let watched = guard.bounded
+            && is_usual_known(guard)
+            && now.count(guard).is_some()
+            && begin.count(guard).is_some();
+        *places.entry(&guard.netns).or_default() |= watched;
+    }
+    places.into_iter().filter(|(_, watched)| !watched).map(|(place, _)| place.name.clone()).collect()
+}
+
+/// Where guards were watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// Wherever something was changed.
+    All,
+    /// Not in these network namespaces.
+    NotIn(Vec<String>),
+    /// Nowhere.
+    None,
+    /// Nothing changes now that could move a counter.
+    NextBoot,
+}
+
+impl std::fmt::Display for Watched {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => to.write_str("the guards hold"),
+            Self::NotIn(places) => {
+                write!(to, "the guards hold, but no guard was watched in {}", places.join(", "))
+            }
+            Self::None => to.write_str("no guard was watched"),
+            Self::NextBoot => to.write_str("it is about the next boot"),
+        }
+    }
 }
 
 /// How much a counter may rise in so many seconds whose usual rate is this.
@@ -276,6 +338,28 @@ mod tests {
         let during = Some((glance(Instant::now(), &place, 0), glance(Instant::now(), &place, 1_000_000)));
         let measuring = Measuring { guards: &guards, before: None, during };
         assert_eq!(measuring.tripped().len(), 0);
+        assert_eq!(measuring.watched().to_string(), "no guard was watched");
         assert_eq!(measuring.rows(None).len(), 1);
+    }
+
+    #[test]
+    fn what_could_not_trip_is_not_said_to_hold() {
+        let (here, gone) = (
+            Place { name: "host".into(), inode: 1, started: None },
+            Place { name: "web".into(), inode: 2, started: None },
+        );
+        let both: BTreeSet<Guard> = guards(&here, &[]).into_iter().chain(guards(&gone, &[])).collect();
+        let glances = || (glance(Instant::now(), &here, 0), glance(Instant::now(), &here, 0));
+        let none = || Glance { at: Instant::now(), counts: BTreeMap::new() };
+        let said = |guards, before, during| Measuring { guards, before, during }.watched().to_string();
+        let one = guards(&here, &[]);
+        assert_eq!(said(&one, Some(glances()), Some(glances())), "the guards hold");
+        assert_eq!(
+            said(&both, Some(glances()), Some(glances())),
+            "the guards hold, but no guard was watched in web"
+        );
+        assert_eq!(said(&one, Some((none(), none())), Some((none(), none()))), "no guard was watched");
+        assert_eq!(said(&one, None, Some(glances())), "no guard was watched");
+        assert_eq!(said(&BTreeSet::new(), None, None), "it is about the next boot");
     }
 }

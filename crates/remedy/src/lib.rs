@@ -41,6 +41,12 @@ pub use store::{Entry, Lock, Store, StoreError};
 pub use supervise::{Outcome, SuperviseError, supervise, wait_for_lock};
 pub use worker::work;
 
+/// What a plan makes of our file of sysctl.d when it is kept: the file before and after. None if nothing, or if this
+/// is not the host that the plan is for.
+pub fn lasting(plan: &Plan) -> Option<(String, String)> {
+    draft::Draft::of(&kernel::Root::default(), plan).ok()?.lasting()
+}
+
 /// Checks what can be checked of a plan without changing anything, and says what somebody should know of it.
 pub fn rehearse(plan: &Plan) -> Result<Vec<String>, StepError> {
     let root = kernel::Root::default();

@@ -28,6 +28,11 @@ pub enum WatchError {
         "the apply {0} has not measured the counters before the change: there is nothing to compare with"
     )]
     NotMeasured(String),
+    /// Nothing can be watched there any more.
+    #[error(
+        "the guards of the apply {0} cannot be watched in {1}: the network namespace has gone, or its counters cannot be read"
+    )]
+    Unwatched(String, String),
 }
 
 /// Watches for so long, and says which guards rose faster than they may: none if all held. Ends with the first.
@@ -63,6 +68,10 @@ pub fn watch_again(store: &Store, id: &str, length: Duration) -> Result<Vec<Stri
         std::thread::sleep(GLANCE.min(length.saturating_sub(start.elapsed())));
         let now = Glance::take(&root, &guards)?;
         let tripped = guard::tripped(&guards, usual, &first, &now);
+        let unwatched = guard::unwatched(&guards, |guard| usual(guard).is_some(), &first, &now);
+        if tripped.is_empty() && !unwatched.is_empty() {
+            return Err(WatchError::Unwatched(id.to_owned(), unwatched.join(", ")));
+        }
         if !tripped.is_empty() || start.elapsed() >= length {
             return Ok(tripped.iter().map(ToString::to_string).collect());
         }

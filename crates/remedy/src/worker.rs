@@ -4,7 +4,7 @@
 use crate::draft::Draft;
 use crate::event::{Event, Order, Task};
 use crate::failpoint;
-use crate::guard::{Glance, Measured, Measuring};
+use crate::guard::{Glance, Measured, Measuring, Watched};
 use crate::journal::{Begin, Journal, Record, VERSION};
 use crate::plan::Plan;
 use crate::program;
@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,9 @@ impl Worker<'_> {
             Task::TakeBack(id) => Some(id.clone()),
         };
         let draft = self.draft(&store)?;
-        if draft.steps.is_empty() {
+        // What is as it was already is taken back, which the journal is to know: `last` is the one before then. What
+        // somebody has changed since may be taken back yet.
+        if draft.steps.is_empty() && (takes_back.is_none() || !draft.left.is_empty()) {
             (self.tell)(Event::Nothing { notes: draft.notes, left: draft.left });
             return Ok(());
         }
@@ -180,7 +183,12 @@ impl<'a, 'w> Apply<'a, 'w> {
         let decided = self.journal.append(&Record::Decided { keep, because: because.clone() });
         let (keep, because) = match decided {
             Ok(()) => (keep, because),
-            Err(error) => (false, format!("the journal cannot be written: {error}")),
+            Err(error) => {
+                let because = format!("the journal cannot be written: {error}");
+                // It may be on disk nevertheless. The last word counts, if there is room for one.
+                let _ = self.journal.append(&Record::Decided { keep: false, because: because.clone() });
+                (false, because)
+            }
         };
         (self.worker.tell)(Event::Decided { keep, because });
         let settled = self.settle(keep);
@@ -250,7 +258,8 @@ impl<'a, 'w> Apply<'a, 'w> {
             self.watch(measuring, guard, false)?;
         }
         if !self.worker.order.confirmed {
-            (self.worker.tell)(Event::Asking { for_ms: self.worker.order.answer_ms });
+            let guards = capitalized(&measuring.watched().to_string());
+            (self.worker.tell)(Event::Asking { for_ms: self.worker.order.answer_ms, guards });
             let answer = Duration::from_millis(self.worker.order.answer_ms);
             if !self.watch(measuring, answer, true)? {
                 return Err("nobody confirmed it in time".to_owned());
@@ -262,10 +271,11 @@ impl<'a, 'w> Apply<'a, 'w> {
             scene.check(step).map_err(words)?;
         }
         self.worker.control.listens()?;
-        Ok(match (self.worker.order.confirmed, watched) {
-            (true, true) => "confirmed beforehand, and the guards held".to_owned(),
-            (true, false) => "confirmed beforehand; it is about the next boot".to_owned(),
-            (false, _) => "confirmed".to_owned(),
+        Ok(match (self.worker.order.confirmed, measuring.watched()) {
+            (true, Watched::All) => "confirmed beforehand, and the guards held".to_owned(),
+            (true, other) => format!("confirmed beforehand; {other}"),
+            (false, Watched::All | Watched::NextBoot) => "confirmed".to_owned(),
+            (false, other) => format!("confirmed; {other}"),
         })
     }
 
@@ -353,9 +363,15 @@ impl<'a, 'w> Apply<'a, 'w> {
     }
 }
 
+fn capitalized(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(char::to_uppercase).into_iter().flatten().chain(letters).collect()
+}
+
 /// Keeps contents in the journal's folder.
 fn keep(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::File::options().write(true).create_new(true).open(folder.join(name))?;
+    let mut file =
+        std::fs::File::options().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
     file.write_all(bytes)?;
     file.sync_all()?;
     failpoint::point("contents-kept");

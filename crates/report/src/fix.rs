@@ -11,6 +11,8 @@ pub struct PlanPage {
     pub headline: String,
     /// The remedies.
     pub remedies: Vec<PlanPart>,
+    /// What is written when all of it is kept.
+    pub when_kept: Vec<DiffPart>,
     /// What somebody should know.
     pub notes: Vec<String>,
     /// What to type next.
@@ -64,6 +66,10 @@ pub fn write_plan(page: &PlanPage, out: &mut impl Write, style: Style) -> io::Re
         pen.blank()?;
         part(&mut pen, remedy)?;
     }
+    if !page.when_kept.is_empty() {
+        pen.heading("When it is kept", "")?;
+        page.when_kept.iter().try_for_each(|change| diff(&mut pen, change))?;
+    }
     if !page.notes.is_empty() {
         pen.heading("To know", "")?;
         page.notes.iter().try_for_each(|note| pen.flow(&[(Paint::Plain, "  ")], 2, (Paint::Plain, note)))?;
@@ -87,25 +93,27 @@ fn part<W: Write>(pen: &mut Pen<'_, W>, remedy: &PlanPart) -> io::Result<()> {
         return remedy.predicted.iter().try_for_each(|predicted| labelled(pen, "foretold", predicted));
     }
     several(pen, "why", &remedy.why)?;
-    for change in &remedy.changes {
-        labelled(pen, "change", &change.what)?;
-        for (mark, text) in &change.lines {
-            let paint = match mark {
-                '-' => Paint::Error,
-                '+' => Paint::Good,
-                _ => Paint::Faint,
-            };
-            let indent = if pen.is_narrow() { 4 } else { LABELS + 4 };
-            pen.line(indent, &[(paint, &format!("{mark} {text}"))])?;
-        }
-        labelled(pen, "back", &change.inverse)?;
-    }
+    remedy.changes.iter().try_for_each(|change| diff(pen, change))?;
     labelled(pen, "expect", &remedy.expected)?;
     if let Some(predicted) = &remedy.predicted {
         labelled(pen, "foretold", predicted)?;
     }
     labelled(pen, "risk", &remedy.risk)?;
     several(pen, "guards", &remedy.guards)
+}
+
+fn diff<W: Write>(pen: &mut Pen<'_, W>, change: &DiffPart) -> io::Result<()> {
+    labelled(pen, "change", &change.what)?;
+    for (mark, text) in &change.lines {
+        let paint = match mark {
+            '-' => Paint::Error,
+            '+' => Paint::Good,
+            _ => Paint::Faint,
+        };
+        let indent = if pen.is_narrow() { 4 } else { LABELS + 4 };
+        pen.line(indent, &[(paint, &format!("{mark} {text}"))])?;
+    }
+    labelled(pen, "back", &change.inverse)
 }
 
 fn several<W: Write>(pen: &mut Pen<'_, W>, label: &str, texts: &[String]) -> io::Result<()> {
@@ -273,6 +281,11 @@ mod tests {
                     ..PlanPart::default()
                 },
             ],
+            when_kept: vec![DiffPart {
+                what: "/etc/sysctl.d/99-zz-lastack.conf".into(),
+                lines: vec![(' ', "line 1:".into()), ('+', "net.ipv4.tcp_fin_timeout = 60".into())],
+                inverse: "these lines go again".into(),
+            }],
             notes: vec!["a note".into()],
             next: vec!["lastack fix --apply".into()],
         }

@@ -12,12 +12,26 @@ pub(super) struct PlanJson<'a> {
     schema: &'static str,
     #[serde(flatten)]
     plan: &'a Plan,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when_kept: Option<FileJson<'a>>,
     notes: &'a [String],
 }
 
+/// A file before and after.
+#[derive(Serialize)]
+struct FileJson<'a> {
+    file: &'static str,
+    from: &'a str,
+    to: &'a str,
+}
+
+/// What our file of sysctl.d holds, before and after.
+pub(super) type Lasting = (String, String);
+
 impl<'a> PlanJson<'a> {
-    pub(super) fn new(plan: &'a Plan, notes: &'a [String]) -> Self {
-        Self { schema: remedy::SCHEMA, plan, notes }
+    pub(super) fn new(plan: &'a Plan, lasting: Option<&'a Lasting>, notes: &'a [String]) -> Self {
+        let when_kept = lasting.map(|(from, to)| FileJson { file: remedy::DURABLE_FILE, from, to });
+        Self { schema: remedy::SCHEMA, plan, when_kept, notes }
     }
 }
 
@@ -68,8 +82,14 @@ impl<'a> WatchJson<'a> {
     }
 }
 
-/// A plan for people. `file` is where it is kept, `asked` what was looked at.
-pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, asked: Vec<String>) -> PlanPage {
+/// A plan for people. `lasting` is what is written when it is kept, `file` where it is, `asked` what was looked at.
+pub(super) fn plan(
+    plan: &Plan,
+    lasting: Option<&Lasting>,
+    notes: Vec<String>,
+    file: Option<&Path>,
+    asked: Vec<String>,
+) -> PlanPage {
     let (all, chosen) = (plan.remedies.len(), plan.chosen().count());
     let on = if plan.host.is_empty() { String::new() } else { format!(" on {}", plan.host) };
     let headline = match (all, chosen) {
@@ -95,10 +115,16 @@ pub(super) fn plan(plan: &Plan, notes: Vec<String>, file: Option<&Path>, asked: 
         words.collect::<Vec<_>>().join(" ")
     });
     let next = next.into_iter().collect();
-    PlanPage { headline, remedies: plan.remedies.iter().map(part).collect(), notes, next }
+    let remedies = plan.remedies.iter().map(|remedy| part(remedy, lasting)).collect();
+    let when_kept = lasting.map(|(from, to)| DiffPart {
+        what: format!("{}, for the next boot", remedy::DURABLE_FILE),
+        lines: file_diff(from, to),
+        inverse: "these lines go again, and what they took the place of comes back".to_owned(),
+    });
+    PlanPage { headline, remedies, when_kept: when_kept.into_iter().collect(), notes, next }
 }
 
-fn part(remedy: &Planned) -> PlanPart {
+fn part(remedy: &Planned, lasting: Option<&Lasting>) -> PlanPart {
     let tag = match remedy.applicability {
         Applicability::Safe => "safe, can be taken back".to_owned(),
         Applicability::Unsafe if remedy.apply => "has a price, was named; can be taken back".to_owned(),
@@ -112,11 +138,19 @@ fn part(remedy: &Planned) -> PlanPart {
         let inside = |what: String| {
             if remedy.netns == "host" { what } else { format!("{what} in {}", remedy.netns) }
         };
+        let lasts = |setting: &str, to: &str| {
+            let line = format!("{setting} = {to}");
+            remedy.apply && lasting.is_some_and(|(_, file)| file.lines().any(|other| other == line))
+        };
         match change {
             Change::Setting { setting, from, to } => DiffPart {
                 what: inside(setting.clone()),
                 lines: vec![('-', shown(from)), ('+', shown(to))],
-                inverse: format!("{setting} = {}", shown(from)),
+                inverse: if lasts(setting, to) {
+                    format!("{setting} = {}, and its line out of {}", shown(from), remedy::DURABLE_FILE)
+                } else {
+                    format!("{setting} = {}", shown(from))
+                },
             },
             Change::AtBoot { from, to, .. } => DiffPart {
                 what: format!("{}, by {}", inside(change.what()), remedy::DURABLE_FILE),
@@ -187,11 +221,18 @@ fn names<'a>(remedies: impl Iterator<Item = &'a Planned>) -> Vec<&'a str> {
     names
 }
 
-/// What to say where nothing is chosen.
-pub(super) fn nothing(plan: &Plan) -> Vec<String> {
+/// What to say where nothing is chosen. `file` is where the plan is.
+pub(super) fn nothing(plan: &Plan, file: Option<&Path>) -> Vec<String> {
     let with_price = names(plan.remedies.iter().filter(|remedy| !remedy.changes.is_empty()));
     if with_price.is_empty() {
         return vec!["no finding offers a remedy that can be applied".to_owned()];
+    }
+    if let Some(file) = file {
+        return vec![format!(
+            "nothing in the plan is chosen: set `apply = true` in {} for {}",
+            file.display(),
+            with_price.join(", ")
+        )];
     }
     vec![format!(
         "what is offered must be named, it has a price: --remedy {}",
@@ -213,8 +254,8 @@ pub(super) fn progress(event: &Event, back: bool) -> Option<String> {
         Event::Measuring { for_ms } => format!("Counters before the change: {}", seconds(for_ms)),
         Event::Taken { what } => format!("Done: {what}"),
         Event::Watching { for_ms } => format!("Guards: watched for {}", seconds(for_ms)),
-        Event::Asking { for_ms } => {
-            format!("The guards hold. Keep it? [y/N] (taken back in {} without an answer) ", seconds(for_ms))
+        Event::Asking { for_ms, guards } => {
+            format!("{guards}. Keep it? [y/N] (taken back in {} without an answer) ", seconds(for_ms))
         }
         Event::Decided { keep: true, .. } if back => "Taking it back".to_owned(),
         Event::Decided { keep: true, because } => format!("Kept: {because}"),
@@ -274,9 +315,11 @@ mod tests {
             Plan::from_text(&format!("schema = \"{}\"\nhost = \"\"\n{}", remedy::SCHEMA, both.concat()))
                 .unwrap()
         };
-        let said = nothing(&of(false));
+        let said = nothing(&of(false), None);
         assert_eq!(said, ["what is offered must be named, it has a price: --remedy larger-pool"]);
-        let page = plan(&of(true), Vec::new(), None, Vec::new());
+        let said = nothing(&of(false), Some(Path::new("plan.toml")));
+        assert_eq!(said, ["nothing in the plan is chosen: set `apply = true` in plan.toml for larger-pool"]);
+        let page = plan(&of(true), None, Vec::new(), None, Vec::new());
         assert_eq!(page.next, ["lastack fix --remedy larger-pool --apply"]);
     }
 }

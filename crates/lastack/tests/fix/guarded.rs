@@ -330,6 +330,71 @@ fn what_our_file_says_by_somebody_else_is_not_taken_out_of_it() {
 }
 
 #[test]
+fn a_plan_shows_the_lines_for_the_next_boot() {
+    in_sandbox("guarded::a_plan_shows_the_lines_for_the_next_boot", || {
+        let unchanged = before();
+        let page = ends(&mut fix(&["--plan", &plan(&CHANGES)]), 1);
+        let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(&format!("When it is kept change {DURABLE}, for the next boot")), "{page}");
+        for line in ["  # mine", "+ #lastack: before: 30", "+ net.ipv4.tcp_fin_timeout = 60"] {
+            assert!(page.lines().any(|other| other.trim_start() == line.trim_start()), "{line}: {page}");
+        }
+        let back = format!("back net.ipv4.tcp_fin_timeout = 30, and its line out of {DURABLE}");
+        assert!(words.contains(&back), "{page}");
+        let output = fix(&["--plan", &plan(&CHANGES), "--json"]).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["when_kept"]["from"], "# mine\nvm.swappiness = 1\n");
+        assert_eq!(State::read(), unchanged);
+        ends(&mut apply("0"), 0);
+        assert_eq!(json["when_kept"]["to"], std::fs::read_to_string(DURABLE).unwrap());
+    });
+}
+
+#[test]
+fn what_is_as_it_was_counts_as_taken_back() {
+    in_sandbox("guarded::what_is_as_it_was_counts_as_taken_back", || {
+        let unchanged = before();
+        let apply =
+            |change| ends(&mut fix(&["--plan", &plan(&[change]), "--apply", "--yes", "--guard", "0"]), 0);
+        let said = apply(CHANGES[0]);
+        assert!(said.contains("confirmed beforehand; no guard was watched"), "{said}");
+        let first = std::fs::read(DURABLE).unwrap();
+        apply(CHANGES[2]);
+        // By hand.
+        std::fs::write(DURABLE, first).unwrap();
+        set(CHANGES[2].0, CHANGES[2].1);
+        let said = ends(&mut fix(&["--rollback", "last"]), 0);
+        assert!(said.contains("tcp_rfc1337 in pid:1 is what it was already"), "{said}");
+        ends(&mut fix(&["--rollback", "last"]), 0);
+        assert_eq!(State::read(), unchanged);
+        ends(&mut fix(&["--rollback", "last"]), 2);
+    });
+}
+
+#[test]
+fn a_namespace_that_has_gone_holds_nothing() {
+    in_sandbox("guarded::a_namespace_that_has_gone_holds_nothing", || {
+        before();
+        let mut holder =
+            Command::new("unshare").args(["--net", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let link = format!("/proc/{}/ns/net", holder.id());
+        until("there is a namespace", || std::fs::read_link(&link).is_ok_and(|its| its != own));
+        let order = plan(&[("net.ipv4.tcp_fin_timeout", "60", "61")]);
+        let text = std::fs::read_to_string(&order).unwrap().replace("\"61\"", "\"90\"");
+        std::fs::write(&order, text.replace("pid:1", &format!("pid:{}", holder.id()))).unwrap();
+        let words = ["--plan", &order, "--apply", "--yes", "--guard", "0", "--baseline", "100ms"];
+        let said = ends(&mut fix(&words), 0);
+        assert!(said.contains("and the guards held"), "{said}");
+        ends(&mut fix(&["--watch", "last", "--guard", "100ms"]), 0);
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        let said = ends(&mut fix(&["--watch", "last", "--guard", "100ms"]), 2);
+        assert!(said.contains("cannot be watched in pid:"), "{said}");
+    });
+}
+
+#[test]
 fn a_process_that_is_stopped_keeps_nothing() {
     in_sandbox("guarded::a_process_that_is_stopped_keeps_nothing", || {
         let unchanged = before();

@@ -5,7 +5,7 @@ use crate::nginx::{
     FILE, answer, last_answer, master, plan, plan_for, server, start, start_as, stop, workers,
 };
 use crate::sandbox::{
-    WORK, applies, ends, fill, fix, in_debug_build, in_sandbox, run, said, until, with_program,
+    WORK, applies, ends, fill, fix, has_one_user, in_debug_build, in_sandbox, run, said, until, with_program,
 };
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -225,11 +225,6 @@ fn what_somebody_else_told_the_program_meanwhile_is_told_again() {
         assert_eq!(std::fs::read_to_string(FILE).unwrap(), server("one"));
         assert!(applies().iter().all(|apply| apply["outcome"] == "rolled-back"));
     });
-}
-
-/// True where there is but one user: in a user namespace that was made without root.
-fn has_one_user() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("1")
 }
 
 /// A process of this name that reads, as far as its arguments tell, nginx's file, and does nothing.

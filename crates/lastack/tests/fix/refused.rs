@@ -1,8 +1,8 @@
 //! What stands in the way is said in one line, and nothing is changed.
 
 use crate::sandbox::{
-    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fill, fix, forget, get, in_sandbox, plan,
-    run, said, set, until,
+    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fill, fix, forget, get, has_one_user,
+    in_sandbox, plan, run, said, set, until,
 };
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -201,7 +201,12 @@ fn what_is_never_done_and_plans_that_are_none() {
             fix(&["--plan", &file, "--apply", "--yes", "--guard", "0"]).output().unwrap()
         };
         assert_refused(&unchanged, &edited("netns =", "nets ="), "plan.toml: line 7: unknown field `nets`");
-        assert_refused(&unchanged, &edited("\"safe\"", "\"display-only\""), "a-test is for a person");
+        assert_refused(&unchanged, &edited("\"unsafe\"", "\"display-only\""), "a-test is for a person");
+        assert_refused(
+            &unchanged,
+            &edited("\"unsafe\"", "\"safe\""),
+            "plan.toml: line 8: no rule offers what a-test changes here as `safe`",
+        );
         assert_refused(
             &unchanged,
             &edited("host = \"", "host = \"not-"),
@@ -253,9 +258,65 @@ fn two_at_once() {
 }
 
 #[test]
+fn a_journal_that_somebody_else_could_have_written() {
+    in_sandbox("refused::a_journal_that_somebody_else_could_have_written", || {
+        // An apply that is not finished: settling it would do what its journal says.
+        let unchanged = before();
+        let state = format!("{WORK}/state");
+        apply("0").env("LASTACK_FAILPOINT", "acted#3!").output().unwrap();
+        let begun = State::read();
+        let journal = std::fs::read_dir(format!("{state}/journal")).unwrap().next().unwrap().unwrap().path();
+        let refused = |place: &str, why: &str| {
+            let why = format!("the journal is not kept in {place}: {why}");
+            for mut command in
+                [fix(&["--log"]), apply("0"), fix(&["--rollback", "last"]), fix(&["--watch", "last"])]
+            {
+                assert_refused(&begun, &command.output().unwrap(), &why);
+            }
+        };
+        for place in [&state, &format!("{state}/journal"), &journal.display().to_string()] {
+            run("chmod", &["1777", place]);
+            refused(place, "others may write to it (mode 1777)");
+            run("chmod", &["700", place]);
+            if !has_one_user() {
+                run("chown", &["1000", place]);
+                refused(place, "it is of user 1000");
+                run("chown", &["0", place]);
+            }
+        }
+        if cfg!(debug_assertions) {
+            ends(&mut fix(&["--log"]), 0);
+            assert_eq!(State::read(), unchanged);
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_meant() {
+    in_sandbox("refused::what_cannot_be_meant", || {
+        let unchanged = before();
+        let order = plan(&CHANGES);
+        let refused = |more: &[&str], why: &str| {
+            let words = [&["--plan", order.as_str()], more].concat();
+            assert_refused(&unchanged, &fix(&words).output().unwrap(), why);
+        };
+        refused(
+            &["--apply", "--yes", "--guard", "1h", "--baseline", "0"],
+            "leave it out, or write --guard 0 to watch none",
+        );
+        refused(&["--as", "ansible", "--baseline", "0"], "leave it out, or write --guard 0 to watch none");
+        refused(&["--apply", "--yes", "--all-netns"], "is there already, and says what is to be done");
+        let text = std::fs::read_to_string(&order).unwrap();
+        std::fs::write(&order, text.replace("apply = true", "apply = false")).unwrap();
+        let said = ends(&mut fix(&["--plan", &order, "--apply", "--yes"]), 0);
+        assert!(said.contains("set `apply = true` in /mnt/plan.toml for a-test"), "{said}");
+    });
+}
+
+#[test]
 fn a_user_without_privilege() {
     in_sandbox("refused::a_user_without_privilege", || {
-        if std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("1") {
+        if has_one_user() {
             return;
         }
         let unchanged = before();

@@ -117,7 +117,8 @@ pub struct OutcomeRow {
     pub time_wait_peak: Span,
     /// TIME-WAIT at its peers, at the end.
     pub time_wait_at_peers: Span,
-    /// Sockets in CLOSE-WAIT and FIN-WAIT-2 at the host, at the end: one side has closed, the other has not.
+    /// Connections that one side has closed and the other has not, at the end: CLOSE-WAIT at the host or its peers,
+    /// FIN-WAIT-2 at the host.
     pub unclosed: Span,
     /// The fewest local ports that were left; null if it does not connect.
     pub ports_left: Option<Span>,

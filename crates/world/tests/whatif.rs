@@ -286,10 +286,13 @@ fn measured(measures: &Measures, world: &World, here: &str) -> Vec<(&'static str
     let lost: f64 =
         measures.0.iter().filter(|(name, _)| name.contains(".failed.")).map(|(_, count)| *count).sum();
     let lost = lost - failed;
+    let leaked_there: f64 = peers.clone().map(|host| get(format!("{}.sockets.CLOSE-WAIT", host.name))).sum();
+    let closed_here = get(format!("{here}.sockets.FIN-WAIT-2"));
+    let unclosed = get(format!("{here}.sockets.CLOSE-WAIT")) + closed_here.max(leaked_there);
     let mut all = vec![
         ("time_wait", get(format!("{here}.sockets.TIME-WAIT"))),
         ("time_wait_at_peers", peers.map(|host| get(format!("{}.sockets.TIME-WAIT", host.name))).sum()),
-        ("unclosed", get(format!("{here}.sockets.CLOSE-WAIT")) + get(format!("{here}.sockets.FIN-WAIT-2"))),
+        ("unclosed", unclosed),
         ("failed", failed),
         ("connects", sum(".connected") + sum(".upstream") + failed),
         ("lost", lost),

@@ -43,7 +43,7 @@ impl Effect {
         say("local ports left", before.ports_left.zip(after.ports_left), "");
         say("TIME-WAIT", Some((before.time_wait_peak, after.time_wait_peak)), "");
         say("TIME-WAIT at the peers", Some((before.time_wait_at_peers, after.time_wait_at_peers)), "");
-        say("CLOSE-WAIT and FIN-WAIT-2 in the end", Some((before.unclosed, after.unclosed)), "");
+        say("connections that one side never closes", Some((before.unclosed, after.unclosed)), "");
         say("TIME-WAIT that finds no room", Some((before.overflows, after.overflows)), "");
         say("resets", Some((before.resets, after.resets)), "");
         let made = [made(before), made(after)];

@@ -7,9 +7,6 @@ use serde::Serialize;
 use tcp::State;
 use tcp::profile::linux;
 
-/// Where a socket waits for a close that may never come.
-const UNCLOSED: [State; 2] = [State::CloseWait, State::FinWait2];
-
 /// What one run, or several of the same, came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Numbers {
@@ -19,7 +16,8 @@ pub struct Numbers {
     pub time_wait_peak: Range,
     /// The same at its peers, all together, at the end.
     pub time_wait_at_peers: Range,
-    /// Sockets in CLOSE-WAIT and FIN-WAIT-2 at the host, at the end: one side has closed, the other has not.
+    /// Connections that one side has closed and the other has not, at the end: CLOSE-WAIT at the host or its peers,
+    /// FIN-WAIT-2 at the host.
     pub unclosed: Range,
     /// The fewest local ports that were left at any look, of the fullest budget; none if nobody connected from there.
     pub ports_left: Option<Range>,
@@ -134,13 +132,17 @@ impl Numbers {
         // Where the end was looked at as memory, bind buckets are in it; else it is the sockets alone.
         let memory = measures.get(&format!("{here}.bytes.time_wait"));
         let memory = memory.unwrap_or(time_wait * linux::TIME_WAIT_BYTES.value as f64);
+        // Of what this host has closed, the peer is in CLOSE-WAIT; and stays there when this host has forgotten it.
+        let leaked_there: f64 = peers().map(|host| get(format!("{host}.sockets.{}", State::CloseWait))).sum();
+        let closed_here = get(format!("{here}.sockets.{}", State::FinWait2));
+        let unclosed = get(format!("{here}.sockets.{}", State::CloseWait)) + closed_here.max(leaked_there);
         // An empty sum of floats is -0.
         let exactly = |value: f64| Range::exactly(value + 0.0);
         Self {
             time_wait: exactly(time_wait),
             time_wait_peak: exactly(get(format!("{here}.peak.TIME-WAIT"))),
             time_wait_at_peers: exactly(peers().map(|host| get(format!("{host}.sockets.TIME-WAIT"))).sum()),
-            unclosed: exactly(UNCLOSED.iter().map(|state| get(format!("{here}.sockets.{state}"))).sum()),
+            unclosed: exactly(unclosed),
             ports_left: left.map(|left| exactly(f64::from(left))),
             connects: exactly(connects),
             failed: exactly(failed),

@@ -125,6 +125,20 @@ fn what_was_asked_for_decides_the_exit_code() {
     assert_eq!(code(&["--set", "net.ipv4.ip_local_port_range=40000 40099"]), Some(1));
 }
 
+/// Each of 1,496 requests waits for a connection of the proxy as it is; the clients open eight.
+#[test]
+fn what_connects_of_a_proxy_take_is_a_part_of_the_answer() {
+    let answer =
+        json(&whatif(&["--scenario", "upstream-keepalive", "--remedy", "pool-in-the-proxy", "--json"]));
+    let number = |row: usize, field: &str| answer["outcomes"][row][field]["low"].as_f64().unwrap();
+    assert_eq!((number(0, "connects"), number(1, "connects")), (1_504.0, 16.0), "{answer}");
+    let [before, after] = [0, 1].map(|row| number(row, "latency_us"));
+    assert!(before >= 9.0 && after < 1.0, "{before} {after}");
+    let [before, after] = [0, 1].map(|row| number(row, "connect_cpu"));
+    assert!(before > 5.0 * after && after > 0.0, "{before} {after}");
+    assert!(number(0, "connect_p99_us") >= number(0, "connect_p50_us"), "{answer}");
+}
+
 /// HTTP/1.1 without a pool spends the ports of the proxy, and is a part of the pool that saves them.
 #[test]
 fn what_an_earlier_remedy_leaves_nothing_to_do_is_named_and_decides_nothing() {

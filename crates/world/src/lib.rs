@@ -22,5 +22,5 @@ pub use costs::Costs;
 pub use measure::Measures;
 pub use scenario::Scenario;
 pub use simulator::{
-    HostSample, Run, Sample, simulate, simulate_in_full, simulate_sampled, simulate_watched,
+    HostSample, Run, Sample, Upstream, simulate, simulate_in_full, simulate_sampled, simulate_watched,
 };

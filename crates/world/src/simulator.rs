@@ -76,6 +76,8 @@ pub struct Run {
     pub measures: Measures,
     /// What `doctor` would have seen at its end, by host: those that run Linux.
     pub cases: BTreeMap<String, Case>,
+    /// What proxies' connections to their upstreams took, by proxy.
+    pub upstream: BTreeMap<String, Upstream>,
     /// The addresses of each host.
     pub addresses: BTreeMap<String, Vec<IpAddr>>,
     /// Captures (pcap) at each host, if it was watched.
@@ -86,6 +88,19 @@ pub struct Run {
     pub played: u64,
     /// A hash over every packet, and every life that was played, with their times: equal runs have equal ones.
     pub trace: u64,
+}
+
+/// What a proxy's connections to its upstream took. No program shows that: it is none of the measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Upstream {
+    /// How many there were.
+    pub connections: u64,
+    /// How long connect() took until one was open, microseconds: half of them at most so long,
+    pub p50_us: f64,
+    /// and 99 in 100.
+    pub p99_us: f64,
+    /// Processor time of connect(), microseconds, all calls together.
+    pub cpu_us: f64,
 }
 
 /// Runs a world to its end.
@@ -502,7 +517,7 @@ impl<'w> Simulation<'w> {
         match notice {
             Notice::Connected => match owner {
                 Owner::Client(client) => self.client_connected(at, client),
-                Owner::Back(_) => self.back_connected(at),
+                Owner::Back(proxy) => self.back_connected(at, proxy),
                 _ => {}
             },
             Notice::Accepted => self.accepted(at),

@@ -114,10 +114,14 @@ impl Simulation<'_> {
             }
             captures.insert(config.name.clone(), file);
         }
+        let proxies = self.world.proxies.iter().zip(&self.proxies);
+        let upstream = proxies.map(|(config, proxy)| (config.name.clone(), proxy.took()));
+        let upstream = upstream.collect();
         let addresses = self.world.hosts.iter().enumerate();
         let addresses =
             addresses.map(|(number, host)| (host.name.clone(), self.own_addresses(number).collect()));
         Run {
+            upstream,
             addresses: addresses.collect(),
             cases,
             captures,

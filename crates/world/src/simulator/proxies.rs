@@ -1,12 +1,13 @@
 //! Proxies: what nginx and HAProxy are known to do with connections to their upstream (docs/scenarios.md).
 
-use super::Simulation;
 use super::agenda::Waking;
+use super::histogram::Histogram;
 use super::host::{Place, Tuple};
 use super::ports::FlowKey;
 use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef};
 use super::transport::Drive;
+use super::{Simulation, Upstream};
 use crate::scenario::{HaproxyClose, How, Http, Program, Proxy, Reuse};
 use std::collections::{BTreeMap, VecDeque};
 use tcp::machine::Nanos;
@@ -22,8 +23,11 @@ pub(super) struct Relaying {
     pub(super) host: usize,
     /// Where its upstreams lead.
     pub(super) places: Vec<(usize, Place)>,
-    /// Connections made to them.
+    /// Connections made to them,
     pub(super) upstream: u64,
+    /// how long connect() took until they were open, and the processor time of all its calls.
+    pub(super) connect: Histogram,
+    pub(super) cost: Nanos,
     /// Whose turn it is.
     turn: usize,
     next_worker: u32,
@@ -37,6 +41,17 @@ impl Relaying {
         // HAProxy's threads share what is idle.
         let pools = if config.program == Program::Nginx { config.workers.clamp(1, 1_024) } else { 1 };
         Self { host, places, pools: vec![VecDeque::new(); pools as usize], ..Self::default() }
+    }
+
+    /// What its connections took.
+    pub(super) fn took(&self) -> Upstream {
+        let part = |part| self.connect.quantile(part).map_or(0.0, |nanos| nanos as f64 / 1e3);
+        Upstream {
+            connections: self.upstream,
+            p50_us: part(0.5),
+            p99_us: part(0.99),
+            cpu_us: self.cost as f64 / 1e3,
+        }
     }
 }
 
@@ -197,30 +212,39 @@ impl Simulation<'_> {
         host.age(now);
         let key = FlowKey { source, destination: remote.address, port: remote.port };
         let flow = host.ports.flow(key, &mut self.random);
-        let found = host.ports.search(flow, source, &mut self.random).map_err(|_| "EADDRNOTAVAIL")?;
+        let found = host.ports.search(flow, source, &mut self.random);
+        let costs = &self.world.costs;
+        let cost = costs.connect(match &found {
+            Ok(found) => found.walked,
+            Err(walked) => *walked,
+        });
+        self.proxies[proxy].cost += cost;
+        let found = found.map_err(|_| "EADDRNOTAVAIL")?;
         let tuple = Tuple { local: Place { address: source, port: found.port }, remote };
         let endpoint = self.claim(from, tuple)?;
         let hold = Hold { flow: Some(flow), source, port: found.port, bound: false };
         self.hosts[from].ports.take(flow, source, found.port, false);
-        let mut socket = Socket::new(endpoint, tuple, Owner::Back(proxy), Some(hold));
-        socket.talk.begun = now;
-        let slot = self.hosts[from].insert_socket(socket);
-        self.proxies[proxy].upstream += 1;
-        let at = SocketRef { host: from, slot };
-        let costs = &self.world.costs;
-        let cost = costs.connect(found.walked);
         // It closes first, or is woken by the upstream's close.
         let beside = cost + 2 * costs.link + costs.connection + costs.close;
         let wait = self.take_for_request(beside);
+        let hops = self.network.path(from, remote.address).map_or(0, |path| path.through.len() as u64);
+        // Between hosts the segments of a handshake are handled within the call.
+        self.proxies[proxy].cost += 2 * self.network.latency(hops);
+        let mut socket = Socket::new(endpoint, tuple, Owner::Back(proxy), Some(hold));
+        socket.talk.begun = now + wait;
+        let slot = self.hosts[from].insert_socket(socket);
+        self.proxies[proxy].upstream += 1;
+        let at = SocketRef { host: from, slot };
         self.later(at, wait + cost, Waking::Connect);
         Ok(at)
     }
 
     /// The connection to the upstream is open.
-    pub(super) fn back_connected(&mut self, at: SocketRef) {
+    pub(super) fn back_connected(&mut self, at: SocketRef, proxy: usize) {
         let now = self.now;
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         socket.talk.heard = now;
+        self.proxies[proxy].connect.add(now.saturating_sub(socket.talk.begun));
         socket.take_bytes();
         let bytes = socket.talk.request_bytes;
         if socket.talk.partner.is_some() {

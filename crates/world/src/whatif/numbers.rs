@@ -2,7 +2,7 @@
 
 use crate::fit::Range;
 use crate::scenario::World;
-use crate::simulator::{OPENING, Run, Sample};
+use crate::simulator::{OPENING, Run, Sample, Upstream};
 use serde::Serialize;
 use tcp::State;
 use tcp::profile::linux;
@@ -35,10 +35,9 @@ pub struct Numbers {
     pub resets: Range,
     /// TIME-WAIT sockets that did not fit their table, at all hosts.
     pub overflows: Range,
-    /// What connect() adds to a request, microseconds: the mean of half and of 99 in 100, shared by the requests of
-    /// a connection.
+    /// Half of connects took at most so long, microseconds: of the client or proxy with the longest.
     pub connect_p50_us: Range,
-    /// 99 of 100 connects took at most so long, microseconds.
+    /// 99 of 100 connects took at most so long, microseconds, of the client or proxy with the longest.
     pub connect_p99_us: Range,
     /// Microseconds that connect() adds to each answered request, by its median; none if nothing was answered.
     pub latency_us: Option<Range>,
@@ -117,15 +116,17 @@ impl Numbers {
         let answered: f64 = clients().map(|client| get(format!("{client}.requests"))).sum();
         let most = |what: &str| clients().map(|client| get(format!("{client}.{what}"))).fold(0.0, f64::max);
         let seconds = (run.end_ms.saturating_sub(world.settle_ms).max(1)) as f64 / 1e3;
-        let cpu_us: f64 = clients()
-            .map(|client| {
-                let failed = get(format!("{client}.failed.connect.EADDRNOTAVAIL"));
-                get(format!("{client}.cpu_us")) * (get(format!("{client}.connected")) + failed)
-            })
-            .sum();
-        let latency: f64 = clients()
-            .map(|client| get(format!("{client}.connect_us.p50")) * get(format!("{client}.connected")))
-            .sum();
+        let of_clients = |took: &dyn Fn(&str) -> f64| clients().map(took).sum::<f64>();
+        let of_proxies = |took: fn(&Upstream) -> f64| run.upstream.values().map(took);
+        let cpu_us = of_clients(&|client| {
+            let failed = get(format!("{client}.failed.connect.EADDRNOTAVAIL"));
+            get(format!("{client}.cpu_us")) * (get(format!("{client}.connected")) + failed)
+        });
+        let cpu_us = cpu_us + of_proxies(|proxy| proxy.cpu_us).sum::<f64>();
+        let latency = of_clients(&|client| {
+            get(format!("{client}.connect_us.p50")) * get(format!("{client}.connected"))
+        });
+        let latency = latency + of_proxies(|proxy| proxy.p50_us * proxy.connections as f64).sum::<f64>();
         let place = world.hosts.iter().position(|host| host.name == here).unwrap_or(0);
         let left = samples.iter().filter_map(|sample| sample.hosts.get(place)?.ports_left).min();
         let time_wait = get(format!("{here}.sockets.TIME-WAIT"));
@@ -151,8 +152,8 @@ impl Numbers {
             answered: exactly(answered),
             resets: exactly(hosts().map(|host| get(format!("{host}.counters.OutRsts"))).sum()),
             overflows: exactly(hosts().map(|host| get(format!("{host}.counters.TCPTimeWaitOverflow"))).sum()),
-            connect_p50_us: exactly(most("connect_us.p50")),
-            connect_p99_us: exactly(most("connect_us.p99")),
+            connect_p50_us: exactly(of_proxies(|proxy| proxy.p50_us).fold(most("connect_us.p50"), f64::max)),
+            connect_p99_us: exactly(of_proxies(|proxy| proxy.p99_us).fold(most("connect_us.p99"), f64::max)),
             latency_us: (answered > 0.0).then(|| exactly(latency / answered)),
             memory_bytes: exactly(memory),
             connect_cpu: exactly(cpu_us / 1e6 / seconds),

@@ -214,9 +214,7 @@ struct Given {
 impl<'a> Atlas<'a> {
     fn new(root: &'a Root) -> Self {
         let own = identity(&root.thread_namespace()).ok();
-        // Only the first namespace has this setting: it counts for the whole host.
-        let own_is_first = root.proc.join("sys/net/ipv4/tcp_max_orphans").exists();
-        let host = if own_is_first {
+        let host = if is_first(root) {
             own
         } else if root.sees_all_pids() == Some(true) {
             // kthreadd, the parent of the kernel's threads, never leaves the first one; pid 1 may refuse even root.
@@ -406,6 +404,12 @@ impl<'a> Atlas<'a> {
         }
         holders
     }
+}
+
+/// True if the caller is in the host's first network namespace.
+pub fn is_first(root: &Root) -> bool {
+    // Only that one has this setting: it counts for the whole host.
+    root.proc.join("sys/net/ipv4/tcp_max_orphans").exists()
 }
 
 /// The network namespace of the host's first process, by its number: what `sysctl.d` says is set there at boot.

@@ -212,11 +212,6 @@ impl Plan {
             }
             if !edits.is_empty() {
                 match told.changes(&edits) {
-                    Ok((none, _)) if none.is_empty() => {
-                        let why = "files of sysctl.d but its own are not lastack's to edit".to_owned();
-                        by_hand.push((planned.name.clone(), why));
-                        planned.leave_to_a_person();
-                    }
                     Ok((changes, said)) => {
                         planned.changes.extend(changes);
                         notes.extend(said);

@@ -13,10 +13,15 @@ use std::path::{Path, PathBuf};
 /// Journals that are listed; older ones stay on disk.
 const MAX_LISTED: usize = 1_000;
 
+/// Held by root while a host is changed, whichever folder its journals are in.
+const HOST_LOCK: &str = "/run/lastack.lock";
+
 /// The folder of all journals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
+    /// The lock of the host, if this is one and we are root.
+    host: Option<PathBuf>,
 }
 
 /// Why the folder cannot be used.
@@ -45,13 +50,17 @@ pub enum StoreError {
 /// Held while the host is changed. It is given back when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _state: File,
+    _host: Option<File>,
 }
 
 impl Store {
     /// The store in this folder.
     pub fn at(root: PathBuf) -> Self {
-        Self { root }
+        // A network namespace may be a host of its own, as in a container, and has no place for its lock but its folder.
+        let is_host =
+            rustix::process::geteuid().is_root() && kernel::netns::is_first(&kernel::Root::default());
+        Self { root, host: is_host.then(|| HOST_LOCK.into()) }
     }
 
     /// The usual one: /var/lib/lastack for root, else `$XDG_STATE_HOME/lastack`, which is ~/.local/state/lastack.
@@ -87,14 +96,17 @@ impl Store {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&journals).map_err(failed)?;
         missing.iter().filter_map(|folder| folder.parent()).try_for_each(sync).map_err(failed)?;
         self.check_folders()?;
-        let mut options = File::options();
-        options.create(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let file = options.open(self.root.join("lock")).map_err(failed)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy),
-            Err(error) => Err(failed(error.into())),
-        }
+        let state = taken(&self.root.join("lock")).map_err(failed)?.ok_or(StoreError::Busy)?;
+        let host = match &self.host {
+            // Of two at once, each with a folder of its own, the later one would take back what the earlier one did.
+            Some(path) => match taken(path) {
+                Ok(lock) => Some(lock.ok_or(StoreError::Busy)?),
+                Err(error) if is_nowhere(&error) => None,
+                Err(error) => return Err(StoreError::Io(path.clone(), error)),
+            },
+            None => None,
+        };
+        Ok(Lock { _state: state, _host: host })
     }
 
     /// Checks that nobody else can have put anything into the folders.
@@ -159,6 +171,23 @@ impl Store {
     }
 }
 
+/// Takes a lock; none if somebody has it.
+fn taken(path: &Path) -> io::Result<Option<File>> {
+    let mut options = File::options();
+    options.create(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let file = options.open(path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// True if there is no place for a lock: a host without /run, or with one that cannot be written to.
+fn is_nowhere(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 /// Checks that a file or folder is root's or ours, and that nobody else may write to it. One that is not there is
 /// nobody's.
 fn check_owner(path: &Path) -> Result<(), StoreError> {
@@ -210,10 +239,32 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    fn store(folder: &tempfile::TempDir, name: &str) -> Store {
+        Store { root: folder.path().join(name), host: Some(folder.path().join("host.lock")) }
+    }
+
+    #[test]
+    fn one_host_is_changed_by_one_whatever_the_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (store(&folder, "one"), store(&folder, "other"));
+        let lock = one.lock().unwrap();
+        assert!(matches!(other.lock(), Err(StoreError::Busy)));
+        drop(lock);
+        drop(other.lock().unwrap());
+        // A link leads elsewhere; without a place there is the folder's own lock.
+        let path = folder.path().join("host.lock");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("precious"), &path).unwrap();
+        assert!(matches!(one.lock(), Err(StoreError::Io(place, _)) if place == path));
+        assert!(!folder.path().join("precious").exists());
+        let nowhere = Store { host: Some(folder.path().join("no/where")), ..one };
+        nowhere.lock().unwrap();
+    }
+
     #[test]
     fn one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().join("state"));
+        let store = store(&folder, "state");
         assert!(!store.is_used());
         let lock = store.lock().unwrap();
         assert!(matches!(store.lock(), Err(StoreError::Busy)));
@@ -227,7 +278,7 @@ mod tests {
     #[test]
     fn what_others_may_write_to_is_not_acted_upon() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().join("state"));
+        let store = store(&folder, "state");
         let (id, entry) = store.create(&store.lock().unwrap()).unwrap();
         std::fs::write(entry.join(journal::NAME), "").unwrap();
         assert_eq!(store.entries().unwrap().len(), 1, "{id}");

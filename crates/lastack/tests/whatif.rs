@@ -139,12 +139,33 @@ fn what_connects_of_a_proxy_take_is_a_part_of_the_answer() {
     assert!(number(0, "connect_p99_us") >= number(0, "connect_p50_us"), "{answer}");
 }
 
+/// The scenario of a proxy and its upstream, with 1,000 ports at the proxy.
+fn few_ports(name: &str) -> Written {
+    let few = "name = \"proxy\"\nsettings = { \"net.ipv4.ip_local_port_range\" = \"40000 40999\" }\n";
+    let text = world::collection::text("upstream-keepalive").unwrap();
+    Written::new(name, text.replacen("name = \"proxy\"\n", few, 1).as_bytes())
+}
+
+/// 1,496 connections that the proxy closes need 1,496 ports, or two addresses with 1,000 each.
+#[test]
+fn a_proxy_connects_from_more_addresses_and_to_more_ports() {
+    let file = few_ports("more.toml");
+    for remedy in ["more-source-addresses", "more-source-addresses=2", "more-destinations"] {
+        let remedies = ["--remedy", "upstream-http-1-1", "--remedy", remedy];
+        let output = whatif(&[&["--scenario", file.name(), "--json"][..], &remedies].concat());
+        let answer = json(&output);
+        let outcomes = answer["outcomes"].as_array().unwrap();
+        assert!(outcomes[1]["failed"]["high"].as_f64().unwrap() > 0.0, "{answer}");
+        let both = outcomes.last().unwrap();
+        assert_eq!((&both["kind"], &both["failed"]["high"]), (&"together".into(), &0.0.into()), "{answer}");
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
 /// HTTP/1.1 without a pool spends the ports of the proxy, and is a part of the pool that saves them.
 #[test]
 fn what_an_earlier_remedy_leaves_nothing_to_do_is_named_and_decides_nothing() {
-    let few_ports = "name = \"proxy\"\nsettings = { \"net.ipv4.ip_local_port_range\" = \"40000 40999\" }\n";
-    let text = world::collection::text("upstream-keepalive").unwrap();
-    let file = Written::new("few.toml", text.replacen("name = \"proxy\"\n", few_ports, 1).as_bytes());
+    let file = few_ports("named.toml");
     let remedies = ["--remedy", "pool-in-the-proxy", "--remedy", "upstream-http-1-1"];
     let output = whatif(&[&["--scenario", file.name(), "--json"][..], &remedies].concat());
     let answer = json(&output);

@@ -218,14 +218,18 @@ fn clients_close(world: &mut World, servers: &BTreeSet<String>) -> Vec<String> {
     done
 }
 
-fn own_clients(world: &World, here: &str) -> Vec<usize> {
-    let own =
-        world.clients.iter().enumerate().filter(|(_, client)| client.host == here && comes_again(client));
+fn own_clients(world: &World, here: &str, which: fn(&Client) -> bool) -> Vec<usize> {
+    let own = world.clients.iter().enumerate().filter(|(_, client)| client.host == here && which(client));
     own.map(|(place, _)| place).collect()
 }
 
+/// True if a client opens connections for as long as it asks, with a pool that it may be too much for or without.
+fn connects(client: &Client) -> bool {
+    client.close.when != ClosesWhen::Never
+}
+
 fn let_the_peer_close(world: &mut World, here: &str, _: Option<u32>) -> Vec<String> {
-    let own = own_clients(world, here);
+    let own = own_clients(world, here, comes_again);
     if own.is_empty() {
         let servers = servers_at(world, here);
         return clients_close(world, &servers);
@@ -238,17 +242,26 @@ fn let_the_client_close(world: &mut World, here: &str, _: Option<u32>) -> Vec<St
     clients_close(world, &servers)
 }
 
-/// How many budgets of ports a client needs, each with the ports of the host's range.
-fn budgets_needed(world: &World, client: &Client) -> u32 {
+/// How many budgets of ports a host needs for connections of these clients, each with the ports of its range: one of
+/// each `requests_of` a client's connections.
+fn budgets_needed<'w>(
+    world: &World,
+    host: &str,
+    clients: impl Iterator<Item = &'w Client>,
+    requests_of: fn(&Client) -> f64,
+) -> u32 {
     let settings: Settings = world
         .settings
         .iter()
-        .chain(world.host(&client.host).into_iter().flat_map(|host| host.settings.iter()))
+        .chain(world.host(host).into_iter().flat_map(|host| host.settings.iter()))
         .collect();
     let ports = settings.local_port_range().halves_without(&settings.reserved_ports()).total().max(1);
     let lasts = settings.time_wait().as_secs_f64();
-    let all = f64::from(client.connections);
-    let held = client.per_second.map_or(all, |rate| (rate * lasts).min(all)) * 1.1;
+    let each = clients.map(|client| {
+        let all = f64::from(client.connections) * requests_of(client);
+        client.per_second.map_or(all, |rate| (rate * requests_of(client) * lasts).min(all))
+    });
+    let held = each.sum::<f64>() * 1.1;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     let needed = (held / f64::from(ports)).ceil().clamp(2.0, 64.0) as u32;
     needed
@@ -259,11 +272,26 @@ fn addresses(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX).clamp(1, super::MOST_ADDRESSES)
 }
 
+/// The same of a client that connects itself. A pool leaves less to do than can be told.
+fn budgets_of(world: &World, client: &Client) -> u32 {
+    match client.pool {
+        Some(_) => 2,
+        None => budgets_needed(world, &client.host, std::iter::once(client), |_| 1.0),
+    }
+}
+
+/// The same of a proxy, which may connect for each request.
+fn budgets_of_proxy(world: &World, place: usize) -> u32 {
+    let Some(proxy) = world.proxies.get(place) else { return 1 };
+    let clients = world.clients.iter().filter(|client| client.to.contains(&proxy.name));
+    budgets_needed(world, &proxy.host, clients, |client| f64::from(client.requests.max(1)))
+}
+
 fn more_destinations(world: &mut World, here: &str, number: Option<u32>) -> Vec<String> {
     let mut done = Vec::new();
-    for place in own_clients(world, here) {
+    for place in own_clients(world, here, connects) {
         let Some(client) = world.clients.get(place) else { continue };
-        let count = addresses(number.unwrap_or_else(|| budgets_needed(world, client)));
+        let count = addresses(number.unwrap_or_else(|| budgets_of(world, client)));
         let (to, name) = (client.to.clone(), client.name.clone());
         let hosts: Vec<String> =
             to.iter().filter_map(|to| Some(world.destination(to)?.0.to_owned())).collect();
@@ -278,11 +306,9 @@ fn more_destinations(world: &mut World, here: &str, number: Option<u32>) -> Vec<
         }
         done.push(format!("{name} goes to {count} addresses of each server"));
     }
-    let upstream: BTreeSet<String> = (world.proxies.iter().filter(|proxy| proxy.host == here))
-        .flat_map(|proxy| proxy.upstream.clone())
-        .collect();
-    if !upstream.is_empty() {
-        let count = addresses(number.unwrap_or(2));
+    for place in proxies_at(world, here) {
+        let count = addresses(number.unwrap_or_else(|| budgets_of_proxy(world, place)));
+        let upstream = world.proxies.get(place).map(|proxy| proxy.upstream.clone()).unwrap_or_default();
         for server in world.servers.iter_mut().filter(|server| upstream.contains(&server.name)) {
             server.port = server.port.min(u16::MAX - count);
             server.ports = count;
@@ -294,12 +320,26 @@ fn more_destinations(world: &mut World, here: &str, number: Option<u32>) -> Vec<
 
 fn more_sources(world: &mut World, here: &str, number: Option<u32>) -> Vec<String> {
     let mut done = Vec::new();
-    for place in own_clients(world, here) {
-        let Some(client) = world.clients.get(place) else { continue };
-        let count = addresses(number.unwrap_or_else(|| budgets_needed(world, client)));
+    let have = |world: &mut World, count: u16| {
         if let Some(host) = world.hosts.iter_mut().find(|host| host.name == here) {
             host.addresses = host.addresses.max(count);
         }
+    };
+    for place in proxies_at(world, here) {
+        let count = addresses(number.unwrap_or_else(|| budgets_of_proxy(world, place)));
+        have(world, count);
+        let Some(proxy) = world.proxies.get_mut(place) else { continue };
+        proxy.sources = proxy.sources.max(count);
+        let how = match proxy.program {
+            Program::Nginx => "proxy_bind",
+            Program::Haproxy => "source",
+        };
+        done.push(format!("{} connects from {count} addresses (`{how}`)", proxy.name));
+    }
+    for place in own_clients(world, here, connects) {
+        let Some(client) = world.clients.get(place) else { continue };
+        let count = addresses(number.unwrap_or_else(|| budgets_of(world, client)));
+        have(world, count);
         if let Some(client) = world.clients.get_mut(place) {
             client.sources = client.sources.max(count);
             client.bind = Bind::AddressNoPort;

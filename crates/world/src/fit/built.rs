@@ -515,6 +515,7 @@ impl<'n> Builder<'n> {
         upstream.dedup();
         let host = self.host(Party::Here);
         let proxy = Proxy {
+            sources: 1,
             name: name.to_owned(),
             host,
             program,

@@ -39,12 +39,20 @@ pub struct Proxy {
     /// `http-reuse` (HAProxy).
     #[serde(default)]
     pub reuse: Reuse,
+    /// From how many addresses of its host it connects, in turn (`proxy_bind`, `source`): for remedies that are played;
+    /// no scenario says it.
+    #[serde(skip, default = "one_source")]
+    pub sources: u16,
     /// Lines added to the upstream block (nginx) or the backend (HAProxy): kernel stage only.
     #[serde(default)]
     pub lines: Vec<String>,
 }
 
 const fn one() -> u32 {
+    1
+}
+
+const fn one_source() -> u16 {
     1
 }
 

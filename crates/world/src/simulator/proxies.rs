@@ -204,9 +204,15 @@ impl Simulation<'_> {
         let relaying = &mut self.proxies[proxy];
         let from = relaying.host;
         let places = &relaying.places;
-        let (to, remote) = *places.get(relaying.turn % places.len().max(1)).ok_or("ENETUNREACH")?;
+        let ways = places.len().max(1);
+        let (to, remote) = *places.get(relaying.turn % ways).ok_or("ENETUNREACH")?;
+        let turn = relaying.turn;
         relaying.turn += 1;
-        let source = self.source(from, to, remote.address).ok_or("ENETUNREACH")?;
+        let sources = u32::from(self.world.proxies[proxy].sources.max(1));
+        let first = self.source(from, to, remote.address).ok_or("ENETUNREACH")?;
+        // Each of them goes to each of its upstreams.
+        let round = u32::try_from(turn / ways).unwrap_or(0);
+        let source = first + round % sources;
         let now = self.now;
         let host = &mut self.hosts[from];
         host.age(now);

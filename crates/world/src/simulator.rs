@@ -328,12 +328,9 @@ impl<'w> Simulation<'w> {
         let own = &self.hosts[from].addresses;
         let shared = self.hosts[to].addresses.iter().find(|at| own.iter().any(|own| own.0 == at.0));
         let Some((_, first)) = shared.or_else(|| self.hosts[to].addresses.first()) else { return Vec::new() };
-        let addresses: Vec<u32> = if from == to {
-            vec![LOOPBACK]
-        } else {
-            (0..u32::from(addresses)).map(|more| first + more).collect()
-        };
-        let places = addresses.into_iter().flat_map(|address| {
+        let first = if from == to { LOOPBACK } else { *first };
+        let addresses = (0..u32::from(addresses)).map(move |more| first + more);
+        let places = addresses.flat_map(|address| {
             (0..ports).map(move |more| (to, Place { address, port: port.saturating_add(more) }))
         });
         places.collect()

@@ -338,6 +338,12 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
             ) + &proxy("p", "port = 1000\nupstream = [\"app\"]"),
             "proxy \"p\": 256 pairs of a source and a destination, 16640 with those before",
         ),
+        (
+            variant(
+                "change = { family = \"ipv6\", \"server.app.host\" = \"a\", \"host.a.addresses\" = 2, \"client.load.destinations\" = 2 }",
+            ),
+            "\"app\" is on its own host: with IPv6 there is one address",
+        ),
         ("timeout_ms = 0\n".to_owned(), "timeout_ms: at least 1"),
         ("bind = \"port\"\nport = 0\n".to_owned(), "client \"load\": port = 0"),
         ("request_bytes = 1073741825\n".to_owned(), "request_bytes = 1073741825: at most"),

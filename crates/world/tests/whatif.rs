@@ -85,6 +85,7 @@ const RECORDED: &[Recorded] = &[
                 "bind-address",
                 "it is no remedy: the program calls bind(), and there are three destinations more",
             ),
+            ("tw-reuse-on-loopback", "it is no remedy here: the server moves to the client's host"),
             ("poisoned", "it is no remedy: another program is added"),
             ("ipv6", "it is no remedy: the same over IPv6"),
             ("advised-range", "it is wider-range with other numbers"),

@@ -98,8 +98,10 @@ pub(super) fn keep_alive(socket: &OwnedFd, (idle, between, probes): (u32, u32, u
 
 /// The end that the client of this turn binds to.
 fn source(to: &SocketAddr, bind: &Bind, turn: u32) -> SocketAddr {
-    let addresses: Vec<IpAddr> =
-        bind.addresses.iter().copied().filter(|address| address.is_ipv4() == to.is_ipv4()).collect();
+    let fits = |address: &IpAddr| {
+        address.is_ipv4() == to.is_ipv4() && address.is_loopback() == to.ip().is_loopback()
+    };
+    let addresses: Vec<IpAddr> = bind.addresses.iter().copied().filter(fits).collect();
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
     let place = turn as usize % addresses.len().max(1);
     SocketAddr::new(addresses.get(place).copied().unwrap_or(any), bind.port)
@@ -316,6 +318,7 @@ mod tests {
             addresses: vec![
                 "10.0.0.1".parse().unwrap(),
                 "fd00::1".parse().unwrap(),
+                "127.0.0.1".parse().unwrap(),
                 "10.0.0.2".parse().unwrap(),
             ],
             port: 100,

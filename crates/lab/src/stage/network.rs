@@ -124,12 +124,19 @@ impl<'a> Network<'a> {
     }
 
     /// Where a client or proxy on a host finds what a scenario names: so many of its addresses, and each port it
-    /// listens on.
+    /// listens on. On its own host it goes by loopback.
     pub(super) fn destinations(&self, from: &Host, name: &str, addresses: u16) -> Vec<SocketAddr> {
-        let Some((host, port)) = self.world.destination(name) else { return Vec::new() };
+        let Some((host, _)) = self.world.destination(name) else { return Vec::new() };
+        if host == from.name {
+            return self.each_port(name, &self.loopback(addresses));
+        }
+        self.outside(from, name, addresses)
+    }
+
+    /// The same for what comes from without the host's own TCP.
+    pub(super) fn outside(&self, from: &Host, name: &str, addresses: u16) -> Vec<SocketAddr> {
+        let Some((host, _)) = self.world.destination(name) else { return Vec::new() };
         let Some(host) = self.world.host(host) else { return Vec::new() };
-        let ports =
-            self.world.servers.iter().find(|server| server.name == name).map_or(1, |server| server.ports);
         let shared = host.networks.iter().find(|network| from.networks.contains(network));
         let Some(network) = shared.or(host.networks.first()) else { return Vec::new() };
         let direct = host
@@ -139,15 +146,39 @@ impl<'a> Network<'a> {
         let mut own =
             if direct { vec![self.shared_address(host, network)] } else { self.addresses(host, network) };
         own.truncate(addresses.into());
-        let ports = (0..ports).filter_map(|next| port.checked_add(next));
-        ports.flat_map(|port| own.iter().map(move |address| SocketAddr::new(*address, port))).collect()
+        self.each_port(name, &own)
     }
 
-    /// The addresses that a client on `from` may bind to, to reach a destination.
-    pub(super) fn sources(&self, from: &Host, to: &[SocketAddr]) -> Vec<IpAddr> {
-        let to = to.first().map(SocketAddr::ip);
-        let towards = from.networks.iter().find(|network| to.is_some_and(|to| self.is_on(to, network)));
-        towards.or(from.networks.first()).map_or_else(Vec::new, |network| self.addresses(from, network))
+    /// All ports of what is named, each at all of these addresses.
+    fn each_port(&self, name: &str, addresses: &[IpAddr]) -> Vec<SocketAddr> {
+        let Some((_, port)) = self.world.destination(name) else { return Vec::new() };
+        let ports =
+            self.world.servers.iter().find(|server| server.name == name).map_or(1, |server| server.ports);
+        let ports = (0..ports).filter_map(|next| port.checked_add(next));
+        ports.flat_map(|port| addresses.iter().map(move |address| SocketAddr::new(*address, port))).collect()
+    }
+
+    /// So many of a host's own: 127.0.0.1 and those behind it, or the one that IPv6 has.
+    fn loopback(&self, addresses: u16) -> Vec<IpAddr> {
+        match self.world.family {
+            Family::Ipv4 => {
+                let last = u8::try_from(addresses).unwrap_or(u8::MAX).min(254);
+                (1..=last).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect()
+            }
+            Family::Ipv6 => vec![Ipv6Addr::LOCALHOST.into()],
+        }
+    }
+
+    /// The addresses that a client on `from` may bind to, to reach these destinations: so many on a network, and so
+    /// many of loopback if one is on its own host.
+    pub(super) fn sources(&self, from: &Host, to: &[SocketAddr], addresses: u16) -> Vec<IpAddr> {
+        let here = to.iter().any(|to| to.ip().is_loopback());
+        let away = to.iter().map(SocketAddr::ip).find(|to| !to.is_loopback());
+        let towards = from.networks.iter().find(|network| away.is_some_and(|to| self.is_on(to, network)));
+        let network = towards.or(from.networks.first()).filter(|_| away.is_some());
+        let away = network.map_or_else(Vec::new, |network| self.addresses(from, network));
+        let here = if here { self.loopback(addresses) } else { Vec::new() };
+        away.into_iter().take(addresses.into()).chain(here).collect()
     }
 
     fn is_on(&self, address: IpAddr, network: &str) -> bool {
@@ -442,7 +473,7 @@ mod tests {
         assert!(rules.contains("map { 0 : fd10:2::3:1 . 8080 }"), "{rules}");
         let to = network.destinations(from, "app-server", 1);
         assert_eq!(to[0].to_string(), "[fd10:2::3:1]:8080");
-        assert_eq!(network.sources(from, &network.destinations(from, "vip", 1)).len(), 2);
+        assert_eq!(network.sources(from, &network.destinations(from, "vip", 1), 9).len(), 2);
         assert_eq!(network.played(from).to_string(), "fd10:1::fb:1");
     }
 
@@ -474,7 +505,27 @@ mod tests {
         assert_eq!(shown("app-server"), ["10.2.3.1:8080", "10.2.3.1:8081"]);
         assert_eq!(shown("vip"), ["10.1.2.1:80"]);
         assert_eq!(shown("nobody"), [""; 0]);
-        let sources = network.sources(from, &network.destinations(from, "vip", 1));
+        let sources = network.sources(from, &network.destinations(from, "vip", 1), 9);
         assert_eq!(sources.len(), 2);
+    }
+
+    #[test]
+    fn who_is_on_the_same_host_is_reached_by_loopback() {
+        let text = ROUTED.replace("to = [\"app\"]", "to = [\"app-server\"]");
+        for (family, expected) in [
+            ("ipv4", vec!["127.0.0.1:8080", "127.0.0.2:8080", "127.0.0.1:8081", "127.0.0.2:8081"]),
+            ("ipv6", vec!["[::1]:8080", "[::1]:8081"]),
+        ] {
+            let world = world(&format!("family = \"{family}\"\n{text}"));
+            let network = Network::new(&world);
+            let app = world.host("app").unwrap();
+            let to = network.destinations(app, "app-server", 2);
+            assert_eq!(to.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+            let sources = network.sources(app, &to, 1);
+            assert!(sources.len() == 1 && sources[0].is_loopback(), "{sources:?}");
+            let away = network.destinations(app, "vip", 1);
+            assert_eq!(network.sources(app, &[to, away].concat(), 1).len(), 2);
+            assert!(!network.outside(app, "app-server", 1)[0].ip().is_loopback());
+        }
     }
 }

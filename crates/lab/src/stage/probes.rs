@@ -58,7 +58,7 @@ impl<'a> Running<'a> {
     fn approach(&mut self, probe: &'a Probe, port: u16) -> Result<Option<Approached<'a>>, StageError> {
         let world = self.world;
         let Some(from) = world.host(&probe.host) else { return Ok(None) };
-        let to = self.network.destinations(from, &probe.to, 1).into_iter().next();
+        let to = self.network.outside(from, &probe.to, 1).into_iter().next();
         let (Some(server), Some((at, _))) = (to, world.destination(&probe.to)) else { return Ok(None) };
         let client = SocketAddr::new(self.network.played(from), port);
         let places = (self.place(&probe.host), self.place(at));
@@ -137,7 +137,7 @@ impl<'a> Running<'a> {
         let deaf = world::scenario::Server { accepts: false, backlog: 0, ..server.clone() };
         self.serve(&deaf)?;
         // A queue of length 0 takes one; the second finds it full.
-        let to = self.network.destinations(&world.hosts[from], &probe.to, 1);
+        let to = self.network.outside(&world.hosts[from], &probe.to, 1);
         let load = peer::Load {
             to,
             turns: 2,

@@ -384,15 +384,11 @@ impl<'a> Running<'a> {
     fn load(&self, client: &Client, host: &world::scenario::Host) -> peer::Load {
         let destinations = |name: &String| self.network.destinations(host, name, client.destinations);
         let to: Vec<SocketAddr> = client.to.iter().flat_map(destinations).collect();
-        let bind = (client.bind != Bind::None).then(|| {
-            let mut addresses = self.network.sources(host, &to);
-            addresses.truncate(client.sources.into());
-            peer::Bind {
-                addresses,
-                port: client.port.unwrap_or(0),
-                without_port: client.bind == Bind::AddressNoPort,
-                reuse_address: client.bind == Bind::Port,
-            }
+        let bind = (client.bind != Bind::None).then(|| peer::Bind {
+            addresses: self.network.sources(host, &to, client.sources),
+            port: client.port.unwrap_or(0),
+            without_port: client.bind == Bind::AddressNoPort,
+            reuse_address: client.bind == Bind::Port,
         });
         peer::Load {
             to,

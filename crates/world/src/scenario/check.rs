@@ -5,8 +5,8 @@ mod lines;
 mod places;
 
 use super::{
-    Bind, Client, Close, ClosesWhen, Fix, Harm, Host, How, MOST_AT_ONCE, Nat, NatKind, Probe, Scenario,
-    ScenarioError, Server, Settings, Stage, Step, Variant, World,
+    Bind, Client, Close, ClosesWhen, Family, Fix, Harm, Host, How, MOST_AT_ONCE, Nat, NatKind, Probe,
+    Scenario, ScenarioError, Server, Settings, Stage, Step, Variant, World,
 };
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -406,6 +406,13 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
             return Err(wrong(
                 place,
                 format_args!("destinations: 1 to the {most} addresses of {to:?}'s host"),
+            ));
+        }
+        let is_here = host.is_some_and(|host| host.name == client.host);
+        if is_here && world.family == Family::Ipv6 && (client.destinations > 1 || client.sources > 1) {
+            return Err(wrong(
+                place,
+                format_args!("{to:?} is on its own host: with IPv6 there is one address to go to and from"),
             ));
         }
     }

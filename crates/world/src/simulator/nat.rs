@@ -261,9 +261,11 @@ impl Simulation<'_> {
         let state = if is_syn { Tracked::SynSent } else { Tracked::Established };
         let max = self.hosts[number].tuned.conntrack.max;
         let tracker = &mut self.trackers[number];
-        if direct.is_none() && tracker.index.len() as u64 / 2 >= max {
+        // net/netfilter/nf_conntrack_core.c __nf_conntrack_alloc(): 0 is no limit.
+        let is_full = |tracker: &Tracker| max > 0 && tracker.index.len() as u64 / 2 >= max;
+        if direct.is_none() && is_full(tracker) {
             tracker.purge(now);
-            if tracker.index.len() as u64 / 2 >= max {
+            if is_full(tracker) {
                 tracker.dropped += 1;
                 return Err(());
             }

@@ -52,6 +52,7 @@ pub(super) enum Timestamps {
 /// Settings of connection tracking.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conntrack {
+    /// 0: no limit.
     pub(super) max: u64,
     pub(super) syn_sent_ns: u64,
     pub(super) established_ns: u64,
@@ -211,11 +212,7 @@ impl Tuned {
             abort_on_overflow: ipv4("tcp_abort_on_overflow", 0) != 0,
             somaxconn: number("net.core.somaxconn", linux::SOMAXCONN.value),
             conntrack: Conntrack {
-                // net/netfilter/nf_conntrack_core.c __nf_conntrack_alloc(): 0 is no limit.
-                max: match number("net.netfilter.nf_conntrack_max", linux::CONNTRACK_MAX.value) {
-                    0 => u64::MAX,
-                    max => max,
-                },
+                max: number("net.netfilter.nf_conntrack_max", linux::CONNTRACK_MAX.value),
                 syn_sent_ns: track("syn_sent"),
                 established_ns: track("established"),
                 fin_wait_ns: track("fin_wait"),

@@ -4,7 +4,8 @@
 //!
 //! A setting of the host's own namespace (of those that lastack reads: how connections open and close, local ports,
 //! conntrack) whose value is not the one that the files of `sysctl.d` and `/etc/sysctl.conf` set at boot, in the
-//! order in which systemd applies them. It is a note: nothing is wrong now.
+//! order in which systemd applies them. It is a note: nothing is wrong now. What the kernel refuses changes nothing
+//! (`30# shorter`; `30 # shorter` is 30).
 //!
 //! `lastack lint` has no host to compare with. It says which lines of the files given lose to a later one with
 //! another value: both are there, and only one is meant.
@@ -65,7 +66,8 @@ pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let Some(host) = look.host() else { return Verdict::Quiet };
     let differs = host.settings.values.iter().filter_map(|(setting, now)| {
         let (written, at) = look.written(setting)?;
-        (!value::same(setting, &written.value, now)).then(|| until_boot(host, setting, (&written.value, &at), now))
+        let changes = value::is_taken(setting, &written.value) && !value::same(setting, &written.value, now);
+        changes.then(|| until_boot(host, setting, (&written.value, &at), now))
     });
     look.most(differs)
 }

@@ -110,29 +110,40 @@ impl Drop for RunningServer {
     }
 }
 
-/// Takes a connection only when a worker is free for it: the others wait in the kernel's queue.
-fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
-    let most = shared.server.workers.and_then(|workers| usize::try_from(workers).ok()).unwrap_or(MAX_WORKERS);
-    let most = most.clamp(1, MAX_WORKERS);
-    loop {
-        let mut inner = shared.inner();
+impl Shared {
+    /// Waits until a worker is free for a connection; none if it is to stop.
+    fn place(&self) -> Option<MutexGuard<'_, Inner>> {
+        let most =
+            self.server.workers.and_then(|workers| usize::try_from(workers).ok()).unwrap_or(MAX_WORKERS);
+        let most = most.clamp(1, MAX_WORKERS);
+        let mut inner = self.inner();
         while inner.waiting.is_some() || (inner.idle == 0 && inner.workers.len() >= most) {
-            if shared.stop.load(Ordering::Relaxed) {
-                return;
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
             }
-            inner = shared
+            inner = self
                 .changed
                 .wait_timeout(inner, Duration::from_millis(50))
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
                 .0;
         }
-        drop(inner);
+        Some(inner)
+    }
+}
+
+/// Takes a connection only when a worker is free for it: the others wait in the kernel's queue.
+fn accept_all(shared: &Arc<Shared>, listener: &OwnedFd) {
+    loop {
+        if shared.place().is_none() {
+            return;
+        }
         match accept(listener, &shared.stop) {
             Ok(Some(connection)) => {
                 if let Some(times) = shared.server.keepalive_s {
                     keep_alive(&connection, times);
                 }
-                let mut inner = shared.inner();
+                // On another port somebody may have been faster.
+                let Some(mut inner) = shared.place() else { return };
                 inner.result.accepted += 1;
                 inner.waiting = Some(connection);
                 if inner.idle == 0 {

@@ -291,6 +291,17 @@ fn a_server_that_does_not_accept_fills_its_queue() {
 }
 
 #[test]
+fn a_server_on_several_ports_serves_whoever_comes_to_any_of_them() {
+    in_namespace("a_server_on_several_ports_serves_whoever_comes_to_any_of_them", || {
+        let listen: Vec<SocketAddr> = (0..16).map(|more| at(PORT + more)).collect();
+        let running = RunningServer::start(Server { listen: listen.clone(), ..server(SECOND) }).unwrap();
+        let (result, _) = play(Load { to: listen, concurrency: 32, ..load(2_000, FIRST) });
+        assert_eq!((result.ok(), result.failures.len()), (2_000, 0), "{result:?}");
+        assert_eq!(running.end().accepted, 2_000);
+    });
+}
+
+#[test]
 fn a_server_whose_workers_are_busy_leaves_the_others_in_its_queue() {
     in_namespace("a_server_whose_workers_are_busy_leaves_the_others_in_its_queue", || {
         let busy = Server { workers: Some(2), backlog: 8, ..server(SECOND) };

@@ -26,12 +26,34 @@ pub(super) fn may_be_started(path: &Path, kind: Kind, files: &Files) -> bool {
 
 /// True if it is root's or ours, and nobody else may write to it.
 fn is_kept_from_others(stat: &Stat) -> bool {
-    is_ours(stat.st_uid) && !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH)
+    is_file_of_ours(stat.st_uid) && !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }
 
 /// True for root and for us.
 fn is_ours(user: u32) -> bool {
     user == 0 || user == rustix::process::geteuid().as_raw()
+}
+
+/// What owners are shown as that have no number in a user namespace (kernel.overflowuid).
+const UNMAPPED: u32 = 65_534;
+
+/// The same of the owner of a file. In a user namespace with few users, as one that was made without privilege, the
+/// files of the host's root are nobody's. Who is root there has no more rights than who made it, and runs them, too.
+fn is_file_of_ours(owner: u32) -> bool {
+    let is_unmapped = || std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps(&map, UNMAPPED));
+    is_ours(owner) || owner == UNMAPPED && is_unmapped()
+}
+
+/// True if a user has a number of his own, by /proc/PID/uid_map: lines of first number here, there, and how many.
+fn maps(map: &str, user: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>().ok());
+        let (first, count) = (numbers.next().flatten(), numbers.nth(1).flatten());
+        // What is not understood is taken to be one.
+        first
+            .zip(count)
+            .is_none_or(|(first, count)| user.checked_sub(first).is_some_and(|place| place < count))
+    })
 }
 
 /// The user that a process runs as, if that is neither root nor we.
@@ -67,7 +89,7 @@ fn changed_by_others(path: &Path) -> Option<&Path> {
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let sticky = is_folder && Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
         // What is root's or ours is taken away or renamed by nobody else where that bit is set.
-        let kept = if sticky { is_ours(stat.st_uid) } else { is_kept_from_others(&stat) };
+        let kept = if sticky { is_file_of_ours(stat.st_uid) } else { is_kept_from_others(&stat) };
         !kept || (*place != path && !is_folder)
     };
     path.ancestors().find(may_change)
@@ -117,6 +139,15 @@ mod tests {
         assert_eq!(modes(0o755, 0o757), Some(path.clone()));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(changed_by_others(&path), Some(path.as_path()), "nobody knows what will be there");
+    }
+
+    #[test]
+    fn nobody_is_somebody_where_he_has_a_number() {
+        assert!(maps("         0          0 4294967295\n", UNMAPPED));
+        assert!(maps("0 1000 1\n1 100000 65536\n", UNMAPPED));
+        assert!(!maps("0 1000 1\n", UNMAPPED) && maps("0 1000 1\n", 0));
+        assert!(!maps("0 1000 1\n1000 100000 64534\n", UNMAPPED));
+        assert!(maps("what\n", UNMAPPED));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use world::scenario::ScenarioError;
-use world::{Measures, Scenario};
+use world::{Measures, Met, Scenario};
 
 /// The longest line that a stage or the program that started it says.
 const MAX_LINE: u64 = 16 << 20;
@@ -70,6 +70,9 @@ pub struct Ran {
     pub findings: BTreeMap<String, BTreeSet<String>>,
     /// Its numbers.
     pub measures: Measures,
+    /// What the segment of each probe met.
+    #[serde(default)]
+    pub probes: BTreeMap<String, Met>,
     /// What the reader of the numbers should know: packets that captures lost, a load that was cut short.
     pub notes: Vec<String>,
 }

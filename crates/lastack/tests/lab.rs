@@ -95,6 +95,21 @@ fn what_is_not_as_expected_is_said_and_is_exit_status_1() {
     assert!(page.contains("server.sockets.CLOSE-WAIT is 50, expected 49"), "{page}");
 }
 
+#[test]
+fn a_probe_that_is_answered_otherwise_is_said_and_is_exit_status_1() {
+    let text = said(&lab(&["show", "syn-into-fin-wait-2", "--file"]).stdout);
+    let wrong = text.replacen("reply = \"RST,ACK\"", "reply = \"nothing\"", 1);
+    assert_ne!(text, wrong);
+    let file = Written::new("probe", &wrong);
+    let output = lab(&["run", file.name(), "--on", "simulator", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    for line in said(&output.stdout).lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let expected = ["simulator: syn-in-window: reply RST,ACK, expected nothing"];
+        assert_eq!((&line["passed"], &line["wrong"]), (&false.into(), &expected[..].into()), "{line}");
+    }
+}
+
 /// `fix` is either tried against what a scenario shows, or the scenario says why it changes nothing there.
 #[test]
 fn a_rule_that_a_scenario_expects_has_a_fix_or_a_reason_why_not() {
@@ -163,6 +178,7 @@ fn a_mistake_is_one_line_that_says_what_to_do() {
         (&["run", "./no-such.toml"], "./no-such.toml: no such file"),
         (&["run", "./"], "./: is a directory"),
         (&["run", "/proc/self/exe"], "/proc/self/exe: larger than 1 MiB"),
+        (&["run", "windows-ports", "--on", "kernel"], "does not run on that stage: write --on simulator"),
         (&["run", "port-exhaustion", "--remedy", "poll"], "it has default, ipv6, pool"),
         (&["run", "port-exhaustion", "--repair", "--remedy", "pool"], "has no [[variant.fix]]"),
         (&["run"], "lastack lab"),

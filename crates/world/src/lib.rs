@@ -11,6 +11,7 @@ pub mod costs;
 pub mod cure;
 pub mod fit;
 pub mod measure;
+mod met;
 pub mod repeated;
 pub mod scenario;
 mod simulator;
@@ -20,6 +21,7 @@ pub mod whatif;
 
 pub use costs::Costs;
 pub use measure::Measures;
+pub use met::Met;
 pub use scenario::Scenario;
 pub use simulator::{
     HostSample, Run, Sample, Upstream, simulate, simulate_in_full, simulate_sampled, simulate_watched,

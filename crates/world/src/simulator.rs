@@ -35,8 +35,8 @@ mod table;
 mod tap;
 mod transport;
 
-use crate::Measures;
 use crate::scenario::{Bind, World};
+use crate::{Measures, Met};
 use agenda::{Agenda, Waking, What};
 use clients::Running;
 use counters::Counter;
@@ -74,6 +74,8 @@ const LOOK_EVERY_NS: Nanos = 100_000_000;
 pub struct Run {
     /// The numbers, under the names of [`crate::measure`].
     pub measures: Measures,
+    /// What each probe met.
+    pub probes: BTreeMap<String, Met>,
     /// What `doctor` would have seen at its end, by host: those that run Linux.
     pub cases: BTreeMap<String, Case>,
     /// What proxies' connections to their upstreams took, by proxy.

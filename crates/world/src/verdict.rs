@@ -1,7 +1,7 @@
 //! Whether a run was as expected, and whether the simulator foretold the kernel.
 
-use crate::Measures;
 use crate::scenario::{Relation, Stage, Variant};
+use crate::{Measures, Met};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -17,6 +17,8 @@ pub struct Outcome {
     pub undecided: Findings,
     /// Its numbers.
     pub measures: Measures,
+    /// What the segment of each probe met.
+    pub probes: BTreeMap<String, Met>,
 }
 
 /// A rule at a host.
@@ -58,6 +60,8 @@ pub struct Verdict {
     pub false_alarms: Vec<Fired>,
     /// Measures outside their bounds.
     pub outside: Vec<Outside>,
+    /// Probes that did not go as they say, with what came instead: `row-5: reply ACK, expected SYN,ACK`.
+    pub astray: Vec<String>,
     /// Measures with bounds that the run does not have: nobody can tell.
     pub unmeasured: Vec<String>,
 }
@@ -91,6 +95,15 @@ impl Verdict {
                 verdict.outside.push(Outside { name: name.clone(), value, min: bounds.min, max: bounds.max });
             }
         }
+        for probe in &variant.world.probes {
+            let astray = match outcome.probes.get(&probe.name) {
+                Some(met) => met.astray(probe),
+                None => vec!["nothing was sent".to_owned()],
+            };
+            if !astray.is_empty() {
+                verdict.astray.push(format!("{}: {}", probe.name, astray.join("; ")));
+            }
+        }
         verdict
     }
 
@@ -113,6 +126,11 @@ impl Verdict {
                     sum.outside.push(outside);
                 }
             }
+            for astray in one.astray {
+                if !sum.astray.contains(&astray) {
+                    sum.astray.push(astray);
+                }
+            }
             sum.unmeasured.retain(|name| one.unmeasured.contains(name));
         }
         all.unwrap_or_default()
@@ -120,7 +138,10 @@ impl Verdict {
 
     /// True if all was as expected.
     pub fn passed(&self) -> bool {
-        self.missed.is_empty() && self.false_alarms.is_empty() && self.outside.is_empty()
+        self.missed.is_empty()
+            && self.false_alarms.is_empty()
+            && self.outside.is_empty()
+            && self.astray.is_empty()
     }
 }
 
@@ -267,6 +288,7 @@ mod tests {
             findings: findings.iter().map(|(host, fired)| ((*host).to_owned(), rules(fired))).collect(),
             undecided: Findings::new(),
             measures: Measures(measures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
+            ..Outcome::default()
         }
     }
 

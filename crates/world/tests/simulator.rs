@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use world::scenario::{Stage, World};
+use world::verdict::{Outcome, Verdict};
 use world::{Measures, Run, Scenario, collection, simulate, simulate_watched};
 
 /// One client `load` on host `client`, one server `app` on host `server`, and what else a test needs.
@@ -156,6 +157,28 @@ fn the_same_world_gives_the_same_run() {
 }
 
 #[test]
+fn a_probe_that_goes_otherwise_than_it_says_is_judged() {
+    let text = collection::text("syn-into-time-wait").unwrap();
+    let row = text.find("name = \"row-5\"").unwrap();
+    let (before, row) = text.split_at(row);
+    let wrong = row.replacen("\"SYN,ACK\"", "\"ACK\"", 1);
+    let timer = before.replacen("restarts = true", "restarts = false", 1);
+    let judged = |text: &str| {
+        let scenario = Scenario::parse(text).unwrap();
+        let variant = &scenario.variants[0];
+        let run = simulate(&variant.world);
+        let outcome = Outcome { measures: run.measures, probes: run.probes, ..Outcome::default() };
+        Verdict::new(variant, &outcome).astray
+    };
+    assert_eq!(judged(&format!("{before}{row}")), [""; 0]);
+    assert_eq!(judged(&format!("{before}{wrong}")), ["row-5: reply SYN,ACK, expected ACK"]);
+    assert_eq!(judged(&format!("{timer}{row}")), ["row-4: timer begun again, expected not begun again"]);
+    let scenario = Scenario::parse(&format!("{before}{row}")).unwrap();
+    let unsent = Verdict::new(&scenario.variants[0], &Outcome::default());
+    assert!(!unsent.passed() && unsent.astray.contains(&"row-1: nothing was sent".to_owned()));
+}
+
+#[test]
 fn every_scenario_is_foretold() {
     let mut wrong = Vec::new();
     for name in collection::names() {
@@ -173,11 +196,13 @@ fn every_scenario_is_foretold() {
                 }
             }
             for probe in &variant.world.probes {
+                let astray = run.probes[&probe.name].astray(probe);
+                wrong.extend(
+                    astray.into_iter().map(|why| format!("{name} {} {}: {why}", variant.name, probe.name)),
+                );
                 let timer = probe.restarts.map(|_| "timer");
                 for what in ["reply", "after"].into_iter().chain(timer) {
-                    if get(&run.measures, &format!("{}.{what}", probe.name)) < 1.0 {
-                        wrong.push(format!("{name} {}: {what} of {} is another", variant.name, probe.name));
-                    }
+                    check(&run.measures, &[(&format!("{}.{what}", probe.name), 1.0)]);
                 }
             }
             runs.insert(variant.name.as_str(), run.measures);

@@ -117,6 +117,16 @@ pub(super) fn of_loads(world: &World, loads: &Loads, measures: &mut Measures) {
     }
 }
 
+/// The last look is one of them, and the only one if all was over before the first count.
+fn with_last(peaks: &States, last: &StateCounts) -> States {
+    let mut peaks = peaks.clone();
+    for (state, count) in last.iter().filter(|(state, count)| *state != State::Listen && *count > 0) {
+        let peak = peaks.entry(state).or_default();
+        *peak = count.max(*peak);
+    }
+    peaks
+}
+
 /// What the last look shows of each host.
 pub(super) fn of_hosts(
     world: &World,
@@ -132,10 +142,8 @@ pub(super) fn of_hosts(
         for (state, count) in namespace.sockets.by_state.iter().filter(|(state, _)| *state != State::Listen) {
             set(format!("sockets.{}", state.name()), f64::from(count));
         }
-        for (state, count) in peaks {
-            // The last look is one of them.
-            let last = namespace.sockets.by_state.of(*state);
-            set(format!("peak.{}", state.name()), f64::from((*count).max(last)));
+        for (state, count) in with_last(peaks, &namespace.sockets.by_state) {
+            set(format!("peak.{}", state.name()), f64::from(count));
         }
         for counter in namespace.counters.end.keys() {
             if let Some(rise @ 1..) = namespace.counters.rise(counter) {
@@ -219,4 +227,20 @@ pub(super) fn named(mut case: Case, host: &str) -> Case {
     let running = case.configurations.iter_mut().filter_map(|configuration| configuration.running.as_mut());
     running.for_each(|running| called(&mut running.netns));
     case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_shorter_than_the_time_between_two_counts_has_a_peak() {
+        let mut last = StateCounts::default();
+        last.add(State::TimeWait, 100);
+        last.add(State::Listen, 1);
+        let with = |peaks: &[(State, u32)]| with_last(&peaks.iter().copied().collect(), &last);
+        assert_eq!(with(&[]), States::from([(State::TimeWait, 100)]));
+        let all = States::from([(State::TimeWait, 120), (State::SynSent, 3)]);
+        assert_eq!(with(&[(State::TimeWait, 120), (State::SynSent, 3)]), all);
+    }
 }

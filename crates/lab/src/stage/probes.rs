@@ -9,6 +9,7 @@ use kernel::{Root, Selection, netns};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tcp::{Flags, State};
+use world::Met;
 use world::scenario::{Close, ClosesWhen, How, Http, Into, Probe};
 
 /// The first port of the played clients.
@@ -71,11 +72,6 @@ impl<'a> Running<'a> {
     fn meet(&mut self, approached: &Approached<'a>) -> Result<(), StageError> {
         let Approached { probe, places, tuple } = approached;
         let before = self.find(places.1, *tuple)?;
-        let wanted = if probe.into == Into::TimeWait { State::TimeWait } else { State::FinWait2 };
-        if before.is_none_or(|before| before.state != wanted) {
-            let state = before.map_or("gone", |before| before.state.name());
-            self.notes.push(format!("{}: the server's socket is {state} before the segment", probe.name));
-        }
         let stood_in = self.stand_in(probe, places.0)?;
         let flags: Flags = probe.send.flags.parse().unwrap_or_default();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers wrap")]
@@ -89,26 +85,14 @@ impl<'a> Running<'a> {
         let reply = self.hosts[places.0].craft(&order)?.map(Flags::from_bits);
         let after = self.find(places.1, *tuple)?;
         self.step_back(probe, places.0, &stood_in)?;
-        // PSH and URG say nothing here.
-        let said = Flags::SYN.with(Flags::ACK).with(Flags::FIN).with(Flags::RST).bits();
-        let as_expected = match reply {
-            None => probe.reply == "nothing",
-            Some(reply) => {
-                let expected: Option<Flags> = probe.reply.parse().ok();
-                expected.is_some_and(|expected| reply.bits() & said == expected.bits())
-            }
+        let state = |found: Option<Found>| found.map_or(State::Closed, |found| found.state);
+        let restarted = match (before, after) {
+            (Some(before), Some(after)) => after.left_ms > before.left_ms.saturating_add(RESTARTED_MS),
+            _ => false,
         };
-        let state = after.map_or(State::Closed, |after| after.state);
-        let name = &probe.name;
-        self.measures.set(format!("{name}.reply"), f64::from(as_expected));
-        self.measures.set(format!("{name}.after"), f64::from(state.name() == probe.after));
-        if let Some(expected) = probe.restarts {
-            let restarted = match (before, after) {
-                (Some(before), Some(after)) => after.left_ms > before.left_ms.saturating_add(RESTARTED_MS),
-                _ => false,
-            };
-            self.measures.set(format!("{name}.timer"), f64::from(restarted == expected));
-        }
+        let met = Met::new(state(before), reply, state(after), restarted);
+        met.measure(probe, &mut self.measures);
+        self.probes.insert(probe.name.clone(), met);
         Ok(())
     }
 

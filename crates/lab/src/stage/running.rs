@@ -14,8 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use world::Measures;
 use world::scenario::{Bind, Client, Family, Fault, Harm, Kernel, Server, Step, World};
+use world::{Measures, Met};
 
 /// The most hosts of a stage: each is a process with captures.
 const MAX_HOSTS: usize = 64;
@@ -90,6 +90,7 @@ pub(super) struct Running<'a> {
     loads: BTreeMap<usize, (usize, u32)>,
     results: Loads,
     pub(super) measures: Measures,
+    pub(super) probes: BTreeMap<String, Met>,
     pub(super) notes: Vec<String>,
 }
 
@@ -119,6 +120,7 @@ impl<'a> Running<'a> {
             loads: BTreeMap::new(),
             results: Loads::new(),
             measures: Measures::default(),
+            probes: BTreeMap::new(),
             notes: Vec::new(),
         };
         running.link()?;
@@ -497,6 +499,7 @@ impl<'a> Running<'a> {
         Ok(Played {
             hosts: measures::cases(self.world, case, &self.hosts, captures, gaps),
             measures,
+            probes: std::mem::take(&mut self.probes),
             notes: std::mem::take(&mut self.notes),
         })
     }
@@ -511,7 +514,12 @@ impl<'a> Running<'a> {
             let here = found.iter().filter(|finding| finding.concerns(&addresses));
             findings.insert(host.clone(), here.map(|finding| finding.rule.to_owned()).collect());
         }
-        Ran { findings, measures: played.measures.clone(), notes: played.notes.clone() }
+        Ran {
+            findings,
+            measures: played.measures.clone(),
+            probes: played.probes.clone(),
+            notes: played.notes.clone(),
+        }
     }
 }
 
@@ -525,5 +533,6 @@ pub(super) struct Played {
     /// The hosts in the order of the world, in cases as `doctor` would save them there.
     pub(super) hosts: Vec<HostCase>,
     measures: Measures,
+    probes: BTreeMap<String, Met>,
     notes: Vec<String>,
 }

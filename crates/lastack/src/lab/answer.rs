@@ -91,6 +91,17 @@ pub(super) fn run(options: &LabRun) -> Exit {
     {
         bail!("{}: the variant `{remedy}` has no [[variant.fix]] that could be tried", without.scenario.name);
     }
+    // Of all scenarios some have no such stage; one that is named cannot be run at all then.
+    let nowhere = |found: &&Found| {
+        wanted(options, &found.scenario).iter().all(|(variant, _)| stages(options, variant).is_empty())
+    };
+    if !options.all
+        && !options.repair
+        && let Some(found) = found.iter().find(nowhere)
+    {
+        let there = found.scenario.on.iter().map(|stage| show::name(*stage)).collect::<Vec<_>>().join(" or ");
+        bail!("{} does not run on that stage: write --on {there}", found.scenario.name);
+    }
     let total = found.iter().map(|found| wanted(options, &found.scenario).len()).sum();
     let progress = Progress::new(total);
     let mut sums = Vec::new();
@@ -271,7 +282,7 @@ fn try_variant(
         sum.right += verdict.right.len();
         sum.missed += verdict.missed.len();
         sum.false_alarms += verdict.false_alarms.len();
-        sum.wrong += verdict.outside.len();
+        sum.wrong += verdict.outside.len() + verdict.astray.len();
         part.wrong.extend(wrong(show::name(stage), &verdict));
         let unmeasured = verdict.unmeasured.iter();
         part.notes.extend(unmeasured.map(|name| format!("{}: {name} is not measured", show::name(stage))));
@@ -357,7 +368,8 @@ pub(super) fn wrong(on: &str, verdict: &Verdict) -> Vec<String> {
         let expected = if min >= max { min.to_string() } else { format!("{min} to {max}") };
         format!("{on}: {} is {}, expected {expected}", outside.name, outside.value)
     });
-    missed.chain(alarms).chain(outside).collect()
+    let astray = verdict.astray.iter().map(|astray| format!("{on}: {astray}"));
+    missed.chain(alarms).chain(outside).chain(astray).collect()
 }
 
 /// The numbers of a run that its table shows.

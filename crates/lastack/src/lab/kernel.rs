@@ -21,8 +21,9 @@ pub(super) fn run(found: &Found, variant: &Variant, keep: Option<&Path>) -> anyh
     Ok(match ended {
         Ended::Skipped(because) => Ran::Skipped(because),
         Ended::Ran(ran) => {
-            let outcome = Outcome { findings: ran.findings, measures: ran.measures, ..Outcome::default() };
-            Ran::Done { outcome, notes: ran.notes }
+            let lab::stage::Ran { findings, measures, probes, notes } = ran;
+            let outcome = Outcome { findings, measures, probes, ..Outcome::default() };
+            Ran::Done { outcome, notes }
         }
     })
 }

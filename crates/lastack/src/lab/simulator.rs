@@ -35,7 +35,8 @@ pub(super) fn run(variant: &Variant) -> Ran {
         findings.insert(host.name.clone(), fired);
     }
     findings.retain(|_, fired| !fired.is_empty());
-    Ran::Done { outcome: Outcome { findings, undecided, measures: run.measures }, notes: Vec::new() }
+    let outcome = Outcome { findings, undecided, measures: run.measures, probes: run.probes };
+    Ran::Done { outcome, notes: Vec::new() }
 }
 
 /// Probes send no packets in virtual time: each meets an endpoint of its own.

@@ -1,6 +1,6 @@
 //! The stage: what it runs, and that nothing of it is left, however it ends.
 
-use super::harness::{run, until};
+use super::harness::{lastack, run, until};
 use namespaced::{in_namespace, skip};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -281,6 +281,36 @@ fn of_several_runs_the_medians_are_told_and_how_far_they_lie_apart() {
         assert_eq!((&ok["runs"], &ok["within"]), (&serde_json::json!([60.0, 60.0]), &true.into()), "{ok}");
         assert!(compared.iter().all(|one| one["runs"][0].as_f64() <= one["measured"].as_f64()), "{printed}");
         assert!(compared.iter().all(|one| one["measured"].as_f64() <= one["runs"][1].as_f64()), "{printed}");
+        run.assert_nothing_is_left(&BTreeSet::new());
+    });
+}
+
+#[test]
+fn a_probe_that_this_kernel_answers_otherwise_is_said_and_is_exit_status_1() {
+    const NAME: &str = "lab::a_probe_that_this_kernel_answers_otherwise_is_said_and_is_exit_status_1";
+    if std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").is_err() {
+        skip(NAME, "/dev/net/tun cannot be opened");
+        return;
+    }
+    in_namespace(NAME, || {
+        let run = Run::new("probe");
+        let (text, _) = said(&lastack(&["lab", "show", "syn-into-fin-wait-2", "--file"]));
+        let wrong = text.replacen("reply = \"RST,ACK\"", "reply = \"nothing\"", 1);
+        let wrong = wrong.replacen(
+            "after = \"TIME-WAIT\"\nrestarts = true",
+            "after = \"CLOSED\"\nrestarts = false",
+            1,
+        );
+        std::fs::write(run.path("probe.toml"), wrong).unwrap();
+        let output = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "probe.toml").output().unwrap();
+        let (printed, errors) = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{printed}{errors}");
+        let line: serde_json::Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
+        let expected = [
+            "kernel: syn-in-window: reply RST,ACK, expected nothing",
+            "kernel: fin: afterwards TIME-WAIT, expected CLOSED; timer begun again, expected not begun again",
+        ];
+        assert_eq!(line["wrong"], serde_json::json!(expected), "{printed}");
         run.assert_nothing_is_left(&BTreeSet::new());
     });
 }

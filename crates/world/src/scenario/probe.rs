@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 /// A probe: its host opens a connection to `to`, brings the *server's* socket into a state, and sends one segment.
 ///
-/// What comes back and what became of the socket are measured as `PROBE.reply`, `PROBE.after` and `PROBE.timer`: 1 if
-/// as expected.
+/// What comes back and what became of the socket is judged ([`Met`](crate::Met)), and measured as `PROBE.reply`,
+/// `PROBE.after` and `PROBE.timer`: 1 if as expected.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {

@@ -91,7 +91,7 @@ impl Simulation<'_> {
         for (name, count) in &self.server_failures {
             measures.set(name.clone(), *count as f64);
         }
-        probes::run(self.world, &mut measures);
+        let probes = probes::run(self.world, &mut measures);
         let owners = Owners {
             clients: &self.world.clients,
             servers: &self.world.servers,
@@ -126,6 +126,7 @@ impl Simulation<'_> {
             cases,
             captures,
             measures,
+            probes,
             end_ms: self.now / 1_000_000,
             played: self.played,
             trace: self.trace,

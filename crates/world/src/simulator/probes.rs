@@ -1,9 +1,10 @@
 //! Probes: one segment meets a socket that is closing.
 
 use super::settings::Tuned;
-use crate::Measures;
 use crate::scenario::{Into, Probe, ProbeSegment, World};
+use crate::{Measures, Met};
 use evidence::Settings;
+use std::collections::BTreeMap;
 use tcp::machine::{Call, Condition, Endpoint, Nanos};
 use tcp::{Flags, Segment, Seq, State, Timestamps};
 
@@ -12,19 +13,16 @@ const AFTER_NS: Nanos = 1_000_000_000;
 /// Where the clock of the one who probes begins.
 const CLOCK: u32 = 50_000;
 
-/// Runs every probe of a world by itself.
-pub(super) fn run(world: &World, measures: &mut Measures) {
+/// Runs every probe of a world by itself, and gives what each met.
+pub(super) fn run(world: &World, measures: &mut Measures) -> BTreeMap<String, Met> {
+    let mut all = BTreeMap::new();
     for probe in &world.probes {
         let Some(server) = world.servers.iter().find(|server| server.name == probe.to) else { continue };
         let Some(host) = world.host(&server.host) else { continue };
         let tuned = Tuned::new(world, host, &Settings::default());
-        let (reply, after, restarts) = meet(probe, &tuned);
-        let name = &probe.name;
-        measures.set(format!("{name}.reply"), f64::from(reply == probe.reply));
-        measures.set(format!("{name}.after"), f64::from(after.name() == probe.after));
-        if let Some(expected) = probe.restarts {
-            measures.set(format!("{name}.timer"), f64::from(restarts == expected));
-        }
+        let (met, after) = meet(probe, &tuned);
+        met.measure(probe, measures);
+        all.insert(probe.name.clone(), met);
         // What is left of it is there at the end.
         if matches!(after, State::TimeWait | State::FinWait2) {
             let sockets = format!("{}.sockets.{after}", server.host);
@@ -32,10 +30,11 @@ pub(super) fn run(world: &World, measures: &mut Measures) {
             measures.set(sockets, others + 1.0);
         }
     }
+    all
 }
 
-/// What comes back, the state afterwards, and whether its timer began again.
-fn meet(probe: &Probe, tuned: &Tuned) -> (String, State, bool) {
+/// What the segment meets, and the state afterwards.
+fn meet(probe: &Probe, tuned: &Tuned) -> (Met, State) {
     let mut server = Endpoint::new(&tuned.stack, Seq::new(700_000)).with_timestamps(900_000);
     let mut client = Endpoint::new(&tuned.stack, Seq::new(4_000_000));
     if probe.timestamps {
@@ -53,13 +52,13 @@ fn meet(probe: &Probe, tuned: &Tuned) -> (String, State, bool) {
     }
     server.set(Condition::Listener, !probe.no_listener);
     server.set(Condition::QueueFull, probe.queue_full);
-    let ended_at = server.poll_timeout();
+    let (before, ended_at) = (server.state(), server.poll_timeout());
     let segment = crafted(&probe.send, &server);
     server.handle_segment(AFTER_NS, &segment);
-    let answer = server.poll_transmit(AFTER_NS);
-    let reply = answer.map_or_else(|| "nothing".to_owned(), |answer| written(answer.flags));
-    let restarts = server.state() != State::Closed && server.poll_timeout() != ended_at;
-    (reply, server.state(), restarts)
+    let reply = server.poll_transmit(AFTER_NS).map(|answer| answer.flags);
+    let after = server.state();
+    let restarted = after != State::Closed && server.poll_timeout() != ended_at;
+    (Met::new(before, reply, after, restarted), after)
 }
 
 fn exchange(client: &mut Endpoint, server: &mut Endpoint, now: Nanos) {
@@ -89,10 +88,4 @@ fn crafted(send: &ProbeSegment, server: &Endpoint) -> Segment {
         window: u16::MAX,
         timestamps: ts.map(|ts| Timestamps { value: CLOCK.wrapping_add(ts), echo: 0 }),
     }
-}
-
-/// The flags as probes write them: PSH and URG do not count.
-fn written(flags: Flags) -> String {
-    let said = Flags::SYN.with(Flags::RST).with(Flags::FIN).with(Flags::ACK).bits();
-    Flags::from_bits(flags.bits() & said).to_string()
 }

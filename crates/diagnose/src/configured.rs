@@ -94,7 +94,7 @@ impl<'a> ConfigurationLook<'a> {
     }
 
     /// The namespaces that a route's connections leave from.
-    fn namespaces(&self, route: &Route<'_>) -> impl Iterator<Item = &'a Namespace> {
+    pub(crate) fn namespaces(&self, route: &Route<'_>) -> impl Iterator<Item = &'a Namespace> {
         let running = route.configuration.running.as_ref().map(|running| running.netns.clone());
         let all = self.case.namespaces.iter();
         all.filter(move |namespace| running.as_ref().is_none_or(|netns| *netns == namespace.name))

@@ -92,6 +92,11 @@ impl Served<'_> {
         address::are_met(&self.listens, server)
     }
 
+    /// True if it listens on this address, and not on all of them.
+    pub(crate) fn names(&self, server: Endpoint) -> bool {
+        server.address.is_some() && self.listens.contains(&server)
+    }
+
     /// Another time for which idle connections are kept.
     pub(crate) fn idle_timeout(&self, ms: u64) -> Change {
         let time = repair::time(ms);

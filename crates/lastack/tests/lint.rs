@@ -318,6 +318,26 @@ fn idle_timeouts_of_both_sides_are_compared() {
             "{back} {found:?}"
         );
     }
+    // A proxy is not its own server, though both listen on one port of their hosts.
+    let one_file = |upstream: &str, listen: &str| {
+        format!(
+            "http {{ keepalive_timeout 15s; upstream app {{ server {upstream}; keepalive 8; }}\n\
+             server {{ listen {listen}; location / {{ proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+             proxy_pass http://app; }} }} }}"
+        )
+    };
+    for (upstream, listen, warns) in [
+        ("10.0.0.1:80", "80", false),
+        ("10.0.0.1:80", "10.0.0.1:80", true),
+        ("127.0.0.1:80", "80", true),
+        ("127.0.0.1:81", "80", false),
+    ] {
+        let folder = folder(&[("one.conf", &one_file(upstream, listen))]);
+        let output = lint(folder.path(), &["one.conf", "--nginx-version", "1.22.1", "--sarif"]);
+        let found = found(&output);
+        let warned = found.iter().any(|one| one.starts_with("warning idle-timeout-race"));
+        assert_eq!(warned, warns, "{upstream} {listen} {found:?}");
+    }
     for (time, warns) in [("5s", true), ("60s", true), ("65s", false), ("0", false)] {
         let folder = folder(&[("front.conf", front), ("back.conf", &back(time))]);
         let output = lint(folder.path(), &["front.conf", "back.conf", "--sarif"]);

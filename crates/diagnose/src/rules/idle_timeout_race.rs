@@ -54,7 +54,7 @@ use crate::served::{Served, served};
 use crate::told::{Keeping, Route};
 use crate::wording::{counted, length};
 use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Remedy, Severity, Verdict};
-use evidence::{Configuration, Counted, Exchange, FilePlace};
+use evidence::{Configuration, Counted, Endpoint, Exchange, FilePlace};
 use std::time::Duration;
 
 const RACE: &str = "idle-timeout-race";
@@ -81,7 +81,10 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
     let (client_ms, client_place) = route.idle_ms?;
     let others = look.case.configurations.iter().enumerate();
     let others = others.filter(|(_, other)| look.alone || share_a_host(route, other));
-    let meets = |served: &Served<'_>| route.servers.iter().any(|server| served.meets(*server));
+    let meets = |served: &Served<'_>| {
+        let mut here = route.servers.iter().filter(|server| served.meets(**server));
+        here.any(|server| served.names(*server) || is_behind(look, route, served, *server))
+    };
     // A server that closes after each answer meets no request.
     let kept = others.flat_map(served).filter(meets).filter_map(|served| Some((served.idle?, served)));
     let kept = kept.filter(|((ms, _), _)| *ms > 0).min_by_key(|((ms, _), _)| *ms);
@@ -127,6 +130,19 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
         ],
         avoid: avoid(),
         next: None,
+    })
+}
+
+/// True if one who listens on all addresses is the server behind a route. Most proxies listen so themselves, on the port of
+/// their servers: the server's address decides, where it is known whose it is.
+fn is_behind(look: &ConfigurationLook<'_>, route: &Route<'_>, served: &Served<'_>, server: Endpoint) -> bool {
+    let Some(address) = server.address.filter(|address| !address.is_loopback()) else { return true };
+    if look.alone {
+        return !std::ptr::eq(served.configuration.1, route.configuration);
+    }
+    look.namespaces(route).any(|namespace| {
+        namespace.addresses.contains(&address)
+            || namespace.sockets.groups.iter().any(|group| group.local.address == Some(address))
     })
 }
 

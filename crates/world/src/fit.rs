@@ -129,8 +129,8 @@ impl Default for Knowledge {
 pub enum Unfit {
     /// No connection was seen that could be one of a load.
     #[error(
-        "there is nothing to fit: no connection that ended or is open is in it; look for longer (--for 30s), or add a \
-         capture (--capture FILE)"
+        "there is nothing to fit: no connection that ended or is open is in it; look for longer (without --case: --for 30s), \
+         or add a capture (--capture FILE)"
     )]
     NoLoad,
     /// There is a capture alone, and no connection in it.
@@ -344,8 +344,9 @@ fn add_failed(
             "so many failed, as was said (--failed)",
         ));
     } else if is_spent && !most.starves() {
+        most.connections = most.connections.saturating_add(1);
         assumptions.push(Assumption::new(
-            format!("no more connects to {} are tried than were made", most.destination()),
+            format!("one connect to {} is tried that failed, besides those that were made", most.destination()),
             "connects that fail for want of a port are in no counter of the kernel, and no port is left: the load may \
              be larger; --failed says how many the program logs",
         ));

@@ -3,6 +3,7 @@
 
 use evidence::Case;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use world::fit::{Ends, Fit, Knowledge, Pace, Party, Unfit, fit};
 use world::scenario::Bind;
 use world::whatif::{Effect, Point, Remedy, Worlds, only_to, plan};
@@ -510,4 +511,90 @@ fn more_sockets_than_can_be_played_are_scaled_down_and_it_is_said() {
     let numbers = plan(&Worlds::from(&stays(30_000)), &[]).columns[0].play("here").numbers;
     let left = numbers.ports_left.unwrap().low;
     assert!(numbers.failed.high < 0.5 && (8_231.5..8_232.5).contains(&left), "{numbers:?}");
+}
+
+/// A case of sockets alone.
+fn listed(more: &serde_json::Value, groups: &serde_json::Value) -> Case {
+    let mut namespace = serde_json::json!({"name": "", "sockets": {"groups": groups}});
+    namespace.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let case =
+        serde_json::json!({"schema": "lastack.case/1", "host": {"name": "h"}, "namespaces": [namespace]});
+    Case::from_bytes(case.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn what_a_proxys_upstream_closes_is_not_taken_for_that_of_a_kept_connection_here() {
+    let aged = |count: u32| (0..60).map(|left| (left.to_string(), count)).collect::<BTreeMap<String, u32>>();
+    let counters = serde_json::json!({
+        "addresses": ["10.9.0.1", "127.0.0.1"],
+        "counters": {"interval_ms": 10_000, "start": {"TcpActiveOpens": 0}, "end": {"TcpActiveOpens": 450}},
+    });
+    let case = listed(
+        &counters,
+        &serde_json::json!([
+            {"role": "client", "local": "127.0.0.1", "remote": "127.0.0.1:8081", "states": {"ESTABLISHED": 3}},
+            {"role": "server", "local": "127.0.0.1:8081", "remote": "127.0.0.1", "states": {"ESTABLISHED": 3}},
+            {"role": "client", "local": "10.9.0.1", "remote": "10.9.0.7:5432", "states": {"ESTABLISHED": 20}},
+            {"role": "client", "local": "10.9.0.1", "remote": "10.9.0.2:9001",
+             "states": {"TIME-WAIT": 360, "ESTABLISHED": 1}, "time_wait": {"by_second": aged(6)}},
+        ]),
+    );
+    let fit = fit(&case, &Knowledge::default()).unwrap();
+    let of = |ends| {
+        fit.talkers.iter().filter(move |talker| talker.ends == ends && talker.lasts()).collect::<Vec<_>>()
+    };
+    let closed_there = of(Ends::ServerCloses);
+    assert_eq!(closed_there.len(), 1, "{:#?}", fit.talkers);
+    assert_eq!((closed_there[0].port, of(Ends::ClientCloses)[0].port), (9001, 9001));
+    assert!(
+        (35.0..42.0)
+            .contains(&f64::midpoint(closed_there[0].per_second.low, closed_there[0].per_second.high))
+    );
+}
+
+#[test]
+fn ports_that_are_all_gone_fail_connects_however_fast_they_went() {
+    let range = serde_json::json!({"settings": {"net.ipv4.ip_local_port_range": "40000 40999"}});
+    let of = |time_wait: serde_json::Value| {
+        let group = serde_json::json!([{
+            "role": "client", "local": "10.9.0.1", "remote": "10.9.0.2:80", "states": {"TIME-WAIT": 1_000},
+            "ports": {"time_wait": {"preferred": 500, "other": 500}}, "time_wait": time_wait,
+        }]);
+        fit(&listed(&range, &group), &Knowledge::default()).unwrap()
+    };
+    let wider = Remedy::named("wider-port-range".parse().unwrap());
+    let failed = |fit: &Fit, cures: &[Remedy]| {
+        let plan = plan(&Worlds::from(fit), cures);
+        let numbers = plan.columns.last().unwrap().play(&fit.here).numbers;
+        (numbers.failed.high, numbers.time_wait_peak.high)
+    };
+    let wider = [wider];
+    // In four seconds, some time ago: so fast they are asked for.
+    let fast = of(serde_json::json!({"by_second": {"30": 250, "31": 250, "32": 250, "33": 250}}));
+    assert!(fast.lasts && failed(&fast, &[]).0 > 1_000.0, "{:?}", failed(&fast, &[]));
+    let (none, time_wait) = failed(&fast, &wider);
+    assert!(none < 0.5 && (14_000.0..16_000.0).contains(&time_wait), "{none} {time_wait}");
+    // In one: a burst, of which one was too many at least.
+    let burst = of(serde_json::json!({"by_second": {"30": 1_000}}));
+    assert_eq!((burst.lasts, failed(&burst, &[]).0, failed(&burst, &wider).0), (false, 1.0, 0.0));
+    // Without ages: as many as the ports allow, and more.
+    let ageless = of(serde_json::json!({}));
+    assert!(ageless.lasts && failed(&ageless, &[]).0 > 0.5 && failed(&ageless, &wider).0 < 0.5);
+    assert!(ageless.assumptions.iter().any(|one| one.assumed.contains("spread evenly over the 60 s")));
+}
+
+#[test]
+fn sockets_of_windows_are_played_on_windows() {
+    let group = serde_json::json!([{
+        "role": "client", "local": "10.0.0.5", "remote": "10.0.0.9:443", "states": {"TIME-WAIT": 1_200},
+    }]);
+    let mut case = listed(&serde_json::json!({}), &group);
+    case.host.system = evidence::System::Windows;
+    case.namespaces[0].settings.system = evidence::System::Windows;
+    let fit = fit(&case, &Knowledge::default()).unwrap();
+    let host = fit.low.hosts.iter().find(|host| host.name == fit.here).unwrap();
+    assert_eq!(host.kernel, world::scenario::Kernel::Windows);
+    assert_eq!(host.settings.get("net.ipv4.ip_local_port_range"), Some("49152 65535"));
+    let numbers = plan(&Worlds::from(&fit), &[]).columns[0].play(&fit.here).numbers;
+    assert!((1_150.0..1_250.0).contains(&numbers.time_wait_peak.high), "{numbers:?}");
 }

@@ -10,7 +10,7 @@ use crate::scenario::{
     Program, Proxy, Reuse, Server, Settings, World,
 };
 use crate::simulator::settings;
-use evidence::Namespace;
+use evidence::{Namespace, System};
 use std::collections::BTreeMap;
 
 /// The host that stands for the one that was seen.
@@ -300,7 +300,19 @@ impl<'n> Builder<'n> {
                 for (name, value) in values.filter(|(name, _)| settings::reads(name)) {
                     host.settings.set(name, value);
                 }
-                if namespace.settings.values.contains_key("net.ipv4.tcp_tw_recycle") {
+                let of_another = match namespace.settings.system {
+                    System::Windows => Some(Kernel::Windows),
+                    System::Macos => Some(Kernel::Macos),
+                    System::Linux | System::Other => None,
+                };
+                if let Some(kernel) = of_another {
+                    host.kernel = kernel;
+                    let range = namespace.settings.local_port_range();
+                    let written = format!("{} {}", range.first, range.last);
+                    host.settings.set("net.ipv4.ip_local_port_range", &written);
+                    let time_wait = namespace.settings.time_wait().as_millis();
+                    host.time_wait_ms = u64::try_from(time_wait).ok();
+                } else if namespace.settings.values.contains_key("net.ipv4.tcp_tw_recycle") {
                     host.kernel = Kernel::Linux4_4;
                 }
             }

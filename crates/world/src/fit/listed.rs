@@ -16,6 +16,12 @@ const UNEXPLAINED: f64 = 1.2;
 /// And so many connections more.
 const AT_LEAST: f64 = 5.0;
 
+/// Closes in so many whole seconds tell how fast ports were taken that are all gone. Fewer are a burst.
+const STARVED_SECONDS: usize = 2;
+
+/// Where ports are all gone, and how fast they went is not known, so much more may be asked for than they allow.
+const BEYOND: f64 = 1.1;
+
 /// Adds the talkers of a namespace to those that a capture shows, and joins what both show.
 pub(super) fn join(
     namespace: &Namespace,
@@ -45,13 +51,22 @@ pub(super) fn join(
         glimpse.talkers(&mut own);
     }
     merge_sources(&mut own);
+    if glimpsed.iter().any(|glimpse| glimpse.ageless) {
+        assumptions.push(Assumption::new(
+            format!(
+                "closes are spread evenly over the {} s of TIME-WAIT",
+                namespace.settings.time_wait().as_secs()
+            ),
+            "the list shows TIME-WAIT without its ages: ss -o has them",
+        ));
+    }
     if !was_captured {
         unexplained(namespace, &glimpsed, &mut own, assumptions);
     }
     if own.is_empty() {
         return;
     }
-    say(namespace, &own, assumptions);
+    say(namespace, &own, glimpsed.iter().any(|glimpse| glimpse.ageless), assumptions);
     talkers.extend(own);
 }
 
@@ -67,11 +82,17 @@ struct Glimpse<'n> {
     binds: bool,
     /// Closes a second before the ports ran out, if they did: the load goes on, but finds none.
     starved: Option<Range>,
+    /// True if the list shows TIME-WAIT without ages: closes are spread over its length.
+    ageless: bool,
 }
 
 impl<'n> Glimpse<'n> {
     fn of(namespace: &'n Namespace, place: &Place, group: &'n Group) -> Option<Self> {
         let mut closes = group.time_wait.closes_by_age(namespace.settings.time_wait());
+        let ageless = group.states.of(State::TimeWait) > 0 && group.time_wait.is_empty();
+        if ageless {
+            spread(group.states.of(State::TimeWait), &mut closes);
+        }
         while closes.last() == Some(&0) {
             closes.pop();
         }
@@ -86,8 +107,8 @@ impl<'n> Glimpse<'n> {
         let ports = group.ports.taken();
         // connect() takes the first half first, bind() to port 0 the other one.
         let binds = group.role == Role::Client && ports.other >= PROOF && ports.other / 2 > ports.preferred;
-        let starved = starved(namespace, group, &closes);
-        Some(Self { group, client, server, port, closes, process, binds, starved })
+        let starved = starved(namespace, group, &closes, ageless);
+        Some(Self { group, client, server, port, closes, process, binds, starved, ageless })
     }
 
     /// True if there were closes in most of the last seconds.
@@ -139,6 +160,14 @@ impl<'n> Glimpse<'n> {
                 if talker.lasts() { talker.per_second.with(rate.low).with(rate.high) } else { rate };
             talker.pace = self.pace();
         }
+    }
+
+    /// How plainly it shows connections that the other side closes: first whether any end so now or has been closed here,
+    /// as kept ones are not; then how many there are.
+    fn comes_and_goes(&self) -> (u8, u64) {
+        let closed_there = self.in_state(State::CloseWait) + self.in_state(State::LastAck);
+        let signs = u8::from(closed_there > 0) + u8::from(self.closed() > 0);
+        (signs, self.in_state(State::Established) + closed_there + self.closed())
     }
 
     fn talkers(&self, into: &mut Vec<Talker>) {
@@ -210,18 +239,31 @@ impl<'n> Glimpse<'n> {
     }
 }
 
+/// As many a second as there are seconds for; what is left over is the latest.
+fn spread(closed: u32, closes: &mut [u32]) {
+    let seconds = u32::try_from(closes.len()).unwrap_or(u32::MAX).max(1);
+    for (second, closes) in closes.iter_mut().enumerate() {
+        let left_over = second < (closed % seconds) as usize;
+        *closes = closed / seconds + u32::from(left_over);
+    }
+}
+
 /// The rate of closes before the ports ran out: of the seconds between the first close and the last, those two left
 /// out, which are cut. None if ports are left, or if that were too few seconds to tell a rate from a burst.
-fn starved(namespace: &Namespace, group: &Group, closes: &[u32]) -> Option<Range> {
+fn starved(namespace: &Namespace, group: &Group, closes: &[u32], ageless: bool) -> Option<Range> {
     let settings = &namespace.settings;
     let ports = settings.local_port_range().halves_without(&settings.reserved_ports()).total();
     // An odd range loses its last port.
     if group.role != Role::Client || ports == 0 || group.ports.taken().total().saturating_add(1) < ports {
         return None;
     }
+    if ageless {
+        let mean = f64::from(group.states.of(State::TimeWait)) / closes.len().max(1) as f64;
+        return Some(Range { low: mean, high: mean * BEYOND });
+    }
     let first = closes.iter().position(|closes| *closes > 0)?;
     let inner = closes.get(first.checked_add(1)?..closes.len().checked_sub(1)?)?;
-    if inner.len() < LASTING_SECONDS {
+    if inner.len() < STARVED_SECONDS {
         return None;
     }
     let seconds = inner.len() as f64;
@@ -293,10 +335,12 @@ fn unexplained(
         if rest * seconds <= recent as f64 * UNEXPLAINED {
             continue;
         }
-        let open = |glimpse: &&Glimpse<'_>| {
-            is_here(glimpse.client, glimpse.server) && glimpse.in_state(State::Established) > 0
+        // Of what is closed within this host, one end is in TIME-WAIT here: that explains it.
+        let within = |glimpse: &Glimpse<'_>| glimpse.client == Party::Here && glimpse.server == Party::Here;
+        let could = |glimpse: &&Glimpse<'_>| {
+            is_here(glimpse.client, glimpse.server) && !within(glimpse) && glimpse.comes_and_goes().1 > 0
         };
-        let who = glimpsed.iter().filter(open).max_by_key(|glimpse| glimpse.in_state(State::Established));
+        let who = glimpsed.iter().filter(could).max_by_key(|glimpse| glimpse.comes_and_goes());
         let (client, server, port) = match (who, here_connects) {
             (Some(glimpse), _) => (glimpse.client, glimpse.server, glimpse.port),
             (None, true) => (Party::Here, Party::Others, 80),
@@ -325,16 +369,31 @@ fn unexplained(
 }
 
 /// What a list of sockets does not tell.
-fn say(namespace: &Namespace, talkers: &[Talker], assumptions: &mut Vec<Assumption>) {
+fn say(
+    namespace: &Namespace,
+    talkers: &[Talker],
+    glimpsed_without_ages: bool,
+    assumptions: &mut Vec<Assumption>,
+) {
     let lasting = talkers.iter().filter(|talker| talker.lasts());
     for talker in lasting.clone().filter(|talker| talker.starves()) {
+        if glimpsed_without_ages {
+            assumptions.push(Assumption::new(
+                format!(
+                    "{} is asked for as many connections as its ports allow, and up to a tenth more",
+                    talker.destination()
+                ),
+                "no port is left; how fast they went is not known without ages of TIME-WAIT, and what fails is in no counter",
+            ));
+            continue;
+        }
         assumptions.push(Assumption::new(
             format!("{} is asked for {:.0} connections a second", talker.destination(), talker.per_second.high),
             "so many were closed a second, by the ages of TIME-WAIT, until no port was left; what fails since then is in \
              no counter",
         ));
     }
-    if lasting.clone().any(|talker| !talker.starves()) {
+    if !glimpsed_without_ages && lasting.clone().any(|talker| !talker.starves()) {
         assumptions.push(Assumption::new(
             "the load goes on at the rate of the last seconds",
             format!(
@@ -344,7 +403,7 @@ fn say(namespace: &Namespace, talkers: &[Talker], assumptions: &mut Vec<Assumpti
             ),
         ));
     }
-    if lasting.clone().any(|talker| talker.burst > 1) {
+    if !glimpsed_without_ages && lasting.clone().any(|talker| talker.burst > 1) {
         assumptions.push(Assumption::new(
             "connections begin evenly (low) or in bursts (high)",
             "ages of TIME-WAIT show closes by second, not within one: a burst has what the fullest second had more than \

@@ -108,6 +108,7 @@ fn of_system(system: System, look: Option<&Look<'_>>, mut finding: Finding) -> F
             "netstat".clone_into(&mut evidence.source);
         }
     }
+    in_its_words(system, &mut finding);
     finding.evidence.retain(|evidence| fits(&evidence.source) && fits(&evidence.says));
     finding.remedies.retain(|remedy| {
         remedy.changes.is_empty() && fits(&remedy.summary) && fits(&remedy.risk) && fits(&remedy.expected)
@@ -115,11 +116,31 @@ fn of_system(system: System, look: Option<&Look<'_>>, mut finding: Finding) -> F
     finding.avoid.retain(|avoid| fits(&avoid.what) && fits(&avoid.because));
     if let Some(look) = look {
         let (remedies, avoid) = own(system, look, finding.rule);
+        // The range that is proposed for Linux is not that of the system's own command.
+        if !remedies.is_empty() {
+            finding.remedies.retain(|remedy| remedy.name != "wider-port-range");
+        }
         finding.remedies.extend(remedies);
         finding.avoid.extend(avoid);
     }
     finding.next = finding.next.filter(|next| fits(next)).or_else(|| seeing(system).map(str::to_owned));
     finding
+}
+
+/// Linux's name for the error of a connect() without a port, as Winsock has it.
+fn in_its_words(system: System, finding: &mut Finding) {
+    const ERROR: (&str, &str) = ("EADDRNOTAVAIL", "WSAENOBUFS or WSAEADDRINUSE");
+    if system != System::Windows {
+        return;
+    }
+    let of_evidence = finding.evidence.iter_mut().map(|evidence| &mut evidence.says);
+    let of_remedies = finding
+        .remedies
+        .iter_mut()
+        .flat_map(|remedy| [&mut remedy.summary, &mut remedy.risk, &mut remedy.expected]);
+    for text in of_evidence.chain(of_remedies).chain([&mut finding.claim]) {
+        *text = text.replace(ERROR.0, ERROR.1);
+    }
 }
 
 /// The command that shows sockets with their owners.

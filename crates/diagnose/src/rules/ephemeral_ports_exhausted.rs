@@ -187,7 +187,7 @@ fn to_any(look: &Look<'_>) -> Option<Finding> {
         (if full >= SPENT { Severity::Error } else { Severity::Warning }, held)
     };
     let mut evidence =
-        vec![Evidence::new("net.ipv4.ip_local_port_range", format!("is {} to {}", range.first, range.last))];
+        vec![Evidence::new("net.ipv4.ip_local_port_range", said(&look.namespace.settings))];
     evidence.extend(look.set(RESERVED).filter(|_| ports < range.ports()));
     if taken > 0 {
         let says = format!(
@@ -383,14 +383,22 @@ fn evidence(look: &Look<'_>, budget: &Budget) -> Vec<Evidence> {
         );
         all.push(Evidence::new("sock_diag", says));
     }
-    let range = look.namespace.settings.local_port_range();
-    let says = format!("is {} to {}", range.first, range.last);
-    all.push(Evidence::new("net.ipv4.ip_local_port_range", says));
+    all.push(Evidence::new("net.ipv4.ip_local_port_range", said(&look.namespace.settings)));
     if budget.reserved > 0 {
         let says = format!("takes {} out of the range", counted(budget.reserved, "port", "ports"));
         all.push(Evidence::new("net.ipv4.ip_local_reserved_ports", says));
     }
     all
+}
+
+/// What the range is, and whether that was seen.
+fn said(settings: &evidence::Settings) -> String {
+    let range = settings.local_port_range();
+    let by_default = match settings.text("net.ipv4.ip_local_port_range") {
+        Some(_) => "",
+        None => ", by default: it was not seen",
+    };
+    format!("is {} to {}{by_default}", range.first, range.last)
 }
 
 fn avoid(look: &Look<'_>) -> Vec<Avoid> {

@@ -58,6 +58,19 @@ pub enum PastedError {
         /// That line.
         line: u32,
     },
+    /// There are tables of sockets and nothing else, and not a row of them makes sense.
+    #[error(
+        "{name}: line {line}: \"{shown}\" is no row that can be read, and no other is there; paste the table as it was \
+         printed, with numbers (-n), in English (LC_ALL=C)"
+    )]
+    NoRow {
+        /// The text.
+        name: String,
+        /// The first row.
+        line: u32,
+        /// That row's beginning.
+        shown: String,
+    },
     /// There is nothing in it.
     #[error("{name}: it is empty; paste what `ss -tanpoe` prints")]
     Empty {
@@ -154,11 +167,43 @@ pub fn read(texts: &[Text<'_>], seed: u64) -> Result<Case, PastedError> {
     case.host = host.finish();
     case.set_system(system);
     gaps::of_system(system, &mut case.gaps);
+    if let Some(error) = no_row(&all, &whole) {
+        return Err(error);
+    }
     // A command is there, and nothing of what it prints.
     if let (true, Some(first), Some(whole)) = (says_nothing(&case), texts.first(), whole.first()) {
         return Err(nothing_known(first.name, whole));
     }
     Ok(case)
+}
+
+/// Where all is tables of sockets of which no row can be read: a clean report would be about nothing.
+fn no_row(sections: &[Section<'_>], whole: &[Cow<'_, str>]) -> Option<PastedError> {
+    let mut outputs = sections.iter().filter(|section| !section.kind.is_of_host()).peekable();
+    outputs.peek()?;
+    let mut first = None;
+    for section in outputs {
+        if !section.kind.is_table() {
+            return None;
+        }
+        let text = text_of(whole, section);
+        let table = Table::new(text, section);
+        if !table.is_empty() {
+            return None;
+        }
+        let seen = &table.seen;
+        let unread = [seen.odd, seen.named, seen.stateless, seen.cut];
+        let line = unread.iter().filter(|strays| strays.count > 0).map(|strays| strays.first).min();
+        first = first.or_else(|| {
+            let row = section.lines(text).find(|row| Some(row.number) == line)?;
+            Some(PastedError::NoRow {
+                name: section.name.to_owned(),
+                line: row.number,
+                shown: quoted(row.says.trim()),
+            })
+        });
+    }
+    first
 }
 
 fn says_nothing(case: &Case) -> bool {

@@ -64,7 +64,10 @@ impl Gaps<'_> {
         }
         let (waiting, idle_known) = (sum(|table| table.seen.waiting), sum(|table| table.seen.idle_known));
         if waiting > idle_known {
-            let because = format!("how long {} half-closed sockets have waited", waiting - idle_known);
+            let because = match waiting - idle_known {
+                1 => "how long a half-closed socket has waited".to_owned(),
+                many => format!("how long {many} half-closed sockets have waited"),
+            };
             self.add(Unseen::Ages, because, "ss -tanpoei");
         }
         let (live, owned) = (sum(|table| table.seen.live), sum(|table| table.seen.owned));
@@ -243,6 +246,12 @@ pub(crate) fn of_system(system: System, all: &mut Vec<Gap>) {
             (System::Macos, Unseen::Settings) => "sysctl net.inet.tcp.msl net.inet.ip.portrange",
             (_, Unseen::Ages | Unseen::Counters | Unseen::BoundPorts) => {
                 "capture packets, and lastack read FILE"
+            }
+            (System::Windows, Unseen::Text) if gap.how_to_see.contains("ss -") => {
+                "paste one table: netstat -ano"
+            }
+            (System::Macos, Unseen::Text) if gap.how_to_see.contains("ss -") => {
+                "paste one table: netstat -anv"
             }
             _ => continue,
         };

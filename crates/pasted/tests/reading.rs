@@ -314,3 +314,22 @@ fn the_sockets_of_unix_are_passed_over() {
     assert_eq!((case.host.system, case.namespaces[0].sockets.listeners.len()), (System::Linux, 1));
     assert_eq!(because(&case, Unseen::Text), [""; 0]);
 }
+
+#[test]
+fn tables_without_a_row_that_can_be_read_are_refused_with_the_first() {
+    let title = "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n";
+    for row in [
+        "ESTAB 99999999999999999999 0 1.2.3.4:99999 5.6.7.8:80",
+        "ESTAB 0 0 web1:ssh db:postgresql",
+        "0 0 10.0.0.1:80 10.0.0.2:81",
+    ] {
+        let text = format!("{title}{row}\n{row}\n");
+        let error = read(&[Text::pasted("t", text.as_bytes())], 1).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("t: line 2: \"{row}\" is no row")), "{error}");
+        // Beside another output it is a part that is missing.
+        assert!(
+            read(&[Text::pasted("t", format!("{text}net.ipv4.tcp_tw_reuse = 2\n").as_bytes())], 1).is_ok()
+        );
+    }
+    assert!(read(&[Text::pasted("t", title.as_bytes())], 1).is_ok(), "no socket is none that cannot be read");
+}

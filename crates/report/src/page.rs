@@ -5,7 +5,7 @@ use crate::report::thousands;
 use crate::visible::{clip, visible};
 use crate::{Report, Style};
 use diagnose::{Finding, Severity};
-use evidence::System;
+use evidence::{System, Unseen};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -61,23 +61,26 @@ fn headline<W: Write>(report: &Report, pen: &mut Pen<'_, W>) -> io::Result<()> {
         0 => String::new(),
         notes => format!(" {} below.", counted(notes as u64, "note", "notes")),
     };
-    let (paint, said) =
-        if report.is_of_captures() && report.traffic.as_ref().is_some_and(|row| row.connections == 0) {
-            (Paint::Warning, "There is no TCP connection in this capture.".to_owned())
-        } else if report.is_of_captures() {
-            let limit = if report.summary.undecided > 0 || !report.coverage.is_empty() {
-                ", as far as it shows"
-            } else {
-                ""
-            };
-            of_captures(report.traffic.as_ref(), limit)
-        } else if report.host.namespaces.is_empty() {
-            (Paint::Warning, "Nothing was seen: this case holds no network namespace.".to_owned())
-        } else if summary.undecided > 0 || !report.coverage.is_empty() {
-            (Paint::Good, "Nothing wrong with how connections end here, as far as could be seen.".to_owned())
+    let (paint, said) = if report.is_of_captures()
+        && report.traffic.as_ref().is_some_and(|row| row.connections == 0)
+    {
+        (Paint::Warning, "There is no TCP connection in this capture.".to_owned())
+    } else if report.is_of_captures() {
+        let limit = if report.summary.undecided > 0 || !report.coverage.is_empty() {
+            ", as far as it shows"
         } else {
-            (Paint::Good, "Nothing wrong with how connections end here.".to_owned())
+            ""
         };
+        of_captures(report.traffic.as_ref(), limit)
+    } else if report.host.namespaces.is_empty() {
+        (Paint::Warning, "Nothing was seen: this case holds no network namespace.".to_owned())
+    } else if report.sockets.total == 0 && report.coverage.iter().any(|gap| gap.unseen == Unseen::Sockets) {
+        (Paint::Warning, "No socket was seen: nothing can be said of how connections end here.".to_owned())
+    } else if summary.undecided > 0 || !report.coverage.is_empty() {
+        (Paint::Good, "Nothing wrong with how connections end here, as far as could be seen.".to_owned())
+    } else {
+        (Paint::Good, "Nothing wrong with how connections end here.".to_owned())
+    };
     pen.flow(&[], 0, (paint, &format!("{said}{notes}")))
 }
 

@@ -272,6 +272,21 @@ impl FromStr for Wanted {
     }
 }
 
+/// A version of a program: `1.22.1`, or all that the program says of itself.
+fn version(text: &str) -> Result<String, String> {
+    let numbered = |word: &str| {
+        let mut parts = word.splitn(3, '.');
+        let digits =
+            |part: Option<&str>| part.is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+        digits(parts.next()) && digits(parts.next())
+    };
+    let words = text.split([' ', '/', '-']);
+    match words.into_iter().any(numbered) {
+        true => Ok(text.to_owned()),
+        false => Err("no version, such as 1.22.1".to_owned()),
+    }
+}
+
 /// Says what is wrong with files of nginx, HAProxy and sysctl.d, wherever they are used
 ///
 /// Looks at no host. What includes name is read; a part of an nginx configuration is read as if it were included.
@@ -283,10 +298,10 @@ pub(crate) struct Lint {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
     /// The nginx that they are for, such as 1.22.1: its defaults count
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     pub(crate) nginx_version: Option<String>,
     /// The HAProxy that they are for, such as 2.6
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     pub(crate) haproxy_version: Option<String>,
     /// Whose files they are, where their text does not tell
     #[arg(long, value_name = "PROGRAM")]

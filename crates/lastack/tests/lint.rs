@@ -489,3 +489,26 @@ fn lines_of_sysctl_that_do_nothing_or_harm_may_be_taken_out() {
     let rest = found(&lint(folder.path(), &["90.conf", "--sarif"]));
     assert_eq!(rest, ["warning fin-timeout-misread 90.conf:2"]);
 }
+
+#[test]
+fn a_version_has_numbers() {
+    let folder = folder(&[("nginx.conf", "http { server { listen 80; } }\n")]);
+    for (option, version) in [
+        ("--nginx-version", "foo"),
+        ("--nginx-version", "1"),
+        ("--haproxy-version", "latest"),
+        ("--haproxy-version", ""),
+    ] {
+        let output = lint(folder.path(), &["nginx.conf", option, version]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        assert!(said.contains("no version, such as 1.22.1"), "{said}");
+    }
+    for (option, version) in [
+        ("--nginx-version", "nginx/1.22.1"),
+        ("--haproxy-version", "2.6"),
+        ("--haproxy-version", "HAProxy version 2.6.12-1+deb12u4 2026/10/17"),
+    ] {
+        assert_eq!(lint(folder.path(), &["nginx.conf", option, version]).status.code(), Some(0), "{version}");
+    }
+}

@@ -281,10 +281,8 @@ fn version(text: &str) -> Result<String, String> {
         digits(parts.next()) && digits(parts.next())
     };
     let words = text.split([' ', '/', '-']);
-    match words.into_iter().any(numbered) {
-        true => Ok(text.to_owned()),
-        false => Err("no version, such as 1.22.1".to_owned()),
-    }
+    let is_one = words.into_iter().any(numbered);
+    is_one.then(|| text.to_owned()).ok_or_else(|| "no version, such as 1.22.1".to_owned())
 }
 
 /// Says what is wrong with files of nginx, HAProxy and sysctl.d, wherever they are used

@@ -135,10 +135,10 @@ fn compared(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> 
 
 /// True if one who listens on all addresses is the server behind a route. Most proxies listen so themselves, on the port of
 /// their servers: the server's address decides, where it is known whose it is.
-fn is_behind(look: &ConfigurationLook<'_>, route: &Route<'_>, served: &Served<'_>, server: Endpoint) -> bool {
+fn is_behind(look: &ConfigurationLook<'_>, route: &Route<'_>, listens: &Served<'_>, server: Endpoint) -> bool {
     let Some(address) = server.address.filter(|address| !address.is_loopback()) else { return true };
     if look.alone {
-        return !std::ptr::eq(served.configuration.1, route.configuration);
+        return !std::ptr::eq(listens.configuration.1, route.configuration);
     }
     look.namespaces(route).any(|namespace| {
         namespace.addresses.contains(&address)

@@ -240,11 +240,11 @@ impl<'n> Glimpse<'n> {
 }
 
 /// As many a second as there are seconds for; what is left over is the latest.
-fn spread(closed: u32, closes: &mut [u32]) {
+fn spread(count: u32, closes: &mut [u32]) {
     let seconds = u32::try_from(closes.len()).unwrap_or(u32::MAX).max(1);
     for (second, closes) in closes.iter_mut().enumerate() {
-        let left_over = second < (closed % seconds) as usize;
-        *closes = closed / seconds + u32::from(left_over);
+        let left_over = second < (count % seconds) as usize;
+        *closes = count / seconds + u32::from(left_over);
     }
 }
 

@@ -242,7 +242,8 @@ const FIX_HELP: &str = "\
 docs/fix.md says what is watched, what is never done, and what happens when something is killed meanwhile.
 
 Exit status without --apply: 0 nothing is wrong, 1 something is, 2 it could not be told. With --apply or --rollback: 0 it is \
-done, or there was nothing to do, 1 it was taken back, or not all of it could be taken back, 2 it was refused, or failed. With \
+done, or there was nothing to do, 1 it was taken back, or not all of it could be taken back, or something is wrong and nothing \
+was chosen against it, 2 it was refused, or failed. With \
 --watch: 0 the guards held, 1 one did not, 2 it could not be told.";
 
 /// Which connection is to be shown.

@@ -32,13 +32,14 @@ pub(crate) fn run(options: &Fix) -> Outcome {
         _ => look(options)?,
     };
     if options.apply {
-        return apply(options, &plan);
+        return apply(options, &plan, is_problem);
     }
     if let Some(Form::Ansible) = options.form {
         return as_playbook(options, &plan);
     }
     notes.extend(unfinished(options));
     let refusal = plan.check().err().map(|refusal| refusal.to_string());
+    let next = refusal.is_none().then(|| asked(options));
     notes.extend(refusal.map(|refusal| format!("Not as it is: {refusal}")));
     if let Some(file) = options.plan.as_deref().filter(|file| !file.exists()) {
         save(file, &plan)?;
@@ -49,8 +50,7 @@ pub(crate) fn run(options: &Fix) -> Outcome {
     if options.output.json {
         report::write_json(&pages::PlanJson::new(&plan, lasting.as_ref(), &notes), &mut text)?;
     } else {
-        let asked = asked(options);
-        let page = pages::plan(&plan, lasting.as_ref(), notes, options.plan.as_deref(), asked);
+        let page = pages::plan(&plan, lasting.as_ref(), notes, options.plan.as_deref(), next);
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
     }
     screen::print(&text)?;
@@ -190,7 +190,8 @@ fn check_watch(options: &Fix) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn apply(options: &Fix, plan: &Plan) -> Outcome {
+/// Carries out what is chosen. If nothing is, what `is_problem` says is still wrong.
+fn apply(options: &Fix, plan: &Plan, is_problem: bool) -> Outcome {
     check_watch(options)?;
     plan.check()?;
     if !options.any_host {
@@ -198,7 +199,9 @@ fn apply(options: &Fix, plan: &Plan) -> Outcome {
     }
     if plan.chosen().next().is_none() {
         let page = pages::nothing(plan, options.plan.as_deref().filter(|file| file.exists()));
-        return finish(options, &remedy::Outcome { notes: page, ..remedy::Outcome::default() });
+        let remains = is_problem && !plan.remedies.is_empty();
+        let done = finish(options, &remedy::Outcome { notes: page, ..remedy::Outcome::default() })?;
+        return Ok(if remains { ExitCode::from(1) } else { done });
     }
     let notes = remedy::rehearse(plan)?;
     if !options.yes {
@@ -206,7 +209,7 @@ fn apply(options: &Fix, plan: &Plan) -> Outcome {
             bail!("nobody is here to confirm: standard input is no terminal; --yes confirms beforehand");
         }
         let mut text = Vec::new();
-        let page = pages::plan(plan, remedy::lasting(plan).as_ref(), notes, None, Vec::new());
+        let page = pages::plan(plan, remedy::lasting(plan).as_ref(), notes, None, None);
         report::write_plan(&page, &mut text, screen::style(options.output.color))?;
         io::stderr().write_all(&text)?;
         if !confirmed("\nApply it? [y/N] ")? {

@@ -82,13 +82,14 @@ impl<'a> WatchJson<'a> {
     }
 }
 
-/// A plan for people. `lasting` is what is written when it is kept, `file` where it is, `asked` what was looked at.
+/// A plan for people. `lasting` is what is written when it is kept, `file` where it is, `asked` what was looked at, if it
+/// may be applied next.
 pub(super) fn plan(
     plan: &Plan,
     lasting: Option<&Lasting>,
     notes: Vec<String>,
     file: Option<&Path>,
-    asked: Vec<String>,
+    asked: Option<Vec<String>>,
 ) -> PlanPage {
     let (all, chosen) = (plan.remedies.len(), plan.chosen().count());
     let on = if plan.host.is_empty() { String::new() } else { format!(" on {}", plan.host) };
@@ -101,7 +102,7 @@ pub(super) fn plan(
             if chosen == 1 { "is" } else { "are" }
         ),
     };
-    let next = (chosen > 0).then(|| {
+    let next = asked.filter(|_| chosen > 0).map(|asked| {
         let what = match file {
             Some(file) => {
                 vec!["--plan".to_owned(), report::shell_quoted(&file.display().to_string()).into_owned()]
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!(said, ["what is offered must be named, it has a price: --remedy larger-pool"]);
         let said = nothing(&of(false), Some(Path::new("plan.toml")));
         assert_eq!(said, ["nothing in the plan is chosen: set `apply = true` in plan.toml for larger-pool"]);
-        let page = plan(&of(true), None, Vec::new(), None, Vec::new());
+        let page = plan(&of(true), None, Vec::new(), None, Some(Vec::new()));
         assert_eq!(page.next, ["lastack fix --remedy larger-pool --apply"]);
     }
 }

@@ -308,7 +308,7 @@ fn what_cannot_be_meant() {
         refused(&["--apply", "--yes", "--all-netns"], "is there already, and says what is to be done");
         let text = std::fs::read_to_string(&order).unwrap();
         std::fs::write(&order, text.replace("apply = true", "apply = false")).unwrap();
-        let said = ends(&mut fix(&["--plan", &order, "--apply", "--yes"]), 0);
+        let said = ends(&mut fix(&["--plan", &order, "--apply", "--yes"]), 1);
         assert!(said.contains("set `apply = true` in /mnt/plan.toml for a-test"), "{said}");
     });
 }

@@ -77,15 +77,30 @@ fn texts(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
     files
 }
 
+/// Where Debian has the examples of nginx's documentation.
+const EXAMPLES: &str = "/usr/share/doc/nginx/examples";
+
 #[test]
 fn files_of_the_package_nginx_survive() {
     let files = texts(files_of(&["nginx*", "libnginx*"]));
     if files.is_empty() {
         return skip("files_of_the_package_nginx_survive", "the package nginx is not installed");
     }
+    // Beside them lies a program that switches sites on.
+    let is_example = |file: &Path| file.starts_with(EXAMPLES) && !file.ends_with("nginx_modsite");
+    if !files.iter().any(|file| is_example(file)) {
+        skip(
+            "examples_of_nginxs_documentation_survive",
+            "the examples of the package nginx-doc are not there",
+        );
+    }
     let (read, configuration) = hold(
         &files,
-        |file| file.starts_with("/etc/nginx") || file.starts_with("/usr/share/nginx/modules-available"),
+        |file| {
+            file.starts_with("/etc/nginx")
+                || file.starts_with("/usr/share/nginx/modules-available")
+                || is_example(file)
+        },
         nginx_config,
         |bytes| nginx::Tree::parse(bytes).problems().to_vec(),
     );
@@ -101,15 +116,16 @@ fn files_of_the_package_haproxy_survive() {
     }
     let (read, configuration) = hold(
         &files,
-        |file| {
-            file.extension().is_some_and(|extension| extension == "cfg") && file.starts_with("/etc/haproxy")
-        },
+        |file| file.extension().is_some_and(|extension| extension == "cfg"),
         haproxy_config,
         |bytes| haproxy::Tree::parse(bytes).problems().to_vec(),
     );
     // The manual's examples are paragraphs of it.
     let manual = files.iter().find(|file| file.ends_with("doc/haproxy/configuration.txt.gz"));
     let manual = manual.and_then(|file| self::read(file)).unwrap_or_default();
+    if manual.is_empty() {
+        skip("examples_of_haproxys_manual_survive", "the manual of the package haproxy is not there");
+    }
     let manual = String::from_utf8_lossy(&manual).into_owned();
     manual.split("\n\n").for_each(|paragraph| haproxy_config(paragraph.as_bytes()));
     println!(

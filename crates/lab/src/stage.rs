@@ -57,7 +57,7 @@ enum Said {
     /// It ran.
     Ran(Ran),
     /// `fix` was tried.
-    Repaired(Repaired),
+    Repaired(Box<Repaired>),
     /// It failed.
     Failed { error: String },
 }
@@ -73,6 +73,9 @@ pub struct Ran {
     /// What the segment of each probe met.
     #[serde(default)]
     pub probes: BTreeMap<String, Met>,
+    /// The counters that this kernel has, without `Tcp` and `TcpExt`.
+    #[serde(default)]
+    pub counters: BTreeSet<String>,
     /// What the reader of the numbers should know: packets that captures lost, a load that was cut short.
     pub notes: Vec<String>,
 }
@@ -188,7 +191,7 @@ pub fn repair(
     play: &Play,
 ) -> Result<Ended<Repaired>, StageError> {
     match told(executable, stage, privilege, &Play { repair: true, ..play.clone() })? {
-        Said::Repaired(repaired) => Ok(Ended::Ran(repaired)),
+        Said::Repaired(repaired) => Ok(Ended::Ran(*repaired)),
         other => other.instead(),
     }
 }
@@ -314,7 +317,7 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
     if play.repair {
         let mut kept = |when: &str, played: &_| kept(&title_of(when), played);
         let fixed = repair::Repair { stage, folder: &folder, executable: &executable };
-        return fixed.run(fix, &mut kept).map(Said::Repaired);
+        return fixed.run(fix, &mut kept).map(Box::new).map(Said::Repaired);
     }
     let played = stage.play()?;
     kept(&title, &played)?;

@@ -110,6 +110,25 @@ fn a_probe_that_is_answered_otherwise_is_said_and_is_exit_status_1() {
     }
 }
 
+#[test]
+fn what_no_stage_gives_is_wrong_and_what_one_cannot_give_is_a_note() {
+    let text = said(&lab(&["show", "close-wait-leak", "--file"]).stdout);
+    // A counter that the simulator does not have.
+    let bound = "\"server.sockets.CLOSE-WAIT\" = 50";
+    let text = text.replace(bound, &format!("{bound}\n\"server.counters.TCPHystartTrainDetect\" = 0"));
+    let alone = text.replacen("[[variant]]", "[[variant]]\non = [\"simulator\"]", 1);
+    for (text, status, says) in [
+        (&text, 0, "simulator: server.counters.TCPHystartTrainDetect is not measured"),
+        (&alone, 1, "server.counters.TCPHystartTrainDetect is expected, and measured on no stage"),
+    ] {
+        let file = Written::new(&format!("absent{status}"), text);
+        let output = lab(&["run", file.name(), "--on", "simulator", "--json"]);
+        let printed = said(&output.stdout);
+        assert_eq!(output.status.code(), Some(status), "{printed}");
+        assert!(printed.contains(says), "{printed}");
+    }
+}
+
 /// `fix` is either tried against what a scenario shows, or the scenario says why it changes nothing there.
 #[test]
 fn a_rule_that_a_scenario_expects_has_a_fix_or_a_reason_why_not() {

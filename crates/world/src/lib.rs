@@ -24,5 +24,6 @@ pub use measure::Measures;
 pub use met::Met;
 pub use scenario::Scenario;
 pub use simulator::{
-    HostSample, Run, Sample, Upstream, simulate, simulate_in_full, simulate_sampled, simulate_watched,
+    HostSample, Run, Sample, Upstream, counters, simulate, simulate_in_full, simulate_sampled,
+    simulate_watched,
 };

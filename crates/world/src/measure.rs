@@ -1,5 +1,7 @@
 //! What a run gives, under names that both stages use.
 
+pub(crate) mod names;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -118,6 +118,11 @@ pub fn simulate(world: &World) -> Run {
     simulation.result()
 }
 
+/// The names of the counters that it gives.
+pub fn counters() -> impl Iterator<Item = &'static str> {
+    Counter::NAMES.iter().copied()
+}
+
 /// The same with every connection segment by segment: slower, and with the same measures.
 pub fn simulate_in_full(world: &World) -> Run {
     let mut simulation = Simulation::new(world);

@@ -19,6 +19,17 @@ pub struct Outcome {
     pub measures: Measures,
     /// What the segment of each probe met.
     pub probes: BTreeMap<String, Met>,
+    /// The names of the counters that the stage has; empty: that is not known.
+    pub counters: BTreeSet<String>,
+}
+
+impl Outcome {
+    /// The number under a name, or 0 if it was counted and did not happen. None if it was not measured.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        let counter = name.split_once('.').and_then(|(_, what)| what.strip_prefix("counters."));
+        let has = |counter: &str| self.counters.is_empty() || self.counters.contains(counter);
+        self.measures.value(name).filter(|_| counter.is_none_or(has))
+    }
 }
 
 /// A rule at a host.
@@ -87,7 +98,7 @@ impl Verdict {
             );
         }
         for (name, bounds) in &expect.measures {
-            let Some(value) = outcome.measures.value(name) else {
+            let Some(value) = outcome.value(name) else {
                 verdict.unmeasured.push(name.clone());
                 continue;
             };
@@ -162,8 +173,7 @@ pub fn broken_relations(
     stage: Stage,
     outcomes: &BTreeMap<String, Outcome>,
 ) -> Vec<BrokenRelation> {
-    let value =
-        |variant: &str, name: &str| outcomes.get(variant).and_then(|outcome| outcome.measures.value(name));
+    let value = |variant: &str, name: &str| outcomes.get(variant).and_then(|outcome| outcome.value(name));
     let broken = relations.iter().filter(|relation| relation.on.is_none_or(|on| on == stage));
     let broken = broken.filter_map(|relation| {
         let less = value(&relation.less, &relation.measure)?;
@@ -171,6 +181,20 @@ pub fn broken_relations(
         (less > relation.factor * more).then(|| BrokenRelation { relation: relation.clone(), less, more })
     });
     broken.collect()
+}
+
+/// True if both variants ran on a stage, and one does not have the measure: nobody can tell whether the relation holds.
+pub fn is_untold(relation: &Relation, stage: Stage, outcomes: &BTreeMap<String, Outcome>) -> bool {
+    let both = [&relation.less, &relation.more].map(|variant| outcomes.get(variant));
+    relation.on.is_none_or(|on| on == stage)
+        && both.iter().all(Option::is_some)
+        && both.iter().flatten().any(|outcome| outcome.value(&relation.measure).is_none())
+}
+
+/// True if it is wrong that a measure is absent: every stage where it could have been has run, and none gave it.
+/// Memory is shown to root only.
+pub fn is_nowhere(measure: &str, could: &[Stage], absent: &BTreeSet<Stage>) -> bool {
+    !Measures::is_memory(measure) && !could.is_empty() && could.iter().all(|stage| absent.contains(stage))
 }
 
 /// So far apart a prediction and a measured count may be, as a part of the larger.
@@ -361,6 +385,28 @@ mod tests {
             .map(|(name, seen)| (name.to_owned(), seen))
             .collect();
         assert!(broken_relations(&scenario.relations, Stage::Kernel, &outcomes).is_empty());
+        assert!(is_untold(&scenario.relations[0], Stage::Kernel, &outcomes));
+    }
+
+    #[test]
+    fn what_no_stage_gives_is_told_from_what_one_cannot_give() {
+        let text = SCENARIO.replace("\"b.sockets.TIME-WAIT\" = 0", "\"b.counters.PAWSPassive\" = 0");
+        let scenario = Scenario::parse(&text).unwrap();
+        let mut seen = outcome(&[("a", &["one", "two"])], &[("a.sockets.TIME-WAIT", 10.0)]);
+        assert!(Verdict::new(&scenario.variants[0], &seen).unmeasured.is_empty());
+        seen.counters.insert("TW".to_owned());
+        assert_eq!(Verdict::new(&scenario.variants[0], &seen).unmeasured, ["b.counters.PAWSPassive"]);
+        seen.counters.insert("PAWSPassive".to_owned());
+        assert!(Verdict::new(&scenario.variants[0], &seen).unmeasured.is_empty());
+
+        let both = [Stage::Kernel, Stage::Simulator];
+        let nowhere = |measure: &str, could: &[Stage], absent: &[Stage]| {
+            is_nowhere(measure, could, &absent.iter().copied().collect())
+        };
+        assert!(nowhere("b.counters.PAWSPassive", &both, &both));
+        assert!(nowhere("b.counters.PAWSPassive", &both[..1], &both[..1]));
+        assert!(!nowhere("b.counters.PAWSPassive", &both, &both[..1]));
+        assert!(!nowhere("b.bytes.time_wait", &both, &both));
     }
 
     #[test]

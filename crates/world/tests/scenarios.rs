@@ -174,6 +174,35 @@ fn mistakes_are_named_with_their_place() {
     }
 }
 
+#[test]
+fn a_measure_that_no_stage_gives_is_refused_with_what_is_near_it() {
+    let near = |measure: &str| {
+        let relation = "less = \"v\"\nmore = \"v\"\nfactor = 1.0\n";
+        let bound = format!("[variant.expect.measures]\n\"{measure}\" = 0\n");
+        let held = format!("[[relation]]\n{relation}measure = \"{measure}\"\n");
+        let said = |more: &str| {
+            let text = format!("[[variant]]\nname = \"v\"\n{more}");
+            with_client(&text).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let (bound, held) = (said(&bound), said(&held));
+        let of =
+            |text: &str| text.split(": there is ").nth(1).unwrap_or(text).replace(", in variant \"v\"", "");
+        assert_eq!(of(&bound), of(&held));
+        of(&bound)
+    };
+    assert!(near("b.counters.PAWSTimewiat").starts_with("b.counters.PAWSTimewait"));
+    assert!(near("load.connect_us.p5").starts_with("load.connect_us.p50"));
+    assert!(near("a.socket.TIME-WAIT").starts_with("a.sockets.TIME-WAIT"));
+    assert!(near("load.failed.connect.ECONREFUSED").starts_with("load.failed.connect.ECONNREFUSED"));
+    assert!(near("app.ok").contains("app.failed"));
+    assert!(near("a.sockets.LISTEN").starts_with("a.sockets."));
+    for good in
+        ["load.connect_us.tenth10", "load.failed.send.errno95", "b.counters.PAWSPassive", "a.conntrack"]
+    {
+        assert_eq!(near(good), "");
+    }
+}
+
 /// The same with a client on `a`, of which `more` is the rest.
 fn with_client(more: &str) -> Result<Scenario, ScenarioError> {
     with(&format!(

@@ -6,7 +6,7 @@ use crate::peer::LoadResult;
 use evidence::{Case, Configuration, Gap, Namespace, StateCounts};
 use kernel::sock_diag::{Query, SockDiag, States as Wanted};
 use kernel::{Root, Selection, netns};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -147,8 +147,7 @@ pub(super) fn of_hosts(
         }
         for counter in namespace.counters.end.keys() {
             if let Some(rise @ 1..) = namespace.counters.rise(counter) {
-                let short = counter.strip_prefix("TcpExt").or_else(|| counter.strip_prefix("Tcp"));
-                set(format!("counters.{}", short.unwrap_or(counter)), rise as f64);
+                set(format!("counters.{}", short(counter)), rise as f64);
             }
         }
         if let Some(conntrack) = namespace.conntrack.as_ref().filter(|conntrack| conntrack.entries > 0) {
@@ -177,6 +176,20 @@ pub(super) fn of_hosts(
             measures.set(format!("{}.upstream", proxy.name), connections as f64);
         }
     }
+}
+
+/// The name of a counter without that of its table.
+fn short(counter: &str) -> &str {
+    counter.strip_prefix("TcpExt").or_else(|| counter.strip_prefix("Tcp")).unwrap_or(counter)
+}
+
+/// The names of all counters that were read.
+pub(super) fn counters(hosts: &[HostCase]) -> BTreeSet<String> {
+    let namespaces = hosts.iter().flat_map(|(_, case, _)| &case.namespaces);
+    namespaces
+        .flat_map(|namespace| namespace.counters.end.keys())
+        .map(|name| short(name).to_owned())
+        .collect()
 }
 
 /// The case of each host, as it would be seen there: its namespace, and what its captures show.

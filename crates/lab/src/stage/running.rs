@@ -518,6 +518,7 @@ impl<'a> Running<'a> {
             findings,
             measures: played.measures.clone(),
             probes: played.probes.clone(),
+            counters: measures::counters(&played.hosts),
             notes: played.notes.clone(),
         }
     }

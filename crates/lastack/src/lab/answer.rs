@@ -216,11 +216,18 @@ fn show_scenario(
 
 /// Holds variants to what should be between them; the one that should have less answers for it.
 fn hold_to_relations(scenario: &Scenario, tried: &mut [(&Variant, Tried)]) {
+    let mut untold = vec![BTreeSet::new(); scenario.relations.len()];
     for stage in [Stage::Kernel, Stage::Simulator] {
         let outcomes = tried
             .iter()
             .filter_map(|(variant, tried)| Some((variant.name.clone(), tried.outcomes.get(&stage)?.clone())));
-        let broken = verdict::broken_relations(&scenario.relations, stage, &outcomes.collect());
+        let outcomes = outcomes.collect();
+        for (relation, untold) in scenario.relations.iter().zip(&mut untold) {
+            if verdict::is_untold(relation, stage, &outcomes) {
+                untold.insert(stage);
+            }
+        }
+        let broken = verdict::broken_relations(&scenario.relations, stage, &outcomes);
         for BrokenRelation { relation, less, more } in broken {
             let named = tried.iter_mut().find(|(variant, _)| variant.name == relation.less);
             let Some((_, tried)) = named else { continue };
@@ -234,6 +241,37 @@ fn hold_to_relations(scenario: &Scenario, tried: &mut [(&Variant, Tried)]) {
             ));
         }
     }
+    for (relation, untold) in scenario.relations.iter().zip(&untold).filter(|(_, untold)| !untold.is_empty())
+    {
+        let runs_on = |stage: Stage| {
+            let both = [&relation.less, &relation.more].map(|name| scenario.variant(name));
+            relation.on.is_none_or(|on| on == stage)
+                && both.iter().flatten().all(|variant| variant.on.contains(&stage))
+        };
+        let could: Vec<Stage> =
+            [Stage::Kernel, Stage::Simulator].into_iter().filter(|stage| runs_on(*stage)).collect();
+        let named = tried.iter_mut().find(|(variant, _)| variant.name == relation.less);
+        if let Some((_, tried)) = named {
+            tell_absent(&relation.measure, &could, untold, &mut tried.part, &mut tried.sum);
+        }
+    }
+}
+
+/// Says that stages that ran did not give a measure: a note, but wrong if none could give it.
+fn tell_absent(
+    measure: &str,
+    could: &[Stage],
+    absent: &BTreeSet<Stage>,
+    part: &mut VariantPart,
+    sum: &mut ScenarioSum,
+) {
+    if verdict::is_nowhere(measure, could, absent) {
+        sum.wrong += 1;
+        part.wrong.push(format!("{measure} is expected, and measured on no stage"));
+        return;
+    }
+    part.notes
+        .extend(absent.iter().map(|stage| format!("{}: {measure} is not measured", show::name(*stage))));
 }
 
 fn try_variant(
@@ -250,6 +288,7 @@ fn try_variant(
     let mut spreads = BTreeMap::new();
     let mut compared = Vec::new();
     let mut skipped = None;
+    let mut absent = BTreeMap::new();
     let stages = stages(options, variant);
     if stages.is_empty() {
         skipped = Some("it does not run on the stage that was asked for".to_owned());
@@ -284,8 +323,9 @@ fn try_variant(
         sum.false_alarms += verdict.false_alarms.len();
         sum.wrong += verdict.outside.len() + verdict.astray.len();
         part.wrong.extend(wrong(show::name(stage), &verdict));
-        let unmeasured = verdict.unmeasured.iter();
-        part.notes.extend(unmeasured.map(|name| format!("{}: {name} is not measured", show::name(stage))));
+        for name in verdict.unmeasured {
+            absent.entry(name).or_insert_with(BTreeSet::new).insert(stage);
+        }
         let measures: Vec<Measures> = runs.iter().map(|outcome| outcome.measures.clone()).collect();
         let Some(mut outcome) = runs.pop() else { continue };
         if !runs.is_empty() {
@@ -294,6 +334,9 @@ fn try_variant(
         }
         part.rows.push(row(stage, &variant.world, &outcome));
         outcomes.insert(stage, outcome);
+    }
+    for (name, absent) in &absent {
+        tell_absent(name, &variant.on, absent, &mut part, &mut sum);
     }
     part.notes = once(std::mem::take(&mut part.notes));
     if let (Some(simulated), Some(real)) = (outcomes.get(&Stage::Simulator), outcomes.get(&Stage::Kernel)) {

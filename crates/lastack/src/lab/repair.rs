@@ -157,7 +157,12 @@ fn judge(variant: &Variant, fix: &Fix, repaired: &Repaired, part: &mut VariantPa
 }
 
 fn outcome(ran: &Ran) -> Outcome {
-    Outcome { findings: ran.findings.clone(), measures: ran.measures.clone(), ..Outcome::default() }
+    Outcome {
+        findings: ran.findings.clone(),
+        measures: ran.measures.clone(),
+        counters: ran.counters.clone(),
+        ..Outcome::default()
+    }
 }
 
 /// What was done, in the words of the command line.

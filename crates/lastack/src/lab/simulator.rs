@@ -35,7 +35,8 @@ pub(super) fn run(variant: &Variant) -> Ran {
         findings.insert(host.name.clone(), fired);
     }
     findings.retain(|_, fired| !fired.is_empty());
-    let outcome = Outcome { findings, undecided, measures: run.measures, probes: run.probes };
+    let counters = world::counters().map(str::to_owned).collect();
+    let outcome = Outcome { findings, undecided, measures: run.measures, probes: run.probes, counters };
     Ran::Done { outcome, notes: Vec::new() }
 }
 

@@ -14,7 +14,7 @@ pub struct Expect {
     /// Rules that may fire or not, by host, because chance decides.
     #[serde(default)]
     pub possible: BTreeMap<String, BTreeSet<String>>,
-    /// Bounds of measures, both included. A measure that is absent counts as 0.
+    /// Bounds of measures, both included. A count that is absent is 0.
     #[serde(default)]
     pub measures: BTreeMap<String, Bounds>,
     /// Measures that the simulator does not foretell, and why; `*` at the end of a name stands for any rest.

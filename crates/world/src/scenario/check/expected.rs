@@ -1,7 +1,8 @@
 //! What a scenario expects: of hosts and measures that there are, within bounds that something can lie in.
 
 use super::wrong;
-use crate::scenario::{Bounds, Scenario, ScenarioError, Stage, Variant, World};
+use crate::measure::names::check as measure;
+use crate::scenario::{Bounds, Scenario, ScenarioError, Stage, Variant};
 use std::fmt::Display;
 
 /// Where something runs is said once, and at least one stage is left.
@@ -52,22 +53,4 @@ pub(super) fn relations(scenario: &Scenario) -> Result<(), ScenarioError> {
         }
     }
     Ok(())
-}
-
-/// Measures begin with the name of whom they are about. What can be measured of it is not listed here: what is absent
-/// counts as 0, and a rule may fire or not for a counter that this kernel does not have.
-fn measure(world: &World, name: &str) -> Result<(), String> {
-    let known = |named: &str| {
-        world.host(named).is_some()
-            || world.servers.iter().any(|server| server.name == named)
-            || world.proxies.iter().any(|proxy| proxy.name == named)
-            || world.clients.iter().any(|client| client.name == named)
-            || world.probes.iter().any(|probe| probe.name == named)
-    };
-    match name.split_once('.') {
-        Some((of, rest)) if known(of) && !rest.is_empty() => Ok(()),
-        _ => Err(format!(
-            "the measure {name:?} begins with the name of no host, server, proxy, client or probe"
-        )),
-    }
 }

@@ -278,6 +278,9 @@ pub(crate) fn set_at_boot(case: &Case, namespace: &Namespace, setting: &str) -> 
     }
     case.configurations.iter().find_map(|configuration| {
         let winner = configuration.sysctl.as_ref()?.winner(setting)?;
+        if crate::written::refusal(setting, &winner.value).is_some() {
+            return None;
+        }
         let value = crate::wording::clipped(&winner.value);
         Some(Evidence::new(configuration.at(winner.place), format!("sets {setting} to {value} at boot")))
     })

@@ -28,6 +28,7 @@ mod systems;
 mod told;
 pub mod value;
 mod wording;
+mod written;
 
 pub use budget::{Budget, BudgetOwner, Reuse, budgets};
 pub use configured::ConfigurationLook;

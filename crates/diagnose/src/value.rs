@@ -91,15 +91,6 @@ pub fn same(setting: &str, one: &str, other: &str) -> bool {
     taken(one).next().is_some() && taken(one).eq(taken(other))
 }
 
-/// True if the kernel does something with this where it is written to a setting of those that are read: all but one are
-/// numbers.
-pub(crate) fn is_taken(setting: &str, text: &str) -> bool {
-    match setting {
-        "net.ipv4.ip_local_reserved_ports" => text.is_empty() || PortSet::parse(text).is_some(),
-        _ => number_taken(text).is_some(),
-    }
-}
-
 /// The whole number that the kernel sets where this is written to a setting of one number; none if it refuses it.
 /// systemd and procps write what stands behind the value, too: `0 # never` is 0, and so it is for the kernel, while it
 /// refuses `0# never` (proc_dointvec(); measured on 6.18).

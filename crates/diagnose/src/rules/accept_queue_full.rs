@@ -13,6 +13,10 @@
 //! In a capture: SYNs sent again to a server that answers others, from 5 that are 5 % of its connections, less those
 //! that an old connection answered (possible: a path that loses packets looks the same).
 //!
+//! `lastack lint` notes lines of sysctl files that make a full queue worse: `tcp_abort_on_overflow` set,
+//! `tcp_syncookies = 0`, and a `somaxconn` below 128, which is less than any kernel begins with. Whether a queue
+//! gets full, files do not tell.
+//!
 //! ## Why it hurts
 //!
 //! The kernel drops the SYN, or the last ACK of the handshake, without a word. The client tries again after
@@ -46,10 +50,15 @@
 //! `tcp_v4_syn_recv_sock()`, net/ipv4/tcp_input.c `tcp_conn_request()`. Measured on Linux 6.18: `accept()`
 //! failing with EMFILE, queue 9 of 8, ListenOverflows and ListenDrops up by 32, clients time out.
 
+use crate::configured::ConfigurationLook;
 use crate::packets::{self, TrafficLook};
 use crate::place::Place;
-use crate::wording::{count, counted, length, percent, share};
-use crate::{Applicability, Avoid, Change, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use crate::value::number_taken;
+use crate::wording::{clipped, count, counted, length, percent, share};
+use crate::{
+    Applicability, Avoid, Change, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict,
+    written,
+};
 use evidence::{Endpoint, Exchange, Listener, Unseen};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -64,6 +73,9 @@ const FILES_SHARE: f64 = 0.95;
 const HALF_FULL: f64 = 0.5;
 /// Old kernels keep the backlog in 16 bits.
 const LONGEST_BACKLOG: u64 = 65_535;
+
+/// What kernels before 5.4 begin with, and no other with less.
+const SHORTEST_CAP: i64 = 128;
 
 const OVERFLOWS: &str = "TcpExtListenOverflows";
 const DROPS: &str = "TcpExtListenDrops";
@@ -92,6 +104,61 @@ pub(super) fn check(look: &Look<'_>) -> Verdict {
     look.found_or(findings, &[Unseen::Sockets])
 }
 
+/// What files set, by themselves: with a live host, its queues are judged.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let lines = [
+        folklore(look, ABORT, |value| value != 0, "abort-on-overflow-line-out", |_| {
+            "tcp_abort_on_overflow is set at boot: when a queue is full for a moment, clients get a reset where their \
+             second try would have worked"
+                .to_owned()
+        }),
+        folklore(look, COOKIES, |value| value == 0, "syn-cookies-line-out", |_| {
+            "tcp_syncookies = 0: when a queue of half-open handshakes is full, SYNs are dropped without an answer".to_owned()
+        }),
+        folklore(look, SOMAXCONN, |value| value < SHORTEST_CAP, "somaxconn-line-out", |value| {
+            let one_more = count(u64::try_from(value).unwrap_or_default() + 1);
+            format!(
+                "somaxconn = {value} lets no more than {one_more} connections wait for accept(), whatever backlog a program \
+                 asks for: the default is {SHORTEST_CAP}, and {} since Linux 5.4",
+                count(linux::SOMAXCONN.value)
+            )
+        }),
+    ];
+    look.most(lines.into_iter().flatten())
+}
+
+/// A line that sets what only hurts.
+fn folklore(
+    look: &ConfigurationLook<'_>,
+    setting: &'static str,
+    hurts: fn(i64) -> bool,
+    remedy: &'static str,
+    claim: fn(i64) -> String,
+) -> Option<Finding> {
+    let (line, at) = look.written(setting).filter(|_| look.alone)?;
+    let value = number_taken(&line.value).filter(|value| hurts(*value))?;
+    // It does nothing: `setting-not-durable` has it.
+    if written::refusal(setting, &line.value).is_some() {
+        return None;
+    }
+    Some(Finding {
+        rule: "accept-queue-full",
+        severity: Severity::Note,
+        confidence: Confidence::Certain,
+        claim: claim(value),
+        subject: Subject { setting: Some(setting.to_owned()), ..Subject::default() },
+        evidence: vec![Evidence::new(at.clone(), format!("sets it to {}", clipped(&line.value)))],
+        remedies: vec![Remedy::advice(
+            remedy,
+            format!("Take the line at {at} out: the default is meant for servers"),
+            "none",
+            "a burst of clients costs some of them a second instead of an error",
+        )],
+        avoid: avoid(),
+        next: None,
+    })
+}
+
 fn is_full(listener: &Listener) -> bool {
     listener.backlog.is_some_and(|backlog| listener.queue > backlog)
 }
@@ -107,7 +174,7 @@ fn full_now(look: &Look<'_>, address: Endpoint, listeners: &[&Listener]) -> Find
     evidence.extend(
         [OVERFLOWS, DROPS].into_iter().filter(|name| look.rise(name) > 0).map(|name| look.risen(name)),
     );
-    evidence.extend([SOMAXCONN, ABORT].into_iter().filter_map(|setting| look.set(setting)));
+    evidence.extend(settings(look, &[SOMAXCONN, ABORT]));
     let mut subject = look.subject();
     subject.listener = Some(address.to_string());
     if let Some(process) = longest.and_then(|listener| look.process(listener.process?)) {
@@ -157,7 +224,7 @@ fn overflowed(look: &Look<'_>) -> Finding {
         evidence.push(queues(&nearest));
     }
     evidence.extend(nearest.first().and_then(|listener| files(look, listener)));
-    evidence.extend([SOMAXCONN, ABORT].into_iter().filter_map(|setting| look.set(setting)));
+    evidence.extend(settings(look, &[SOMAXCONN, ABORT]));
     let fate = if aborts(look) { "reset" } else { "dropped without an answer" };
     let mut subject = look.subject();
     // The counter does not say which listener; a queue that is half full by now was it.
@@ -189,7 +256,7 @@ fn half_open(look: &Look<'_>) -> Option<Finding> {
         return None;
     }
     let mut evidence = vec![look.risen(HALF_OPEN_DROPS)];
-    evidence.extend([COOKIES, SYN_BACKLOG, SOMAXCONN].into_iter().filter_map(|setting| look.set(setting)));
+    evidence.extend(settings(look, &[COOKIES, SYN_BACKLOG, SOMAXCONN]));
     let half_open = look.namespace.sockets.by_state.of(State::SynReceived);
     if half_open > 0 {
         evidence.push(Evidence::new("sock_diag", format!("{} in SYN-RECEIVED", count(half_open))));
@@ -264,6 +331,11 @@ fn who(look: &Look<'_>, listener: Option<&Listener>) -> String {
         Some(process) => format!("{} (pid {})", process.name, process.pid),
         None => "the server".to_owned(),
     }
+}
+
+/// What settings are, and the lines that set them at boot.
+fn settings(look: &Look<'_>, names: &[&str]) -> Vec<Evidence> {
+    names.iter().flat_map(|name| look.set(name).into_iter().chain(look.set_at_boot(name))).collect()
 }
 
 fn aborts(look: &Look<'_>) -> bool {
@@ -435,7 +507,7 @@ fn captured(look: &TrafficLook<'_>, server: Endpoint, exchanges: &[&Exchange]) -
             counted(connections, "connection", "connections"),
             count(unanswered)
         ),
-        subject: crate::Subject { destination: Some(server.to_string()), ..crate::Subject::default() },
+        subject: Subject { destination: Some(server.to_string()), ..Subject::default() },
         evidence,
         remedies: keep_up("the server"),
         avoid: avoid(),

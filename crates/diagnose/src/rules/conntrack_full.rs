@@ -10,6 +10,9 @@
 //! conntrack watches packets, not sockets. It has a TIME_WAIT of its own, which lasts 120 s whichever host
 //! has the sockets, and whatever their timers are. Its share of the entries is in the evidence.
 //!
+//! `lastack lint` notes a line of a sysctl file that sets `net.ipv4.ip_conntrack_max` or another `ip_conntrack_*`:
+//! kernels since 4.9 do not have these, and what should have been raised is what it was.
+//!
 //! ## Why it hurts
 //!
 //! A full table drops the first packet of every new connection through this host, silently but for a line
@@ -43,11 +46,14 @@
 //! ## Sources
 //!
 //! net/netfilter/nf_conntrack_core.c, net/netfilter/nf_conntrack_proto_tcp.c `tcp_timeouts[]`,
-//! net/netfilter/nf_nat_core.c. Measured on Linux 6.18: a masquerade of 10 ports, the 11th connect() took
-//! 1.017 s, `insert_failed` and `drop` up by one.
+//! net/netfilter/nf_nat_core.c; commit adf0516845bc (Linux 4.9) for the old names. Measured on Linux 6.18: a
+//! masquerade of 10 ports, the 11th connect() took 1.017 s, `insert_failed` and `drop` up by one.
 
-use crate::wording::{count, counted, length, percent, share};
-use crate::{Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Verdict};
+use crate::configured::ConfigurationLook;
+use crate::wording::{clipped, count, counted, length, percent, share};
+use crate::{
+    Applicability, Avoid, Confidence, Evidence, Finding, Look, Remedy, Severity, Subject, Verdict,
+};
 use evidence::{Conntrack, Unseen};
 use std::time::Duration;
 use tcp::profile::linux;
@@ -64,6 +70,42 @@ const TIME_WAIT_SHARE: f64 = 0.25;
 const MAX: &str = "net.netfilter.nf_conntrack_max";
 const BUCKETS: &str = "net.netfilter.nf_conntrack_buckets";
 const TIME_WAIT: &str = "net.netfilter.nf_conntrack_tcp_timeout_time_wait";
+
+/// The names before 4.9, of which what follows is the same today.
+const OLD: [&str; 2] = ["net.ipv4.netfilter.ip_conntrack_", "net.ipv4.ip_conntrack_"];
+
+/// What files set by names that are gone. On a host, whether its kernel is so old that it has them was not looked at.
+pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let lines = look.sysctls().filter(|_| look.alone).flat_map(|(files, sysctl)| {
+        let set = sysctl.keys.iter().filter_map(move |key| {
+            let line = key.winner.as_ref().filter(|line| line.pattern.is_none())?;
+            let rest = OLD.iter().find_map(|old| key.name.strip_prefix(old))?;
+            Some(of_old(&key.name, rest, &files.at(line.place), &line.value))
+        });
+        set.collect::<Vec<_>>()
+    });
+    look.most(lines)
+}
+
+fn of_old(name: &str, rest: &str, at: &str, value: &str) -> Finding {
+    let (name, today) = (clipped(name), format!("net.netfilter.nf_conntrack_{}", clipped(rest)));
+    Finding {
+        rule: "conntrack-full",
+        severity: Severity::Note,
+        confidence: Confidence::Certain,
+        claim: format!("{name} is set, which kernels since 4.9 do not have: {today} stays what it is"),
+        subject: Subject { setting: Some(name.to_string()), ..Subject::default() },
+        evidence: vec![Evidence::new(at, format!("sets it to {}", clipped(value)))],
+        remedies: vec![Remedy::advice(
+            "name-of-today",
+            format!("Write {today} at {at}, and see that the module nf_conntrack is loaded before (modules-load.d)"),
+            "what was meant takes effect for the first time",
+            "the file does what it says",
+        )],
+        avoid: Vec::new(),
+        next: None,
+    }
+}
 
 pub(super) fn check(look: &Look<'_>) -> Verdict {
     let Some(conntrack) = &look.namespace.conntrack else {

@@ -4,17 +4,21 @@
 //!
 //! A setting of the host's own namespace (of those that lastack reads: how connections open and close, local ports,
 //! conntrack) whose value is not the one that the files of `sysctl.d` and `/etc/sysctl.conf` set at boot, in the
-//! order in which systemd applies them. It is a note: nothing is wrong now. What the kernel refuses changes nothing
-//! (`30# shorter`; `30 # shorter` is 30).
+//! order in which systemd applies them. It is a note: nothing is wrong now.
+//!
+//! A line that does nothing, of the settings that lastack reads: the kernel refuses the value (`30# shorter`, while
+//! `30 # shorter` is 30; a port range whose first port is above the last; a number out of bounds), or no kernel has a
+//! setting of that name, and one is called nearly so (`tcp_tw_recyle`).
 //!
 //! `lastack lint` has no host to compare with. It says which lines of the files given lose to a later one with
-//! another value: both are there, and only one is meant.
+//! another value: both are there, and only one is meant. Where the kernel refuses the later one, neither is set.
 //!
 //! ## Why it hurts
 //!
 //! A repair that was made with `sysctl -w` is gone after the next boot, in the middle of the night in which the
 //! host restarts for another reason. Or the other way round: a file was changed, nobody applied it, and the change
-//! comes at that boot, when nobody expects it. A line that loses is believed by whoever reads its file.
+//! comes at that boot, when nobody expects it. A line that loses, or that the kernel refuses, is believed by whoever
+//! reads its file; the refusal is one line in the journal of a boot.
 //!
 //! ## How to prove it
 //!
@@ -22,6 +26,7 @@
 //! sysctl net.ipv4.tcp_tw_reuse                              # now
 //! grep -rs tcp_tw_reuse /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d
 //! systemd-analyze cat-config sysctl.d                        # in the order in which they are applied
+//! journalctl -b -u systemd-sysctl                            # what the kernel refused
 //! ```
 //!
 //! ## What to do
@@ -45,31 +50,118 @@
 //! ## Sources
 //!
 //! sysctl.d(5) for the order; systemd-sysctl.service(8). `sysctl --system` of procps reads `/etc/sysctl.conf` last,
-//! systemd only if a link in `sysctl.d` leads to it.
+//! systemd only if a link in `sysctl.d` leads to it. Values: each was written to a setting of Linux 6.18. A later
+//! line that is refused: systemd 252 sets nothing, `sysctl -p` of procps 4.0.2 leaves what the earlier one set.
 
 use crate::configured::ConfigurationLook;
-use crate::value;
 use crate::wording::clipped;
+use crate::{value, written};
 use crate::{
     Applicability, Avoid, Change, Confidence, Evidence, Finding, Remedy, Severity, Subject, Verdict,
 };
 use evidence::configuration::sysctl::{Loses, Sysctl, SysctlValue};
 use evidence::{Configuration, Namespace};
+use std::borrow::Cow;
 
 const RULE: &str = "setting-not-durable";
 
+const RANGE: &str = "net.ipv4.ip_local_port_range";
+const UNPRIVILEGED: &str = "net.ipv4.ip_unprivileged_port_start";
+
+/// What [`UNPRIVILEGED`] is where nothing sets it.
+const FIRST_UNPRIVILEGED: u64 = 1_024;
+
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
+    let idle = look.sysctls().flat_map(|(files, sysctl)| without_effect(look, files, sysctl));
     if look.alone {
         let contradictions = look.sysctls().flat_map(|(files, sysctl)| contradictions(look, files, sysctl));
-        return look.most(contradictions);
+        return look.most(idle.chain(contradictions));
     }
     let Some(host) = look.host() else { return Verdict::Quiet };
     let differs = host.settings.values.iter().filter_map(|(setting, now)| {
         let (written, at) = look.written(setting)?;
-        let changes = value::is_taken(setting, &written.value) && !value::same(setting, &written.value, now);
+        let changes =
+            refusal(look, setting, &written.value).is_none() && !value::same(setting, &written.value, now);
         changes.then(|| until_boot(host, setting, (&written.value, &at), now))
     });
-    look.most(differs)
+    look.most(differs.chain(idle))
+}
+
+/// Why the kernel refuses a value, with what else is set on that host.
+fn refusal(look: &ConfigurationLook<'_>, setting: &str, value: &str) -> Option<String> {
+    written::refusal(setting, value).or_else(|| {
+        let first = value::number_taken(value).filter(|_| setting == RANGE)?;
+        // Where files set that too, which is first decides.
+        let from = match look.written(UNPRIVILEGED) {
+            Some(_) => return None,
+            None if look.alone => FIRST_UNPRIVILEGED,
+            None => look.host()?.settings.number(UNPRIVILEGED)?,
+        };
+        let below = u64::try_from(first).is_ok_and(|first| first < from);
+        below.then(|| format!("since Linux 4.11 the first port must not be below ip_unprivileged_port_start, {from}"))
+    })
+}
+
+/// Lines that decide and set nothing: the kernel refuses the value, or has no such setting.
+fn without_effect<'c>(
+    look: &'c ConfigurationLook<'_>,
+    files: &'c Configuration,
+    sysctl: &'c Sysctl,
+) -> impl Iterator<Item = Finding> + 'c {
+    let decided = sysctl.keys.iter().filter_map(|key| Some((key, key.winner.as_ref()?)));
+    let decided = decided.filter(|(_, winner)| winner.pattern.is_none());
+    decided.filter_map(move |(key, winner)| {
+        let at = files.at(winner.place);
+        let (claim, remedy, confidence) = match (refusal(look, &key.name, &winner.value), written::meant(&key.name)) {
+            (Some(why), _) => (
+                refused(&key.name, &winner.value, &why),
+                format!("Write at {at} a value that the kernel takes, or take the line out"),
+                Confidence::Certain,
+            ),
+            (None, Some(meant)) => (
+                format!("{} is set, and no kernel has it: {meant} is probably meant", clipped(&key.name)),
+                match value::refused_at_boot(RULE, &meant, "", &winner.value) {
+                    None => format!("Write at {at} {meant}, or take the line out"),
+                    Some(_) => format!("Take the line at {at} out"),
+                },
+                // A vendor's kernel may have it.
+                Confidence::Likely,
+            ),
+            (None, None) => return None,
+        };
+        let mut evidence = vec![Evidence::new(at, format!("sets it to {}, without effect", said(&winner.value)))];
+        let earlier = key.overridden.iter().rev().find(|lost| {
+            matches!(lost.by, Loses::Later) && written::refusal(&key.name, &lost.assignment.value).is_none()
+        });
+        evidence.extend(earlier.filter(|_| look.alone).map(|lost| {
+            let value = clipped(&lost.assignment.value);
+            let says = format!("sets it to {value}, and loses to that line: systemd sets neither");
+            Evidence::new(files.at(lost.assignment.place), says)
+        }));
+        let subject = Subject { setting: Some(key.name.clone()), ..Subject::default() };
+        let subject = match look.host() {
+            Some(host) if !look.alone => Subject { netns: host.name.clone(), ..subject },
+            _ => subject,
+        };
+        let finding = finding(claim, subject, evidence);
+        let write_it = Remedy::advice(
+            "one-line-in-a-file",
+            remedy,
+            "what was meant takes effect for the first time",
+            "the file does what it says",
+        );
+        Some(Finding { confidence, remedies: vec![write_it], ..finding })
+    })
+}
+
+/// That the kernel refuses a value.
+fn refused(name: &str, value: &str, why: &str) -> String {
+    format!("{name} is set to {}, which the kernel refuses: {why}", said(value))
+}
+
+/// A value as a sentence has it.
+fn said(value: &str) -> Cow<'_, str> {
+    if value.is_empty() { "nothing".into() } else { clipped(value) }
 }
 
 /// A setting that the next boot changes: what a file says of it, and what it is now.
@@ -113,6 +205,8 @@ fn contradictions<'c>(
     sysctl: &'c Sysctl,
 ) -> impl Iterator<Item = Finding> + 'c {
     let decided = sysctl.keys.iter().filter_map(|key| Some((key, key.winner.as_ref()?)));
+    // A line that the kernel refuses does not hold.
+    let decided = decided.filter(|(key, winner)| refusal(look, &key.name, &winner.value).is_none());
     decided.flat_map(move |(key, winner)| {
         let lost = key.overridden.iter().map(|lost| (&lost.assignment, lost.by));
         let lost = lost.filter(move |(line, by)| {

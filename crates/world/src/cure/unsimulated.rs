@@ -2,6 +2,7 @@
 
 /// By the names that rules use.
 const ALL: &[(&str, &str)] = &[
+    ("abort-on-overflow-line-out", "it is about the next boot"),
     ("close-what-is-bound", "which bound sockets are of use, only their owner knows"),
     ("default-table", "it is about the next boot"),
     (
@@ -22,6 +23,7 @@ const ALL: &[(&str, &str)] = &[
     ("more-snat-addresses", "translation between the hosts is not a part of a fitted load"),
     ("more-workers", "the simulator has no limit of workers"),
     ("move-the-service", "a restart on a taken port is not a part of a fitted load"),
+    ("name-of-today", "it is about the next boot"),
     ("notrack", "connection tracking is not a part of a fitted load"),
     ("one-line-in-a-file", "it is about the next boot"),
     ("own-timestamps-at-the-balancer", "clients behind a balancer are not told apart in a fitted load"),
@@ -42,8 +44,10 @@ const ALL: &[(&str, &str)] = &[
     ("rfc1337-line-out", "it is about the next boot"),
     ("set-so-reuseaddr", "the model has no restarts"),
     ("shorter-conntrack-time-wait", "connection tracking is not a part of a fitted load"),
+    ("somaxconn-line-out", "it is about the next boot"),
     ("so-keepalive", "it hides a leak of sockets; the descriptors leak on"),
     ("spread-ports", "translation between the hosts is not a part of a fitted load"),
+    ("syn-cookies-line-out", "it is about the next boot"),
     ("syn-cookies", "the simulator has no SYN cookies"),
     ("tcp-user-timeout", "the simulator has no TCP_USER_TIMEOUT"),
     ("timestamps-line-out", "it is about the next boot"),

@@ -1,10 +1,9 @@
 //! What rules say: findings, their evidence, and what to do.
 
 use config::Edit;
-use evidence::Endpoint;
+use evidence::{Case, Endpoint};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::net::IpAddr;
 
 /// How bad it is. The exit code is 1 from [`Severity::Warning`] on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -67,10 +66,12 @@ const OF_CLIENTS: [&str; 5] = [
 const OF_SERVERS: [&str; 1] = ["time-wait-at-server"];
 
 impl Finding {
-    /// True if it counts for a host with these addresses, at which it was found. A capture shows both ends, so that
-    /// what only one of them can do is found at both; it counts where it can be done.
-    pub fn concerns(&self, addresses: &[IpAddr]) -> bool {
-        if !self.subject.netns.is_empty() {
+    /// True if it counts for the host of the case, in which it was found. A capture shows both ends, so that what only
+    /// one of them can do is found at both; it counts where it can be done. An address on the loopback interface is the
+    /// host's as well: a server behind a balancer with direct routing has that of the service there.
+    pub fn concerns(&self, case: &Case) -> bool {
+        let mut own = case.namespaces.iter().flat_map(|namespace| &namespace.addresses).peekable();
+        if !self.subject.netns.is_empty() || own.peek().is_none() {
             return true;
         }
         let end = match self.rule {
@@ -79,7 +80,8 @@ impl Finding {
             _ => return true,
         };
         let end = end.as_deref().and_then(|end| end.parse::<Endpoint>().ok());
-        end.and_then(|end| end.address).is_none_or(|address| addresses.contains(&address))
+        let address = end.and_then(|end| end.address);
+        address.is_none_or(|address| address.is_loopback() || own.any(|own| *own == address))
     }
 }
 

@@ -68,6 +68,8 @@ enum Said {
 pub struct Ran {
     /// The rules that fired, by host.
     pub findings: BTreeMap<String, BTreeSet<String>>,
+    /// Those that fired on what a host's captures show of its peers.
+    pub of_peers: BTreeMap<String, BTreeSet<String>>,
     /// Its numbers.
     pub measures: Measures,
     /// What the segment of each probe met.
@@ -321,5 +323,5 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
     }
     let played = stage.play()?;
     kept(&title, &played)?;
-    Ok(Said::Ran(stage.judge(&played)))
+    Ok(Said::Ran(running::Running::judge(&played)))
 }

@@ -4,6 +4,7 @@ mod answer;
 mod foretold;
 mod found;
 mod kernel;
+mod numbers;
 mod progress;
 mod repair;
 mod several;

@@ -129,6 +129,29 @@ fn what_no_stage_gives_is_wrong_and_what_one_cannot_give_is_a_note() {
     }
 }
 
+#[test]
+fn an_expected_rule_that_the_simulator_cannot_decide_is_unknown_and_not_passed_over() {
+    let arguments = ["run", "syn-into-time-wait", "custom-time-wait-length", "--on", "simulator"];
+    let page = lab(&[&arguments[..], &["--color", "never"]].concat());
+    let (page, status) = (said(&page.stdout), page.status.code());
+    assert_eq!(status, Some(0), "{page}");
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "unknown: client-without-pool at client: it reads packets, and so many are not followed in virtual time",
+        "no finding of the rules that can be decided",
+        "probes as expected",
+    ] {
+        assert!(words.contains(line), "{line}: {page}");
+    }
+    let line = lab(&["run", "custom-time-wait-length", "--on", "simulator", "--json"]);
+    let line = said(&line.stdout);
+    let line: serde_json::Value = serde_json::from_str(line.lines().next().expect("a line")).expect("JSON");
+    let unknown = line["undecided"].as_array().expect("a list");
+    assert_eq!(unknown.len(), 1, "{line}");
+    assert_eq!((&unknown[0]["host"], &unknown[0]["rule"]), (&"client".into(), &"client-without-pool".into()));
+    assert!(unknown[0]["because"].as_str().is_some_and(|because| because.contains("packets")), "{line}");
+}
+
 /// `fix` is either tried against what a scenario shows, or the scenario says why it changes nothing there.
 #[test]
 fn a_rule_that_a_scenario_expects_has_a_fix_or_a_reason_why_not() {

@@ -1,9 +1,12 @@
 //! The page of an experiment: variant by variant what was measured, what was foretold, and how far that is apart.
 
+mod table;
+
 use crate::pen::{Paint, Pen, Style};
 use crate::report::thousands;
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::io::{self, Write};
+use table::{at_hyphens, whole};
 
 /// A scenario that ran.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +28,12 @@ pub struct VariantPart {
     pub about: String,
     /// A row for each stage.
     pub rows: Vec<StageRow>,
+    /// How far the simulator is from the kernel, where both ran.
+    pub apart: Option<ApartRow>,
     /// Rules that fired, with their hosts.
     pub findings: Vec<String>,
+    /// Expected rules that no stage could decide, a sentence each.
+    pub undecided: Vec<String>,
     /// What is not as expected, a sentence each.
     pub wrong: Vec<String>,
     /// What the reader of the numbers should know, a sentence each.
@@ -44,10 +51,12 @@ pub struct StageRow {
     pub on: String,
     /// TIME-WAIT by host, in the order of the scenario.
     pub time_wait: Vec<(String, f64)>,
+    /// Sockets in other states of a close, by host and state: `server LAST-ACK`.
+    pub closing: Vec<(String, f64)>,
     /// Connections whose requests were answered.
     pub ok: Option<f64>,
-    /// Failures by errno.
-    pub failed: Vec<(String, f64)>,
+    /// Calls that failed.
+    pub failed: Vec<Failed>,
     /// Resets sent, all hosts together.
     pub resets: Option<f64>,
     /// Connections a second.
@@ -58,6 +67,62 @@ pub struct StageRow {
     pub p99_us: Option<f64>,
     /// Processor time of a connect, microseconds.
     pub cpu_us: Option<f64>,
+    /// Memory of TIME-WAIT by host: bytes in all and for each, where it was measured.
+    pub memory: Vec<(String, f64, f64)>,
+    /// Crafted segments, if there are any.
+    pub probes: Option<Probes>,
+}
+
+/// Calls that failed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Failed {
+    /// The call.
+    pub call: String,
+    /// What it gave.
+    pub errno: String,
+    /// So often.
+    pub count: f64,
+}
+
+/// Crafted segments that met a socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// So many got what was expected,
+    pub as_expected: usize,
+    /// of so many.
+    pub of: usize,
+}
+
+/// How far two stages are apart, in the columns of [`StageRow`]; what is not compared is left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApartRow {
+    /// TIME-WAIT by host.
+    pub time_wait: Vec<Apart>,
+    /// Other states by host.
+    pub closing: Vec<Apart>,
+    /// The client that is the farthest off, as in the other columns with one of them.
+    pub ok: Option<Apart>,
+    /// Failures.
+    pub failed: Option<Apart>,
+    /// Resets.
+    pub resets: Option<Apart>,
+    /// Connections a second.
+    pub per_second: Option<Apart>,
+    /// The median of connect().
+    pub p50_us: Option<Apart>,
+    /// Processor time of a connect.
+    pub cpu_us: Option<Apart>,
+}
+
+/// The simulator less the kernel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Apart {
+    /// Of what, where the column has several: the name of a host.
+    pub of: String,
+    /// In per cent of the larger one, or how many; nothing if they are equal.
+    pub by: Option<String>,
+    /// Farther than a prediction may be off.
+    pub far: bool,
 }
 
 /// The sums of one scenario, for the table at the end.
@@ -75,6 +140,8 @@ pub struct ScenarioSum {
     pub missed: usize,
     /// Rules that fired and were not expected.
     pub false_alarms: usize,
+    /// Rules that were expected and that no stage could decide.
+    pub undecided: usize,
     /// Other things that are not as expected: measures, relations, predictions.
     pub wrong: usize,
     /// Variants that did not run.
@@ -85,141 +152,11 @@ pub struct ScenarioSum {
 pub fn write_experiment(page: &ExperimentPage, out: &mut impl Write, style: Style) -> io::Result<()> {
     let mut pen = Pen::new(out, style);
     pen.flow(&[(Paint::Strong, &page.name), (Paint::Plain, ": ")], 2, (Paint::Plain, &page.title))?;
-    table(page, &mut pen)?;
+    table::write(page, &mut pen)?;
     for variant in &page.variants {
         remarks(variant, &mut pen)?;
     }
     pen.blank()
-}
-
-/// What the columns are called, the name of the variant first.
-const HEAD: [&str; 10] =
-    ["variant", "on", "TIME-WAIT", "ok", "failed", "resets", "a second", "p50 us", "p99 us", "CPU us"];
-
-fn table<W: Write>(page: &ExperimentPage, pen: &mut Pen<'_, W>) -> io::Result<()> {
-    let mut rows: Vec<[String; HEAD.len()]> = Vec::new();
-    for variant in &page.variants {
-        for (place, row) in variant.rows.iter().enumerate() {
-            let name = if place == 0 { variant.name.clone() } else { String::new() };
-            rows.push(cells(name, row));
-        }
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    // The indentation is the pen's.
-    let width = pen.width().saturating_sub(1);
-    let Some(columns) = columns(&rows, width) else { return list(&rows, pen) };
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
-    table.set_header(HEAD);
-    table.add_rows(rows.into_iter().map(|row| {
-        row.into_iter().enumerate().map(|(column, text)| {
-            let text = if column == 0 { at_hyphens(&text, columns[0]) } else { text };
-            let right = column == 3 || column > 4;
-            Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
-        })
-    }));
-    for (column, chosen) in table.column_iter_mut().zip(columns) {
-        column.set_padding((0, 1));
-        let chosen = u16::try_from(chosen + 1).unwrap_or(u16::MAX);
-        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(chosen)));
-    }
-    for (place, line) in table.lines().enumerate() {
-        pen.line(1, &[(if place == 0 { Paint::Faint } else { Paint::Plain }, line.trim_end())])?;
-    }
-    Ok(())
-}
-
-/// How wide each column is, so that no word is broken; names of variants are where they have hyphens. None if there is no
-/// room for that.
-fn columns(rows: &[[String; HEAD.len()]], width: usize) -> Option<[usize; HEAD.len()]> {
-    let longest = |text: &str| text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
-    let mut columns = HEAD.map(longest);
-    for row in rows {
-        for (column, text) in columns.iter_mut().zip(row).skip(1) {
-            *column = longest(text).max(*column);
-        }
-    }
-    let others: usize = columns.iter().skip(1).map(|column| column + 1).sum();
-    let room = width.checked_sub(others + 1)?;
-    let names = rows.iter().map(|row| row[0].as_str());
-    let parts = names.clone().flat_map(|name| name.split_inclusive('-')).map(|part| part.chars().count());
-    let whole = names.map(|name| name.chars().count()).max().unwrap_or(0);
-    let least = parts.max().unwrap_or(0).max(columns[0]);
-    // A third is enough for names, if the others would have to be broken for it.
-    columns[0] = whole.min(room.min(width / 3)).max(least);
-    let mut left = room.checked_sub(columns[0])?;
-    // What is left makes lines whole, those of the first columns first.
-    for (place, column) in columns.iter_mut().enumerate() {
-        let cells = rows.iter().map(|row| row[place].as_str()).chain([HEAD[place]]);
-        let whole = cells.map(|text| text.chars().count()).max().unwrap_or(0);
-        let more = whole.saturating_sub(*column).min(left);
-        *column += more;
-        left -= more;
-    }
-    Some(columns)
-}
-
-/// A name on lines that are at most so wide, broken behind hyphens.
-fn at_hyphens(name: &str, width: usize) -> String {
-    let mut lines = String::new();
-    let mut column = 0;
-    for part in name.split_inclusive('-') {
-        let long = part.chars().count();
-        if column > 0 && column + long > width {
-            lines.push('\n');
-            column = 0;
-        }
-        lines.push_str(part);
-        column += long;
-    }
-    lines
-}
-
-/// The same where a table has no room.
-fn list<W: Write>(rows: &[[String; HEAD.len()]], pen: &mut Pen<'_, W>) -> io::Result<()> {
-    for [name, on, numbers @ ..] in rows {
-        if !name.is_empty() {
-            pen.line(1, &[(Paint::Strong, name)])?;
-        }
-        let said = HEAD.iter().skip(2).zip(numbers).filter(|(_, number)| !number.is_empty());
-        let said: Vec<String> = said.map(|(head, number)| format!("{head} {number}")).collect();
-        pen.flow(&[(Paint::Faint, &format!("   {on}: "))], 5, (Paint::Plain, &said.join("; ")))?;
-    }
-    Ok(())
-}
-
-fn cells(name: String, row: &StageRow) -> [String; HEAD.len()] {
-    let number = |value: Option<f64>| value.map_or_else(String::new, whole);
-    let named = |pairs: &[(String, f64)]| {
-        let parts: Vec<String> =
-            pairs.iter().map(|(name, count)| format!("{name} {}", whole(*count))).collect();
-        parts.join(", ")
-    };
-    [
-        name,
-        row.on.clone(),
-        named(&row.time_wait),
-        number(row.ok),
-        named(&row.failed),
-        number(row.resets),
-        number(row.per_second),
-        number(row.p50_us),
-        number(row.p99_us),
-        number(row.cpu_us),
-    ]
-}
-
-/// A number that is a count or is as good as one.
-fn whole(value: f64) -> String {
-    if value > 0.0 && value < 10.0 && value.fract() != 0.0 {
-        return format!("{value:.1}");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-    let count = value.round().clamp(0.0, 1e15) as u64;
-    thousands(count)
 }
 
 fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<()> {
@@ -230,8 +167,12 @@ fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<
     if variant.rows.is_empty() {
         return Ok(());
     }
-    let found =
-        if variant.findings.is_empty() { "no finding".to_owned() } else { variant.findings.join(", ") };
+    // Silence of a rule that nobody could ask is no answer.
+    let found = match (variant.findings.is_empty(), variant.undecided.is_empty()) {
+        (false, _) => variant.findings.join(", "),
+        (true, true) => "no finding".to_owned(),
+        (true, false) => "no finding of the rules that can be decided".to_owned(),
+    };
     let mut said = Vec::new();
     if !variant.about.is_empty() {
         said.push(variant.about.trim().to_owned());
@@ -240,8 +181,24 @@ fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<
     said.extend(variant.compared.clone());
     let paint = if variant.wrong.is_empty() { Paint::Good } else { Paint::Error };
     pen.flow(&[(paint, &lead)], 4, (Paint::Plain, &said.join("; ")))?;
+    for row in &variant.rows {
+        let lead = format!("    {}: ", row.on);
+        for (host, bytes, each) in &row.memory {
+            let said =
+                format!("TIME-WAIT at {host} takes {} bytes, {} bytes a socket", whole(*bytes), whole(*each));
+            pen.flow(&[(Paint::Faint, &lead)], 6, (Paint::Plain, &said))?;
+        }
+        if let Some(Probes { as_expected, of }) = &row.probes {
+            let said = format!("{as_expected} of {of} probes as expected");
+            let paint = if as_expected == of { Paint::Plain } else { Paint::Warning };
+            pen.flow(&[(Paint::Faint, &lead)], 6, (paint, &said))?;
+        }
+    }
     for wrong in &variant.wrong {
         pen.flow(&[(Paint::Error, "    wrong: ")], 6, (Paint::Plain, wrong))?;
+    }
+    for undecided in &variant.undecided {
+        pen.flow(&[(Paint::Warning, "    unknown: ")], 6, (Paint::Plain, undecided))?;
     }
     for note in &variant.notes {
         pen.flow(&[(Paint::Note, "    note: ")], 6, (Paint::Plain, note))?;
@@ -250,16 +207,19 @@ fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<
 }
 
 /// What the columns of the sums are called, the name of the scenario first.
-const SUMS: [&str; 8] = ["scenario", "on", "variants", "right", "missed", "false", "wrong", "skipped"];
+const SUMS: [&str; 9] =
+    ["scenario", "on", "variants", "right", "missed", "false", "unknown", "wrong", "skipped"];
 
 /// Writes the table of right, missed and false.
 pub fn write_sums(sums: &[ScenarioSum], out: &mut impl Write, style: Style) -> io::Result<()> {
     let mut pen = Pen::new(out, style);
-    let of =
-        |sum: &ScenarioSum| [sum.variants, sum.right, sum.missed, sum.false_alarms, sum.wrong, sum.skipped];
-    let total = sums.iter().map(of).fold([0; 6], |total, sum| std::array::from_fn(|at| total[at] + sum[at]));
-    let row = |name: &str, on: &str, counts: [usize; 6]| {
-        let mut row = [name, on, "", "", "", "", "", ""].map(str::to_owned);
+    let of = |sum: &ScenarioSum| {
+        let &ScenarioSum { variants, right, missed, false_alarms, undecided, wrong, skipped, .. } = sum;
+        [variants, right, missed, false_alarms, undecided, wrong, skipped]
+    };
+    let total = sums.iter().map(of).fold([0; 7], |total, sum| std::array::from_fn(|at| total[at] + sum[at]));
+    let row = |name: &str, on: &str, counts: [usize; 7]| {
+        let mut row = [name, on, "", "", "", "", "", "", ""].map(str::to_owned);
         for (cell, count) in row.iter_mut().skip(2).zip(counts) {
             *cell = thousands(count as u64);
         }
@@ -322,19 +282,35 @@ fn sum_in_words<W: Write>(
 mod tests {
     use super::*;
 
+    fn failed(call: &str, errno: &str, count: f64) -> Failed {
+        Failed { call: call.to_owned(), errno: errno.to_owned(), count }
+    }
+
+    fn apart(of: &str, by: Option<&str>, far: bool) -> Apart {
+        Apart { of: of.to_owned(), by: by.map(str::to_owned), far }
+    }
+
     fn page() -> ExperimentPage {
         let kernel = StageRow {
             on: "kernel".to_owned(),
             time_wait: vec![("client".to_owned(), 1_000.0), ("server".to_owned(), 0.0)],
+            closing: Vec::new(),
             ok: Some(1_000.0),
-            failed: vec![("EADDRNOTAVAIL".to_owned(), 200.0)],
+            failed: vec![failed("connect", "EADDRNOTAVAIL", 200.0)],
             resets: Some(0.0),
             per_second: Some(8_123.4),
             p50_us: Some(61.0),
             p99_us: Some(240.0),
             cpu_us: Some(7.25),
+            memory: vec![("client".to_owned(), 512_000.0, 512.0)],
+            probes: None,
         };
-        let simulator = StageRow { on: "simulator".to_owned(), per_second: Some(9_000.0), ..kernel.clone() };
+        let simulator = StageRow {
+            on: "simulator".to_owned(),
+            per_second: Some(9_000.0),
+            memory: Vec::new(),
+            ..kernel.clone()
+        };
         ExperimentPage {
             name: "port-exhaustion".to_owned(),
             title: "connect() fails with EADDRNOTAVAIL, and what helps".to_owned(),
@@ -343,6 +319,13 @@ mod tests {
                     name: "default".to_owned(),
                     about: "one source, one destination, 1,000 ports".to_owned(),
                     rows: vec![kernel.clone(), simulator],
+                    apart: Some(ApartRow {
+                        time_wait: vec![apart("client", None, false), apart("server", Some("+2"), false)],
+                        ok: Some(apart("", None, false)),
+                        failed: Some(apart("", Some("-0.4%"), false)),
+                        per_second: Some(apart("", Some("+21%"), true)),
+                        ..ApartRow::default()
+                    }),
                     findings: vec!["ephemeral-ports-exhausted at client".to_owned()],
                     compared: Some("14 counts within 5 %".to_owned()),
                     ..VariantPart::default()
@@ -381,6 +364,33 @@ mod tests {
                 assert!(!line.contains('\u{1b}'));
             }
         }
+    }
+
+    #[test]
+    fn what_only_some_scenarios_have_is_shown_where_it_is() {
+        let mut page = page();
+        page.variants.truncate(2);
+        page.variants[1].wrong.clear();
+        page.variants[1].undecided = vec!["client-without-pool at client: it reads packets".to_owned()];
+        let rows = &mut page.variants[0].rows;
+        rows[0].closing =
+            vec![("client FIN-WAIT-2".to_owned(), 50.0), ("server CLOSE-WAIT".to_owned(), 50.0)];
+        rows[0].failed = vec![failed("connect", "ETIMEDOUT", 31.0), failed("answer", "ETIMEDOUT", 9.0)];
+        rows[1].failed = vec![failed("connect", "ETIMEDOUT", 40.0)];
+        rows[0].probes = Some(Probes { as_expected: 20, of: 20 });
+        rows[1].probes = Some(Probes { as_expected: 19, of: 20 });
+        let far = vec![apart("client FIN-WAIT-2", Some("-100%"), true)];
+        page.variants[0].apart = Some(ApartRow { closing: far, ..ApartRow::default() });
+        let mut text = Vec::new();
+        write_experiment(&page, &mut text, Style { width: 100, color: false }).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        insta::assert_snapshot!(text);
+        let mut colored = Vec::new();
+        write_experiment(&page, &mut colored, Style { width: 100, color: true }).unwrap();
+        let colored = String::from_utf8(colored).unwrap();
+        let warned = colored.lines().find(|line| line.contains("apart")).unwrap();
+        assert!(warned.contains("\u{1b}[1m\u{1b}[33m"), "{warned:?}");
     }
 
     #[test]

@@ -44,7 +44,10 @@ pub use budgets::{BudgetRow, OwnerRow};
 pub use closing::{Closes, Movement, TimeWait, Tracking};
 pub use contents::{CONTENTS_SCHEMA, ConfigurationContents, Contents, NamespaceContents, write_contents};
 pub use deviations::Deviation;
-pub use experiment::{ExperimentPage, ScenarioSum, StageRow, VariantPart, write_experiment, write_sums};
+pub use experiment::{
+    Apart, ApartRow, ExperimentPage, Failed, Probes, ScenarioSum, StageRow, VariantPart, write_experiment,
+    write_sums,
+};
 pub use fix::{
     DiffPart, LogPage, LogPart, MeasuredRow, OutcomePage, PlanPage, PlanPart, write_log, write_outcome,
     write_plan,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// | `HOST.peak.STATE` | the most there were at any of the looks in between |
 /// | `HOST.counters.NAME` | by how much a counter of `Tcp:` or `TcpExt:` rose over the run; zero is left out |
 /// | `HOST.conntrack` | entries of its conntrack table when the look ends |
-/// | `HOST.bytes.NAME` | slab memory: `time_wait` |
+/// | `HOST.bytes.NAME` | slab memory: `time_wait`, and `a_time_wait` for each |
 /// | `CLIENT.ok` | connections whose requests were all answered |
 /// | `CLIENT.connected` | connections that connect() made |
 /// | `CLIENT.requests` | requests that were answered in full |

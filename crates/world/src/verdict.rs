@@ -2,6 +2,7 @@
 
 use crate::scenario::{Relation, Stage, Variant};
 use crate::{Measures, Met};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -13,8 +14,11 @@ pub type Findings = BTreeMap<String, BTreeSet<String>>;
 pub struct Outcome {
     /// The rules that fired.
     pub findings: Findings,
-    /// The rules that could not be decided there, because the stage does not show what they need.
-    pub undecided: Findings,
+    /// The rules that fired on what a host's capture shows of its peers, and that nobody can mend at the host: they are
+    /// judged where they can be.
+    pub of_peers: Findings,
+    /// The rules that could not be decided there, by host, and what the stage does not show that they need.
+    pub undecided: BTreeMap<String, BTreeMap<String, String>>,
     /// Its numbers.
     pub measures: Measures,
     /// What the segment of each probe met.
@@ -47,6 +51,23 @@ impl fmt::Display for Fired {
     }
 }
 
+/// An expected rule that could not be decided on a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undecided {
+    /// The host.
+    pub host: String,
+    /// The rule.
+    pub rule: String,
+    /// What is not to be seen there.
+    pub because: String,
+}
+
+impl fmt::Display for Undecided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.rule, self.host, self.because)
+    }
+}
+
 /// A measure outside its bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outside {
@@ -67,6 +88,8 @@ pub struct Verdict {
     pub right: Vec<Fired>,
     /// Expected, but silent.
     pub missed: Vec<Fired>,
+    /// Expected, but the stage does not show what they need.
+    pub undecided: Vec<Undecided>,
     /// Not expected, but they fired.
     pub false_alarms: Vec<Fired>,
     /// Measures outside their bounds.
@@ -87,12 +110,19 @@ impl Verdict {
             let expected = expect.findings.get(&host.name).unwrap_or(&none);
             let possible = expect.possible.get(&host.name).unwrap_or(&none);
             let fired = outcome.findings.get(&host.name).unwrap_or(&none);
-            let undecided = outcome.undecided.get(&host.name).unwrap_or(&none);
+            let undecided = outcome.undecided.get(&host.name);
+            let because = |rule: &String| undecided.and_then(|rules| rules.get(rule));
             let at = |rule: &String| Fired { host: host.name.clone(), rule: rule.clone() };
             verdict.right.extend(expected.intersection(fired).map(at));
-            verdict
-                .missed
-                .extend(expected.difference(fired).filter(|rule| !undecided.contains(*rule)).map(at));
+            for rule in expected.difference(fired) {
+                match because(rule).cloned() {
+                    Some(because) => {
+                        let Fired { host, rule } = at(rule);
+                        verdict.undecided.push(Undecided { host, rule, because });
+                    }
+                    None => verdict.missed.push(at(rule)),
+                }
+            }
             verdict.false_alarms.extend(
                 fired.iter().filter(|rule| !expected.contains(*rule) && !possible.contains(*rule)).map(at),
             );
@@ -130,6 +160,7 @@ impl Verdict {
             let new = |known: &[Fired], fired: &Fired| !known.contains(fired);
             sum.missed
                 .extend(one.missed.into_iter().filter(|fired| new(&sum.missed, fired)).collect::<Vec<_>>());
+            sum.undecided.retain(|undecided| one.undecided.contains(undecided));
             let alarms = one.false_alarms.into_iter().filter(|fired| new(&sum.false_alarms, fired));
             sum.false_alarms.extend(alarms.collect::<Vec<_>>());
             for outside in one.outside {
@@ -310,7 +341,6 @@ mod tests {
         let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect();
         Outcome {
             findings: findings.iter().map(|(host, fired)| ((*host).to_owned(), rules(fired))).collect(),
-            undecided: Findings::new(),
             measures: Measures(measures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
             ..Outcome::default()
         }
@@ -338,10 +368,16 @@ mod tests {
         assert_eq!(said(&verdict.missed), ["two at a"]);
         assert_eq!(said(&verdict.false_alarms), ["two at b"]);
         let blind = Outcome {
-            undecided: [("a".to_owned(), ["two".to_owned()].into_iter().collect())].into_iter().collect(),
+            undecided: [("a", [("two".to_owned(), "it is dark".to_owned())])]
+                .map(|(host, rules)| (host.to_owned(), rules.into_iter().collect()))
+                .into_iter()
+                .collect(),
             ..bad.clone()
         };
-        assert!(Verdict::new(variant, &blind).missed.is_empty());
+        let unseen = Verdict::new(variant, &blind);
+        assert!(unseen.missed.is_empty());
+        let unseen: Vec<String> = unseen.undecided.iter().map(ToString::to_string).collect();
+        assert_eq!(unseen, ["two at a: it is dark"]);
         assert_eq!(verdict.outside.iter().map(|outside| outside.value).collect::<Vec<_>>(), [21.0, 1.0]);
     }
 

@@ -59,8 +59,24 @@ fn with_packets_exactly_what_is_expected_fires() {
             let run = simulate_watched(world);
             for (host, case) in &run.cases {
                 let findings = diagnose::diagnose(case).findings;
-                let own = &run.addresses[host];
-                let here = findings.iter().filter(|finding| finding.concerns(own));
+                let (here, there): (Vec<_>, Vec<_>) =
+                    findings.iter().partition(|finding| finding.concerns(case));
+                // What a capture shows of the other side is right there, too.
+                let judged = |rule: &str| {
+                    // Whose program connects is not to be seen from the other side.
+                    let same = ["client-without-pool", "upstream-keepalive-unpooled"];
+                    let of = |expected: &BTreeSet<String>| {
+                        expected.iter().any(|one| {
+                            one == rule || [one.as_str(), rule].iter().all(|one| same.contains(one))
+                        })
+                    };
+                    variant.expect.findings.values().chain(variant.expect.possible.values()).any(of)
+                };
+                let nowhere = there.iter().filter(|finding| !judged(finding.rule));
+                wrong.extend(
+                    nowhere.map(|one| format!("{name} {}: {host} has {} of a peer", variant.name, one.rule)),
+                );
+                let here = here.into_iter();
                 let fired: BTreeSet<String> = here.map(|finding| finding.rule.to_owned()).collect();
                 let expected = variant.expect.findings.get(host).cloned().unwrap_or_default();
                 let possible = variant.expect.possible.get(host).cloned().unwrap_or_default();
@@ -120,6 +136,18 @@ fn a_simulated_host_is_a_case_like_any_other() {
     assert!((f64::from(namespace.sockets.by_state.of(tcp::State::TimeWait)) - measured).abs() < 0.5);
     // What is not Linux has no doctor.
     assert!(!simulate(&variant("windows-ports", "vista")).cases.contains_key("client"));
+}
+
+#[test]
+fn a_server_behind_direct_routing_has_the_address_of_the_service() {
+    let run = simulate_watched(&variant("lvs-direct-routing", "as-is"));
+    let at = |host: &str| {
+        let case = &run.cases[host];
+        let findings = diagnose::diagnose(case).findings;
+        let of_closer = findings.iter().find(|finding| finding.rule == "time-wait-at-server");
+        of_closer.map(|finding| finding.concerns(case))
+    };
+    assert_eq!((at("backend"), at("client"), at("balancer")), (Some(true), Some(false), None));
 }
 
 #[test]

@@ -158,13 +158,15 @@ pub(super) fn of_hosts(
             most = Some((name, time_wait));
         }
     }
-    if let Some((host, _)) = most {
-        let after = slabs();
+    let after = slabs();
+    if let Some((host, count)) = most.filter(|_| !after.is_empty()) {
         let more = after.iter().map(|(slab, bytes)| {
             let before = before.get(slab).copied().unwrap_or(0);
             bytes.saturating_sub(before)
         });
-        measures.set(format!("{host}.bytes.time_wait"), more.sum::<u64>() as f64);
+        let bytes = more.sum::<u64>() as f64;
+        measures.set(format!("{host}.bytes.time_wait"), bytes);
+        measures.set(format!("{host}.bytes.a_time_wait"), bytes / f64::from(count));
     }
     for proxy in &world.proxies {
         // Whatever else connects from that host would be counted, too.

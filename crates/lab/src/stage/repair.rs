@@ -139,7 +139,7 @@ impl Repair<'_> {
         std::fs::create_dir(self.folder.join(OURS)).map_err(StageError::io(OURS))?;
         let played = self.stage.play()?;
         keep(BEFORE, &played)?;
-        repaired.before = self.stage.judge(&played);
+        repaired.before = Running::judge(&played);
         let tried = self.offers(&played, &mut repaired).and_then(|()| match fix {
             Some(fix) => self.fix(fix, &played, keep, &mut repaired),
             None => Ok(()),
@@ -221,7 +221,7 @@ impl Repair<'_> {
         }
         let played = self.stage.play()?;
         keep(REPAIRED, &played)?;
-        repaired.after = Some(self.stage.judge(&played));
+        repaired.after = Some(Running::judge(&played));
         if let Some(how) = applying.ended::<Outcome>(&[0, 1, 2])?.wrong() {
             return Err(wrong(format!("`fix --apply` {how}")));
         }

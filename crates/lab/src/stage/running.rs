@@ -505,17 +505,19 @@ impl<'a> Running<'a> {
     }
 
     /// What a play showed, with the rules applied to it.
-    pub(super) fn judge(&self, played: &Played) -> Ran {
-        let mut findings = BTreeMap::new();
-        for ((host, case, _), known) in played.hosts.iter().zip(&self.world.hosts) {
-            let addresses: Vec<IpAddr> =
-                known.networks.iter().flat_map(|network| self.network.addresses(known, network)).collect();
+    pub(super) fn judge(played: &Played) -> Ran {
+        let (mut findings, mut of_peers) = (BTreeMap::new(), BTreeMap::new());
+        for (host, case, _) in &played.hosts {
             let found = diagnose::diagnose(case).findings;
-            let here = found.iter().filter(|finding| finding.concerns(&addresses));
-            findings.insert(host.clone(), here.map(|finding| finding.rule.to_owned()).collect());
+            let (here, there): (Vec<_>, Vec<_>) = found.iter().partition(|finding| finding.concerns(case));
+            let rules = |of: Vec<&diagnose::Finding>| of.iter().map(|one| one.rule.to_owned()).collect();
+            findings.insert(host.clone(), rules(here));
+            of_peers.insert(host.clone(), rules(there));
         }
+        of_peers.retain(|_, rules: &mut BTreeSet<String>| !rules.is_empty());
         Ran {
             findings,
+            of_peers,
             measures: played.measures.clone(),
             probes: played.probes.clone(),
             counters: measures::counters(&played.hosts),

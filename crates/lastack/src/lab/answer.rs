@@ -3,18 +3,18 @@
 use super::foretold::{Held, Machine};
 use super::found::{self, Found};
 use super::progress::Progress;
-use super::{kernel, repair, several, show, simulator};
+use super::{kernel, numbers, repair, several, show, simulator};
 use crate::arguments::{LabRun, On};
 use crate::{Outcome as Exit, screen};
 use anyhow::bail;
-use report::{ExperimentPage, ScenarioSum, StageRow, VariantPart};
+use report::{ExperimentPage, ScenarioSum, VariantPart};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use world::repeated;
-use world::scenario::{Scenario, Stage, Variant, World};
-use world::verdict::{self, BrokenRelation, Findings, Outcome, Verdict};
+use world::scenario::{Scenario, Stage, Variant};
+use world::verdict::{self, BrokenRelation, Findings, Outcome, Undecided, Verdict};
 use world::{Costs, Measures};
 
 /// How it went on one stage.
@@ -46,6 +46,10 @@ struct Line<'a> {
     expected: BTreeSet<&'a str>,
     findings_by_host: &'a Findings,
     expected_by_host: &'a Findings,
+    /// Rules that fired on what a host's capture shows of its peers, and that are judged there.
+    findings_of_peers_by_host: &'a Findings,
+    /// Expected rules that the simulator could not decide.
+    undecided: Vec<&'a Undecided>,
     /// What is not as expected, a sentence each.
     wrong: &'a [String],
     notes: &'a [String],
@@ -65,6 +69,8 @@ pub(super) struct Tried {
     /// What `fix` did on it, if that was tried.
     pub(super) repair: Option<repair::Line>,
     pub(super) compared: Vec<Held>,
+    /// Expected rules that the simulator could not decide.
+    pub(super) undecided: Vec<Undecided>,
 }
 
 pub(super) fn run(options: &LabRun) -> Exit {
@@ -194,6 +200,7 @@ fn show_scenario(
         sum.right += tried.sum.right;
         sum.missed += tried.sum.missed;
         sum.false_alarms += tried.sum.false_alarms;
+        sum.undecided += tried.sum.undecided;
         sum.wrong += tried.sum.wrong;
         sum.skipped += tried.sum.skipped;
     }
@@ -287,6 +294,7 @@ fn try_variant(
     let mut costs = None;
     let mut spreads = BTreeMap::new();
     let mut compared = Vec::new();
+    let mut undecided = Vec::new();
     let mut skipped = None;
     let mut absent = BTreeMap::new();
     let stages = stages(options, variant);
@@ -318,21 +326,19 @@ fn try_variant(
             }
         }
         let verdict = Verdict::of_all(runs.iter().map(|outcome| Verdict::new(variant, outcome)).collect());
-        sum.right += verdict.right.len();
-        sum.missed += verdict.missed.len();
-        sum.false_alarms += verdict.false_alarms.len();
-        sum.wrong += verdict.outside.len() + verdict.astray.len();
+        add_up(&mut sum, &verdict);
         part.wrong.extend(wrong(show::name(stage), &verdict));
         for name in verdict.unmeasured {
             absent.entry(name).or_insert_with(BTreeSet::new).insert(stage);
         }
+        undecided.extend(verdict.undecided);
         let measures: Vec<Measures> = runs.iter().map(|outcome| outcome.measures.clone()).collect();
         let Some(mut outcome) = runs.pop() else { continue };
         if !runs.is_empty() {
             spreads = repeated::spreads(&measures);
             outcome.measures = repeated::medians(&measures);
         }
-        part.rows.push(row(stage, &variant.world, &outcome));
+        part.rows.push(numbers::row(stage, &variant.world, &outcome));
         outcomes.insert(stage, outcome);
     }
     for (name, absent) in &absent {
@@ -359,6 +365,7 @@ fn try_variant(
             held(false),
             held(true)
         ));
+        part.apart = Some(numbers::apart(&variant.world, &all));
         compared = all.into_iter().map(|one| Held::new(one, &spreads)).collect();
         let far = compared.iter().filter(|one| !one.within && Measures::is_timing(&one.name));
         part.notes.extend(far.map(Held::shown));
@@ -366,19 +373,47 @@ fn try_variant(
     let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
     if let Some(outcome) = shown {
         part.findings = fired(outcome);
+        part.notes.extend(of_peers(outcome));
         sum.variants = 1;
+    }
+    // The kernel shows everything that rules ask for.
+    if !outcomes.contains_key(&Stage::Kernel) {
+        sum.undecided = undecided.len();
+        part.undecided = undecided.iter().map(ToString::to_string).collect();
     }
     if skipped.is_some() {
         sum.skipped = 1;
         part.skipped.clone_from(&skipped);
     }
-    Ok(Tried { part, sum, outcomes, costs, compared, skipped, repair: None })
+    Ok(Tried { part, sum, outcomes, costs, compared, undecided, skipped, repair: None })
+}
+
+fn add_up(sum: &mut ScenarioSum, verdict: &Verdict) {
+    sum.right += verdict.right.len();
+    sum.missed += verdict.missed.len();
+    sum.false_alarms += verdict.false_alarms.len();
+    sum.wrong += verdict.outside.len() + verdict.astray.len();
 }
 
 /// The rules that fired, with their hosts.
 pub(super) fn fired(outcome: &Outcome) -> Vec<String> {
     let fired = outcome.findings.iter();
     fired.flat_map(|(host, rules)| rules.iter().map(move |rule| format!("{rule} at {host}"))).collect()
+}
+
+/// What hosts' captures show of others, for whom it counts: `doctor` says it at those hosts all the same.
+fn of_peers(outcome: &Outcome) -> Option<String> {
+    let (rules, hosts) =
+        (outcome.of_peers.values().map(BTreeSet::len).sum::<usize>(), outcome.of_peers.iter());
+    let said: Vec<String> = hosts
+        .map(|(host, rules)| {
+            format!("{} at {host}", rules.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    let findings = if rules == 1 { "1 finding is".to_owned() } else { format!("{rules} findings are") };
+    (rules > 0).then(|| {
+        format!("{findings} of what a capture shows of the other side, and judged there: {}", said.join("; "))
+    })
 }
 
 /// So many runs as were asked for; the files of the first are kept. One that is skipped is the last.
@@ -415,45 +450,6 @@ pub(super) fn wrong(on: &str, verdict: &Verdict) -> Vec<String> {
     missed.chain(alarms).chain(outside).chain(astray).collect()
 }
 
-/// The numbers of a run that its table shows.
-pub(super) fn row(stage: Stage, world: &World, outcome: &Outcome) -> StageRow {
-    let measures = &outcome.measures;
-    let sum = |names: &mut dyn Iterator<Item = String>| {
-        names
-            .filter_map(|name| measures.get(&name))
-            .fold(None, |sum: Option<f64>, value| Some(sum.unwrap_or(0.0) + value))
-    };
-    let most = |key: &str| {
-        let values =
-            world.clients.iter().filter_map(|client| measures.get(&format!("{}.{key}", client.name)));
-        values.fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))))
-    };
-    let mut failed: BTreeMap<String, f64> = BTreeMap::new();
-    for (name, count) in &measures.0 {
-        let mut words = name.split('.').skip(1);
-        if words.next() == Some("failed")
-            && let Some(errno) = words.nth(1)
-        {
-            *failed.entry(errno.to_owned()).or_default() += count;
-        }
-    }
-    let time_wait = world.hosts.iter().map(|host| {
-        let count = measures.get(&format!("{}.sockets.TIME-WAIT", host.name)).unwrap_or(0.0);
-        (host.name.clone(), count)
-    });
-    StageRow {
-        on: show::name(stage).to_owned(),
-        time_wait: time_wait.collect(),
-        ok: sum(&mut world.clients.iter().map(|client| format!("{}.ok", client.name))),
-        failed: failed.into_iter().collect(),
-        resets: sum(&mut world.hosts.iter().map(|host| format!("{}.counters.OutRsts", host.name))),
-        per_second: sum(&mut world.clients.iter().map(|client| format!("{}.per_second", client.name))),
-        p50_us: most("connect_us.p50"),
-        p99_us: most("connect_us.p99"),
-        cpu_us: most("cpu_us"),
-    }
-}
-
 fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::Result<()> {
     let mut text = Vec::new();
     if let Some(line) = &tried.repair {
@@ -461,8 +457,8 @@ fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::
         return screen::print(&text);
     }
     let (real, simulated) = (tried.outcomes.get(&Stage::Kernel), tried.outcomes.get(&Stage::Simulator));
-    let none = Findings::new();
-    let findings = real.or(simulated).map_or(&none, |outcome| &outcome.findings);
+    let none = Outcome::default();
+    let Outcome { findings, of_peers, .. } = real.or(simulated).unwrap_or(&none);
     let expected = &variant.expect.findings;
     let line = Line {
         scenario: &scenario.name,
@@ -481,6 +477,8 @@ fn print_line(scenario: &Scenario, variant: &Variant, tried: &Tried) -> anyhow::
         expected: expected.values().flatten().map(String::as_str).collect(),
         findings_by_host: findings,
         expected_by_host: expected,
+        findings_of_peers_by_host: of_peers,
+        undecided: tried.undecided.iter().collect(),
         wrong: &tried.part.wrong,
         notes: &tried.part.notes,
         passed: tried.part.wrong.is_empty() && !tried.part.rows.is_empty(),

@@ -21,8 +21,8 @@ pub(super) fn run(found: &Found, variant: &Variant, keep: Option<&Path>) -> anyh
     Ok(match ended {
         Ended::Skipped(because) => Ran::Skipped(because),
         Ended::Ran(ran) => {
-            let lab::stage::Ran { findings, measures, probes, counters, notes } = ran;
-            let outcome = Outcome { findings, measures, probes, counters, ..Outcome::default() };
+            let lab::stage::Ran { findings, of_peers, measures, probes, counters, notes } = ran;
+            let outcome = Outcome { findings, of_peers, measures, probes, counters, ..Outcome::default() };
             Ran::Done { outcome, notes }
         }
     })

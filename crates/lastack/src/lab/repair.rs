@@ -1,8 +1,9 @@
 //! `lastack lab run --repair`: what `lastack fix` does on a stage, held against what the variant expects of it.
 
-use super::answer::{Tried, fired, row, wrong};
+use super::answer::{Tried, fired, wrong};
 use super::found::Found;
 use super::kernel;
+use super::numbers::row;
 use crate::arguments::LabRun;
 use lab::stage::{Ended, Offer, Ran, Repaired, Restored};
 use report::{ScenarioSum, StageRow, VariantPart};

@@ -43,9 +43,8 @@ pub(super) fn remedies(source: &Source) -> Advised {
             hosts.sort_by_key(|host| *host != here);
             for host in hosts {
                 let Some(case) = run.cases.get(host) else { continue };
-                let own = run.addresses.get(host).map_or(&[][..], Vec::as_slice);
                 let Diagnosis { mut findings, .. } = diagnose::diagnose(case);
-                findings.retain(|finding| finding.concerns(own));
+                findings.retain(|finding| finding.concerns(case));
                 advised.take(&findings, Some(host), None, &mut known);
             }
         }

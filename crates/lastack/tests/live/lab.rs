@@ -2,6 +2,7 @@
 
 use super::harness::{lastack, run, until};
 use namespaced::{in_namespace, skip};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -252,9 +253,24 @@ fn what_is_kept_is_where_it_was_asked_for_and_nothing_else_is_removed() {
         for _ in 0..2 {
             let output = kept();
             assert!(output.status.success(), "{output:?}");
+            let (lines, _) = said(&output);
+            let line: Value = serde_json::from_str(&lines).expect("JSON");
             for host in ["client", "router", "server"] {
                 let case = keep.path().join("left-behind/as-is").join(host).join("host.case");
-                assert!(case.metadata().is_ok_and(|case| case.len() > 0), "{}", case.display());
+                let mut doctor = Command::new(env!("CARGO_BIN_EXE_lastack"));
+                let report = doctor.args(["doctor", "--json", "--case"]).arg(&case).output().unwrap();
+                let report: Value = serde_json::from_slice(&report.stdout).expect("JSON");
+                let rules = |list: &Value| -> BTreeSet<String> {
+                    let rules = list.as_array().into_iter().flatten();
+                    rules.filter_map(|rule| rule.as_str().map(str::to_owned)).collect()
+                };
+                // No more and no fewer than were judged, here or as what is seen of the other side.
+                let judged =
+                    ["findings_by_host", "findings_of_peers_by_host"].map(|of| rules(&line[of][host]));
+                let found = report["findings"].as_array().expect("a list").iter();
+                let found: BTreeSet<String> =
+                    found.filter_map(|finding| finding["rule"].as_str().map(str::to_owned)).collect();
+                assert_eq!(found, &judged[0] | &judged[1], "{host}: {line}");
             }
         }
         let strange = keep.path().join("left-behind/as-is/server/lib.rs");

@@ -104,9 +104,11 @@ fn of_named(world: &World, named: &str) -> Vec<String> {
     let counters = COUNTERS.split_ascii_whitespace().chain(OLDER_COUNTERS.split_ascii_whitespace());
     let host =
         ["sockets", "peak"].into_iter().flat_map(|what| states().map(move |state| format!("{what}.{state}")));
-    let mut host = host
-        .chain(counters.map(|counter| format!("counters.{counter}")))
-        .chain(plain(&["conntrack", "bytes.time_wait"]));
+    let mut host = host.chain(counters.map(|counter| format!("counters.{counter}"))).chain(plain(&[
+        "conntrack",
+        "bytes.time_wait",
+        "bytes.a_time_wait",
+    ]));
     let times = ["connect_us", "answer_us"].into_iter();
     let times = times.flat_map(|what| ["p50", "p90", "p99", "max"].map(|part| format!("{what}.{part}")));
     let mut client = plain(&["ok", "connected", "requests", "per_second", "cpu_us"])

@@ -81,6 +81,7 @@ impl Simulation<'_> {
                 let holds = host.minis.iter().filter_map(|(_, mini)| mini.hold);
                 let bytes = host.minis.len() * linux::TIME_WAIT_BYTES.value + bytes_of_buckets(holds);
                 measures.set(format!("{name}.bytes.time_wait"), bytes as f64);
+                measures.set(format!("{name}.bytes.a_time_wait"), bytes as f64 / host.minis.len() as f64);
             }
             let tracked = tracker.alive(self.now);
             if tracked > 0 {

@@ -5,7 +5,7 @@ use super::counters::Counter;
 use super::host::{Place, Tuple, counts};
 use super::network::written;
 use super::socket::{Hold, Owner};
-use crate::scenario::{Family, Host};
+use crate::scenario::{Family, Host, NatKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tcp::State;
@@ -14,7 +14,7 @@ use tcp::State;
 pub(crate) struct HostSeen<'a> {
     pub(crate) config: &'a Host,
     pub(crate) length_ms: u64,
-    /// Those of its networks, and the loopback's.
+    /// Those of its networks, those it shares with balancers, and the loopback's.
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Settings that somebody set.
     pub(crate) set: BTreeMap<String, String>,
@@ -109,7 +109,11 @@ impl Simulation<'_> {
         HostSeen {
             config,
             length_ms: (self.now / 1_000_000).max(1),
-            addresses: self.own_addresses(number).chain(loopback).collect(),
+            addresses: self
+                .own_addresses(number)
+                .chain(self.shared_addresses(number))
+                .chain(loopback)
+                .collect(),
             set,
             max_time_wait: host.tuned.max_time_wait,
             max_orphans: host.tuned.max_orphans,
@@ -137,6 +141,22 @@ impl Simulation<'_> {
         let (host, more) = (&self.hosts[number], u32::from(self.world.hosts[number].addresses));
         let all = host.addresses.iter().flat_map(move |(_, first)| *first..first.saturating_add(more));
         all.map(|address| written(self.world.family, address))
+    }
+
+    /// The addresses of balancers with direct routing that a host answers for, on the networks that both are on.
+    fn shared_addresses(&self, number: usize) -> impl Iterator<Item = IpAddr> {
+        let name = &self.world.hosts[number].name;
+        let own = &self.hosts[number].addresses;
+        let serves = move |to: &String| {
+            self.world.servers.iter().any(|server| server.name == *to && server.host == *name)
+        };
+        let balancers = self.world.hosts.iter().zip(&self.hosts).filter(move |(config, _)| {
+            let mut rules = config.nat.iter().filter(|rule| rule.kind == NatKind::DirectRouting);
+            rules.any(|rule| rule.to.iter().any(serves))
+        });
+        let shared = balancers.flat_map(|(_, balancer)| &balancer.addresses);
+        let shared = shared.filter(|(network, _)| own.iter().any(|(own, _)| own == network));
+        shared.map(|(_, address)| written(self.world.family, *address))
     }
 
     /// Whose a TIME-WAIT was: of a port that was connected, the first who connects there.

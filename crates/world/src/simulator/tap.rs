@@ -1,7 +1,7 @@
 //! Packets as a capture at each host would show them, with the heads of HTTP messages.
 
 use super::Simulation;
-use super::network::{Packet, written};
+use super::network::{Packet, is_loopback, written};
 use super::servers::HEAD_BYTES;
 use super::socket::{Owner, Socket};
 use crate::scenario::{Family, Http, Program};
@@ -134,6 +134,10 @@ impl Tap {
 impl Simulation<'_> {
     /// A packet passes the interface of a host.
     pub(super) fn see(&mut self, host: usize, packet: &Packet) {
+        // Links are captured, as on the kernel stage: `lo` is none.
+        if is_loopback(packet.source.address) {
+            return;
+        }
         if let Some(tap) = &mut self.tap {
             tap.keep(host, self.now, packet);
             // What nobody looks at need not run in full.

@@ -6,7 +6,8 @@
 use crate::scenario::{Client, Kernel, Proxy, Server};
 use crate::simulator::seen::{HostSeen, Owned};
 use evidence::{
-    Case, Conntrack, Counters, Host, Namespace, Process, Settings, SocketSeen, Tally, TallyOptions,
+    Case, Conntrack, Counters, DYNAMIC_PORT_COUNT, DYNAMIC_PORT_START, Gap, Host, Namespace, Process,
+    Settings, SocketSeen, System, TIMED_WAIT_DELAY, Tally, TallyOptions, Unseen,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -48,13 +49,17 @@ impl Owners<'_> {
     }
 }
 
-/// What was seen of a host, as a case; none for a system that `doctor` does not run on.
+/// What was seen of a host, as a case; none for a system whose tables nobody can paste. That of Windows has what
+/// `netstat -ano` and `netsh` show: no timers, no counters, nothing of how long a socket has waited.
 pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
-    if matches!(seen.config.kernel, Kernel::Windows | Kernel::WindowsXp | Kernel::Macos | Kernel::Freebsd) {
-        return None;
-    }
+    let system = match seen.config.kernel {
+        Kernel::Macos | Kernel::Freebsd => return None,
+        Kernel::Windows | Kernel::WindowsXp => System::Windows,
+        _ => System::Linux,
+    };
+    let linux = system.is_linux();
     let name = &seen.config.name;
-    let settings = settings(&seen);
+    let settings = if linux { settings(&seen) } else { windows_settings(&seen) };
     let (processes, places) = owners.processes(name);
     let cookies = places.values().map(|place| (u64::from(*place) + 1, *place)).collect();
     let mut tally = Tally::new(TallyOptions {
@@ -80,7 +85,7 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
             local_port: one.tuple.0.1,
             remote: wide(one.tuple.1.0),
             remote_port: one.tuple.1.1,
-            left_ms: Some(one.left_ms),
+            left_ms: linux.then_some(one.left_ms),
             retransmits: one.retransmits,
             receive_queue: one.unread,
             send_queue: Some(0),
@@ -89,7 +94,7 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
             cookie: u64::from(place),
         };
         tally.add(&socket);
-        if let Some(idle_ms) = one.idle_ms {
+        if let Some(idle_ms) = one.idle_ms.filter(|_| linux) {
             idle.push((socket, idle_ms));
         }
     }
@@ -100,7 +105,7 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
     let stats = |insert_failed: u64, drop: u64| {
         BTreeMap::from([("insert_failed".to_owned(), insert_failed), ("drop".to_owned(), drop)])
     };
-    let conntrack = seen.conntrack.as_ref().map(|tracked| Conntrack {
+    let conntrack = seen.conntrack.as_ref().filter(|_| linux).map(|tracked| Conntrack {
         entries: tracked.by_state.values().sum(),
         max: tracked.max,
         tcp_by_state: tracked.by_state.iter().map(|(state, count)| ((*state).to_owned(), *count)).collect(),
@@ -110,14 +115,15 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
     });
     let sockstat =
         BTreeMap::from([("TCP.tw".to_owned(), seen.minis), ("TCP.orphan".to_owned(), seen.orphans)]);
-    let start = seen.counters.iter().map(|(name, _)| (name.clone(), 0)).collect();
+    let counted = if linux { seen.counters } else { Vec::new() };
+    let start = counted.iter().map(|(name, _)| (name.clone(), 0)).collect();
     let namespace = Namespace {
         name: name.clone(),
         here: true,
         addresses: seen.addresses,
         settings,
-        counters: Counters { interval_ms: seen.length_ms, start, end: seen.counters.into_iter().collect() },
-        sockstat,
+        counters: Counters { interval_ms: seen.length_ms, start, end: counted.into_iter().collect() },
+        sockstat: if linux { sockstat } else { BTreeMap::new() },
         processes,
         sockets: tally.finish(),
         conntrack,
@@ -125,11 +131,26 @@ pub(crate) fn of_host(seen: HostSeen<'_>, owners: &Owners<'_>) -> Option<Case> {
     };
     let host = Host {
         name: name.clone(),
+        system,
         kernel: "simulated".to_owned(),
         taken_at: taken_at(seen.length_ms),
         ..Host::default()
     };
-    Some(Case { host, namespaces: vec![namespace], ..Case::default() })
+    let mut case = Case { host, namespaces: vec![namespace], ..Case::default() };
+    if !linux {
+        let how_to_see = "capture packets, and lastack read FILE";
+        let unseen = |unseen, because: &str| Gap {
+            unseen,
+            netns: None,
+            because: because.to_owned(),
+            how_to_see: how_to_see.to_owned(),
+        };
+        case.gaps = vec![
+            unseen(Unseen::Ages, "how old sockets are: netstat shows no timers"),
+            unseen(Unseen::Counters, "netstat -s counts no closes"),
+        ];
+    }
+    Some(case)
 }
 
 /// A listening socket on every address.
@@ -157,6 +178,19 @@ fn wide(address: IpAddr) -> u128 {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits(),
     }
+}
+
+/// What `netsh int ipv4 show dynamicport tcp` and the registry say; before Vista, what the registry means.
+fn windows_settings(seen: &HostSeen<'_>) -> Settings {
+    let mut settings = Settings { system: System::Windows, ..Settings::default() };
+    let range = seen.range;
+    let values = [
+        (DYNAMIC_PORT_START, u64::from(range.first)),
+        (DYNAMIC_PORT_COUNT, u64::from(range.ports())),
+        (TIMED_WAIT_DELAY, seen.time_wait.as_secs()),
+    ];
+    settings.values.extend(values.map(|(name, value)| (name.to_owned(), value.to_string())));
+    settings
 }
 
 /// The settings that such a kernel has, and what they are.

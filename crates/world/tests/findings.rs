@@ -1,7 +1,7 @@
 //! Rules judge simulated hosts as they judge real ones.
 
 use std::collections::BTreeSet;
-use world::scenario::{Stage, World};
+use world::scenario::{Kernel, Stage, World};
 use world::{collection, simulate, simulate_watched};
 
 /// The rules that fire at each host of a world, by `HOST RULE`.
@@ -134,8 +134,26 @@ fn a_simulated_host_is_a_case_like_any_other() {
     assert_eq!(namespace.processes[0].name, "nginx");
     let measured = run.measures.get("proxy.sockets.TIME-WAIT").unwrap();
     assert!((f64::from(namespace.sockets.by_state.of(tcp::State::TimeWait)) - measured).abs() < 0.5);
-    // What is not Linux has no doctor.
-    assert!(!simulate(&variant("windows-ports", "vista")).cases.contains_key("client"));
+    // What is neither Linux nor Windows has no doctor.
+    let mut mac = variant("windows-ports", "vista");
+    mac.hosts[0].kernel = Kernel::Macos;
+    assert!(!simulate(&mac).cases.contains_key("client"));
+}
+
+#[test]
+fn a_windows_host_is_judged_by_what_its_tables_show() {
+    let run = simulate(&variant("windows-ports", "xp"));
+    let case = &run.cases["client"];
+    assert_eq!(case.host.system, evidence::System::Windows);
+    assert_eq!(evidence::Case::from_bytes(&case.to_bytes()).as_ref(), Ok(case));
+    let namespace = &case.namespaces[0];
+    let range = namespace.settings.local_port_range();
+    assert_eq!((range.first, range.last, namespace.settings.time_wait().as_secs()), (1_025, 5_000, 240));
+    let diagnosis = diagnose::diagnose(case);
+    assert!(diagnosis.findings.iter().any(|finding| finding.claim.contains("3,976")), "{diagnosis:?}");
+    // netstat has neither timers nor counters: what needs them is not decided.
+    assert!(namespace.counters.end.is_empty());
+    assert!(diagnosis.unknown.iter().any(|unknown| unknown.rule == "idle-timeout-race"), "{diagnosis:?}");
 }
 
 #[test]

@@ -12,6 +12,13 @@ pub mod windows {
         source: "TcpTimedWaitDelay, default 0x78, 30 to 300 s; tcp-ip-port-exhaustion-troubleshooting says 4 minutes",
     };
 
+    /// The same before Vista.
+    pub const TIME_WAIT_BEFORE_VISTA: Constant<Duration> = Constant {
+        value: Duration::from_secs(240),
+        kernel: "Windows XP, Server 2003",
+        source: "TcpTimedWaitDelay, default 0xf0",
+    };
+
     /// First and last dynamic port.
     pub const DYNAMIC_PORTS: Constant<(u16, u16)> = Constant {
         value: (49_152, 65_535),

@@ -6,8 +6,10 @@ use super::host::{Place, Tuple, counts};
 use super::network::written;
 use super::socket::{Hold, Owner};
 use crate::scenario::{Family, Host, NatKind};
+use evidence::PortRange;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 use tcp::State;
 
 /// A host as a look would find it.
@@ -18,6 +20,9 @@ pub(crate) struct HostSeen<'a> {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Settings that somebody set.
     pub(crate) set: BTreeMap<String, String>,
+    /// The ports that connect() chooses from, and how long TIME-WAIT lasts.
+    pub(crate) range: PortRange,
+    pub(crate) time_wait: Duration,
     pub(crate) max_time_wait: u64,
     pub(crate) max_orphans: u64,
     /// Port, connections that wait, backlog, whose.
@@ -115,6 +120,8 @@ impl Simulation<'_> {
                 .chain(loopback)
                 .collect(),
             set,
+            range: host.tuned.range,
+            time_wait: host.tuned.stack.time_wait,
             max_time_wait: host.tuned.max_time_wait,
             max_orphans: host.tuned.max_orphans,
             listeners: listeners.collect(),

@@ -267,6 +267,8 @@ fn stack(host: &Host, settings: &Settings) -> Stack {
         stack.loss_probe &= settings.number("net.ipv4.tcp_early_retrans") != Some(0);
     } else if let Some(seconds) = settings.number("TcpTimedWaitDelay") {
         stack.time_wait = Duration::from_secs(seconds);
+    } else if host.kernel == Kernel::WindowsXp {
+        stack.time_wait = windows::TIME_WAIT_BEFORE_VISTA.value;
     }
     if let Some(ms) = host.time_wait_ms {
         stack.time_wait = Duration::from_millis(ms);

@@ -133,6 +133,11 @@ impl Route<'_> {
                         "sets a pool, which has nothing to keep",
                     ));
                 }
+                if let Passes::Haproxy(haproxy, backend) = self.passes {
+                    let mut closing =
+                        on_the_way(haproxy, backend).filter(|proxy| proxy.connection.place() == *place);
+                    said.extend(closing.find_map(|proxy| in_vain(self.configuration, proxy)));
+                }
                 said
             }
             Keeping::Unpooled { how, place, .. } => {
@@ -447,6 +452,25 @@ fn used(proxy: &Proxy, backend: &Proxy) -> Option<bool> {
     let by_request = |name: &str| name.contains("%[") || name.contains('$');
     let perhaps = its().next().is_some() || proxy.backends.iter().any(|used| by_request(&used.name));
     if perhaps { None } else { Some(false) }
+}
+
+/// An option about closing that stands in the same section as the one that holds, and says otherwise.
+pub(crate) fn in_vain(configuration: &Configuration, proxy: &Proxy) -> Option<Evidence> {
+    let said = proxy.connection_in_vain.as_ref()?;
+    let option = option_of(said.value()?);
+    let says =
+        format!("`option {option}` has no effect: of two such options in one section the last one holds");
+    Some(Evidence::new(configuration.at(said.place()?), says))
+}
+
+/// The option that says so.
+pub(crate) fn option_of(mode: &str) -> &'static str {
+    match mode {
+        "server-close" => "http-server-close",
+        "close" => "httpclose",
+        "tunnel" => "http-tunnel",
+        _ => "http-keep-alive",
+    }
 }
 
 /// True if it is known to close connections after each answer, or may.

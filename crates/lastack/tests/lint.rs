@@ -347,6 +347,33 @@ fn haproxys_defaults_say_where_requests_go_and_servers_how_many_a_connection_car
 }
 
 #[test]
+fn options_of_haproxy_that_contradict_each_other_are_both_named() {
+    let file = |first: &str, second: &str| {
+        format!("defaults\n mode http\nbackend b\n option {first}\n option {second}\n server s 10.0.0.2:80\n")
+    };
+    for (first, second, line) in [
+        ("httpclose", "http-keep-alive", 4),
+        ("http-server-close", "http-keep-alive", 4),
+        ("http-keep-alive", "httpclose", 5),
+        ("http-keep-alive", "http-server-close", 5),
+    ] {
+        let folder = folder(&[("h.cfg", &file(first, second))]);
+        let output = lint(folder.path(), &["h.cfg", "--haproxy-version", "2.6.12", "--sarif"]);
+        assert_eq!(found(&output), [format!("note upstream-keepalive-off h.cfg:{line}")], "{first} {second}");
+        assert_eq!(output.status.code(), Some(0));
+        let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let other =
+            &log["runs"][0]["results"][0]["relatedLocations"][0]["physicalLocation"]["region"]["startLine"];
+        assert_eq!(*other, 9 - line, "{log}");
+    }
+    // To say otherwise than `defaults` is what they are for.
+    let plain = "defaults\n mode http\n option httpclose\nbackend b\n option http-keep-alive\n server s 10.0.0.2:80\n";
+    let folder = folder(&[("h.cfg", plain)]);
+    let output = lint(folder.path(), &["h.cfg", "--haproxy-version", "2.6.12", "--sarif"]);
+    assert_eq!(found(&output), Vec::<String>::new());
+}
+
+#[test]
 fn a_line_that_is_none_does_not_hide_what_a_file_of_sysctl_sets() {
     let lines = "; ours\nnet.ipv4.tcp_tw_recycle = 1\nvm.swappiness\nnet/ipv4/ip_forward=1\n";
     let folder = folder(&[("90.conf", lines), ("program", "\u{7f}ELF\u{0};\u{0} { ; }")]);

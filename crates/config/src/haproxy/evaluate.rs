@@ -205,6 +205,7 @@ impl Evaluation {
         }
         let (name, from) = line.names();
         let (defaults, in_force) = self.inherited(line, from, true);
+        let in_force = in_force.inherited();
         self.facts.proxies.push(Proxy {
             kind,
             name: name.map(Argument::shown).unwrap_or_default(),
@@ -223,7 +224,7 @@ impl Evaluation {
         }
         let (name, from) = line.names();
         // Without `from`, a section `defaults` begins with what HAProxy itself presets.
-        let (_, in_force) = self.inherited(line, from, false);
+        let in_force = self.inherited(line, from, false).1.inherited();
         self.defaults.push(Defaults {
             name: name.map(Argument::shown),
             place: line.place,
@@ -315,6 +316,7 @@ impl Evaluation {
         };
         proxy.mode = take("mode", "tcp");
         proxy.connection = take("connection", "keep-alive");
+        proxy.connection_in_vain = in_force.in_vain.take();
         proxy.retries = number(take("retries", "3"));
         let reuse = in_force.said.remove("http-reuse");
         proxy.http_reuse = reuse.unwrap_or_else(|| match self.version {

@@ -5,7 +5,8 @@ use evidence::configuration::haproxy::BackendUse;
 use evidence::{FilePlace, Said};
 use std::collections::BTreeMap;
 
-/// Options that say what is done with connections after an answer, and what they are called here. The last one holds.
+/// Options that say what is done with connections after an answer, and what they are called here. The last one holds
+/// (measured with HAProxy 2.6: `httpclose` and `http-keep-alive` in one backend, in both orders).
 const CONNECTION_MODES: [(&str, &str); 5] = [
     ("http-keep-alive", "keep-alive"),
     ("http-server-close", "server-close"),
@@ -20,6 +21,10 @@ pub(super) struct InForce {
     /// `mode`, `http-reuse`, `retries`, `source`; `timeout NAME` with its name; the mode of connections.
     pub(super) said: BTreeMap<String, Said<String>>,
     pub(super) options: BTreeMap<String, FilePlace>,
+    /// What was said of the mode of connections in the same section, before another line said otherwise.
+    pub(super) in_vain: Option<Said<String>>,
+    /// True if this section says itself what is done with connections.
+    own_connection: bool,
     pub(super) retry_on: Option<Said<Vec<String>>>,
     pub(super) default_backend: Option<BackendUse>,
     /// Parameters of `default-server`.
@@ -70,13 +75,18 @@ impl InForce {
             let said = line.said(index, doubt);
             let because = said.because().unwrap_or(BETWEEN);
             self.said.insert("connection".to_owned(), unknown(because, line.place));
+            self.in_vain = None;
         } else if let Some(mode) = mode {
             let current = self.said.get("connection").and_then(Said::value).map(String::as_str);
             if on {
-                let value = mode.to_owned();
-                self.said.insert("connection".to_owned(), Said::Written { value, place: line.place });
+                let otherwise = self.own_connection && current.is_some_and(|current| current != mode);
+                let said = Said::Written { value: mode.to_owned(), place: line.place };
+                let before = self.said.insert("connection".to_owned(), said);
+                self.in_vain = before.filter(|_| otherwise);
+                self.own_connection = true;
             } else if current == Some(mode) {
                 self.said.remove("connection");
+                self.in_vain = None;
             }
         } else if !on {
             self.options.remove(&name);
@@ -85,10 +95,16 @@ impl InForce {
         }
     }
 
+    /// The same for a section that begins with it: to say otherwise there is what `defaults` are for.
+    pub(super) fn inherited(self) -> Self {
+        Self { own_connection: false, ..self }
+    }
+
     /// What holds in any case where it is either this or the other that is in force.
     pub(super) fn or(mut self, other: &Self) -> Self {
         self.said = either(self.said, &other.said);
         self.server = either(self.server, &other.server);
+        self.in_vain = self.in_vain.filter(|said| Some(said) == other.in_vain.as_ref());
         self.options.retain(|name, _| other.options.contains_key(name));
         let events = |said: &Option<Said<Vec<String>>>| said.as_ref().and_then(Said::value).cloned();
         if events(&self.retry_on) != events(&other.retry_on) {

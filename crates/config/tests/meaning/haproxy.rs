@@ -92,6 +92,10 @@ fn options_about_closing_take_each_others_place() {
         modes,
         ["a close@2", "b keep-alive", "c keep-alive@7", "d close@2", "e keep-alive", "f close@14"]
     );
+    // To say otherwise than `defaults` is what they are for.
+    let in_vain = |proxy: &Proxy| proxy.connection_in_vain.as_ref().map(said);
+    let in_vain: Vec<_> = facts(&configuration).proxies.iter().map(in_vain).collect();
+    assert_eq!(in_vain, [None, None, None, None, None, Some("server-close@13".to_owned())]);
 }
 
 #[test]

@@ -17,7 +17,8 @@
 //! or the default of that version, and is certain. Without a capture the sockets decide: closes and opens to the
 //! upstream; connections that are few are a note (possible), and files that nobody seems to use are nothing. HAProxy
 //! leaves no socket where it ends its side by a reset: opened connections that are gone are a note then (possible).
-//! `lastack lint` judges files alone: a warning where a pool is set that has nothing to keep, else a note.
+//! `lastack lint` judges files alone: a warning where a pool is set that has nothing to keep, else a note. It notes
+//! a section of HAProxy that says `httpclose` and `http-keep-alive`: the last one holds, and the other misleads.
 //!
 //! ## Why it hurts
 //!
@@ -55,10 +56,11 @@
 use crate::configured::ConfigurationLook;
 use crate::keeping::{self, Habit, endings, left, pace, requests};
 use crate::packets::{self, Proxy, TrafficLook};
-use crate::told::{Keeping, Route};
+use crate::told::{self, Keeping, Route};
 use crate::wording::share;
-use crate::{Confidence, Finding, Remedy, Severity, Verdict};
+use crate::{Confidence, Evidence, Finding, Remedy, Severity, Subject, Verdict};
 use evidence::{Exchange, Http};
+use std::collections::BTreeSet;
 
 /// Part of the connections that speak HTTP/1.0, for the sentence to say so.
 const MOSTLY: f64 = 0.5;
@@ -74,11 +76,53 @@ pub(super) fn check_traffic(look: &TrafficLook<'_>) -> Verdict {
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let off = look.routes().filter(|route| matches!(route.keeping, Keeping::Off { .. }));
-    look.most(off.filter_map(|route| told(look, route)))
+    look.most(off.filter_map(|route| of_route(look, route)).chain(contradictions(look)))
+}
+
+/// Sections of HAProxy that say that connections are closed, and in a later line that they are kept: the last one
+/// holds. Where one holds that closes, the finding of the route has both.
+fn contradictions(look: &ConfigurationLook<'_>) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let configurations = look.case.configurations.iter().filter(|_| look.alone);
+    let proxies = configurations.flat_map(|configuration| {
+        let proxies = configuration.haproxy.iter().flat_map(|haproxy| &haproxy.proxies);
+        proxies.map(move |proxy| (configuration, proxy))
+    });
+    let both = proxies.filter_map(|(configuration, proxy)| {
+        let keeps = proxy.connection.value().is_some_and(|mode| mode == "keep-alive");
+        let is_http = proxy.mode.value().is_some_and(|mode| mode == "http");
+        let (said, place) = (proxy.connection_in_vain.as_ref()?, proxy.connection.place()?);
+        let (at, lost) = (configuration.at(place), told::in_vain(configuration, proxy)?);
+        // Sections that inherit it say it again.
+        (keeps && is_http && seen.insert(lost.source.clone())).then(|| {
+            let closes = told::option_of(said.value().map_or("", String::as_str));
+            let one = Remedy::advice(
+                "one-of-two-options",
+                format!("Take `option {closes}` at {} out, if connections are to be kept, as they are now", lost.source),
+                "none: HAProxy does without it what it does with it",
+                "the file says once what is done with connections",
+            );
+            Finding {
+                rule: "upstream-keepalive-off",
+                severity: Severity::Note,
+                confidence: Confidence::Certain,
+                claim: format!(
+                    "A section says `option {closes}`, and in a later line `option http-keep-alive`: connections are kept, as \
+                     the last one says"
+                ),
+                subject: Subject::default(),
+                evidence: vec![lost, Evidence::new(at, "`option http-keep-alive` holds")],
+                remedies: vec![one],
+                avoid: Vec::new(),
+                next: None,
+            }
+        })
+    });
+    both.collect()
 }
 
 /// What the files say, with what sockets show of it.
-fn told(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
+fn of_route(look: &ConfigurationLook<'_>, route: &Route<'_>) -> Option<Finding> {
     let Keeping::Off { how, place, pool } = &route.keeping else { return None };
     let (who, to) = (route.who(), &route.to);
     let by_default = if place.is_none() { ", as it does by default" } else { "" };

@@ -61,6 +61,9 @@ pub struct Proxy {
     /// What is done with connections after an answer: `keep-alive`; `server-close`, the server's is closed; `close`,
     /// both are. Where a frontend and its backend differ, the one that closes more holds.
     pub connection: Said<String>,
+    /// What an earlier line of the same section says otherwise of that, in vain: the last one holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_in_vain: Option<Said<String>>,
     /// `http-reuse`: `never`, `safe`, `aggressive`, `always`.
     pub http_reuse: Said<String>,
     /// `timeout NAME`, in milliseconds, by name: `connect`, `server`, `http-keep-alive`. One that is not set is not

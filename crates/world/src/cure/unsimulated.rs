@@ -26,6 +26,7 @@ const ALL: &[(&str, &str)] = &[
     ("name-of-today", "it is about the next boot"),
     ("notrack", "connection tracking is not a part of a fitted load"),
     ("one-line-in-a-file", "it is about the next boot"),
+    ("one-of-two-options", "it changes what a file says, and not what is done"),
     ("own-timestamps-at-the-balancer", "clients behind a balancer are not told apart in a fitted load"),
     ("raise-conntrack-max", "connection tracking is not a part of a fitted load"),
     ("random-fully", "translation between the hosts is not a part of a fitted load"),

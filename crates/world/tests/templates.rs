@@ -243,3 +243,43 @@ proptest! {
         agree(&format!("{text}\n{:?}", world.costs), &world);
     }
 }
+
+/// Who ends first where a server is restarted only segments tell.
+#[test]
+fn a_server_that_ends_in_the_middle_is_the_same_played_and_in_full() {
+    let text = r#"
+        name = "any"
+        title = "t"
+        seed = 297703990
+        limit_ms = 90000
+        [[host]]
+        name = "client"
+        settings = { "net.ipv4.ip_local_port_range" = "40000 40093" }
+        [[host]]
+        name = "server"
+        settings = { "net.ipv4.tcp_max_tw_buckets" = 20, "net.core.somaxconn" = 4096 }
+        [[server]]
+        name = "app"
+        host = "server"
+        port = 80
+        backlog = 2
+        answer = { length = false, with_fin = false, after_ms = 0 }
+        close = { when = "peer", how = "shutdown", after_ms = 20 }
+        [[client]]
+        name = "load"
+        host = "client"
+        to = ["app"]
+        timeout_ms = 3000
+        connections = 55
+        concurrency = 4
+        requests = 1
+        bind = "none"
+        request_bytes = 0
+        close = { when = "idle", how = "fin", after_ms = 1 }
+        [[step]]
+        at_ms = 101
+        restart = "app"
+    "#;
+    let world = Scenario::parse(text).unwrap().variants[0].world.clone();
+    agree("a restart", &world);
+}

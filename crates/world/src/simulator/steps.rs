@@ -79,6 +79,8 @@ impl Simulation<'_> {
     }
 
     fn end_server(&mut self, server: usize) {
+        // What of the connections under way is whose, and in which order they end, only segments tell.
+        self.disturbed |= !self.rehearses;
         let config = &self.world.servers[server];
         let Some(number) = self.world.hosts.iter().position(|host| host.name == config.host) else { return };
         for port in config.port..=config.port.saturating_add(config.ports - 1) {

@@ -1,9 +1,9 @@
 //! A value that was set by hand is made that of the next boot, by our file of `sysctl.d`, and back.
 
 use crate::sandbox::{
-    DURABLE, State, applies, ends, fix, forget, in_debug_build, in_sandbox, run, set, until,
+    DURABLE, State, applies, ends, fix, forget, held_namespace, in_debug_build, in_sandbox, run, set,
 };
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const FILE: &str = "/etc/sysctl.d/90-tcp.conf";
 const SETTING: &str = "net.ipv4.tcp_keepalive_time";
@@ -100,11 +100,7 @@ fn a_plan_that_does_not_fit_any_more_is_refused_and_what_wins_is_named() {
         refused("is refused: the value must be numbers");
         std::fs::write(order, text.replace(SETTING, "kernel.core_pattern")).unwrap();
         refused("lastack does not read this setting");
-        let mut other =
-            Command::new("unshare").args(["--net", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
-        let (own, link) = ("/proc/self/ns/net", format!("/proc/{}/ns/net", other.id()));
-        let is_apart = || std::fs::read_link(&link).is_ok_and(|its| its != std::fs::read_link(own).unwrap());
-        until("there is another namespace", is_apart);
+        let (mut other, _) = held_namespace();
         let theirs = text.replace("\"host\"", &format!("\"pid:{}\"", other.id()));
         std::fs::write(order, theirs).unwrap();
         refused("is not the network namespace that files of sysctl.d are for");

@@ -2,8 +2,8 @@
 
 use crate::nginx;
 use crate::sandbox::{
-    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, in_sandbox, plan, run, said, set,
-    until, with_program,
+    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, held_namespace, in_sandbox, plan,
+    run, said, set, until, with_program,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -375,11 +375,7 @@ fn what_is_as_it_was_counts_as_taken_back() {
 fn a_namespace_that_has_gone_holds_nothing() {
     in_sandbox("guarded::a_namespace_that_has_gone_holds_nothing", || {
         before();
-        let mut holder =
-            Command::new("unshare").args(["--net", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
-        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let link = format!("/proc/{}/ns/net", holder.id());
-        until("there is a namespace", || std::fs::read_link(&link).is_ok_and(|its| its != own));
+        let (mut holder, _) = held_namespace();
         let order = plan(&[("net.ipv4.tcp_fin_timeout", "60", "61")]);
         let text = std::fs::read_to_string(&order).unwrap().replace("\"61\"", "\"90\"");
         std::fs::write(&order, text.replace("pid:1", &format!("pid:{}", holder.id()))).unwrap();

@@ -3,10 +3,10 @@
 
 use crate::nginx::{FILE, answer, begin, last_answer, plan as plan_of_file, server, start, stop};
 use crate::sandbox::{
-    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, in_debug_build, plan, run, set,
-    until, with_program,
+    CHANGES, DURABLE, State, WORK, applies, apply, before, ends, fix, get, held_namespace, in_debug_build,
+    plan, run, set, with_program,
 };
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -82,11 +82,7 @@ fn what_was_to_stay_is_set_again() {
 fn another_namespace_with_the_same_number_is_left_alone() {
     in_debug_build("rebooted::another_namespace_with_the_same_number_is_left_alone", || {
         before();
-        let mut holder =
-            Command::new("unshare").args(["--net", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
-        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let link = format!("/proc/{}/ns/net", holder.id());
-        until("there is a namespace", || std::fs::read_link(&link).is_ok_and(|its| its != own));
+        let (mut holder, link) = held_namespace();
         let net = format!("--net={link}");
         let tell = |value: &str| {
             run(

@@ -77,6 +77,17 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A network namespace that nothing but a process holds, which ends with its standard input; and its file below /proc.
+#[track_caller]
+pub(crate) fn held_namespace() -> (std::process::Child, String) {
+    let mut holder = Command::new("unshare");
+    let holder = holder.args(["--net", "--", "cat"]).stdin(Stdio::piped()).spawn().expect("unshare runs");
+    let own = std::fs::read_link("/proc/self/ns/net").expect("it is there");
+    let link = format!("/proc/{}/ns/net", holder.id());
+    until("there is a namespace", || std::fs::read_link(&link).is_ok_and(|its| its != own));
+    (holder, link)
+}
+
 /// `lastack fix`, with its journal in the test's folder.
 pub(crate) fn fix(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastack"));

@@ -34,7 +34,7 @@ fn bounded(mut stream: impl std::io::Read) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     stream.by_ref().take(HEAD).read_to_end(&mut bytes)?;
     let begins_like_a_case =
-        bytes.starts_with(&[0x1f, 0x8b]) || bytes.trim_ascii_start().first().is_none_or(|byte| *byte == b'{');
+        bytes.starts_with(&GZIP_MARK) || bytes.trim_ascii_start().first().is_none_or(|byte| *byte == b'{');
     if begins_like_a_case {
         stream.take(MAX_CASE_BYTES + 1 - bytes.len() as u64).read_to_end(&mut bytes)?;
     }
@@ -56,6 +56,9 @@ pub(crate) fn bounded_file(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> 
     let bytes = read().map_err(|error| anyhow!("{}", said(&error)))?;
     if bytes.len() > most { Err(anyhow!("larger than {} MiB", most >> 20)) } else { Ok(bytes) }
 }
+
+/// What is compressed with gzip begins so.
+pub(crate) const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 
 /// A case shows in its first bytes: `{`, or gzip's mark.
 const HEAD: u64 = 4_096;

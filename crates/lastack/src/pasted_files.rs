@@ -1,6 +1,6 @@
 //! Files with text that others pasted.
 
-use crate::case_file::said;
+use crate::case_file::{GZIP_MARK, said};
 use crate::sos_report::{self, SosReport};
 use anyhow::bail;
 use evidence::Case;
@@ -13,9 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// All files together have so many bytes at most: the sockets of a host with some millions of them.
 const MOST_BYTES: u64 = 512 << 20;
-
-/// A file that is compressed begins so.
-const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads files of one host into a case; `-` is standard input. A folder or an archive is a report of sos.
 pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Case> {

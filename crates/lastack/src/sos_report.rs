@@ -3,7 +3,7 @@
 
 mod members;
 
-use crate::case_file::said;
+use crate::case_file::{GZIP_MARK, said};
 use anyhow::{Context as _, bail};
 use evidence::{Case, Gap, Unseen};
 use flate2::read::MultiGzDecoder;
@@ -35,7 +35,6 @@ const TAR_MARK: std::ops::Range<usize> = 257..262;
 const NGINX: [&str; 5] = ["nginx", "nginx-core", "nginx-light", "nginx-full", "nginx-extras"];
 
 const XZ_MARK: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
-const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 
 /// What a report holds.
 #[derive(Default)]

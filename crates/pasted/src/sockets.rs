@@ -104,9 +104,9 @@ impl Seen {
         });
         // ss shows no protocol if it was asked for one; TCP's has listeners or more states than these two.
         let both = StateSet::of(&[State::Closed, State::Established]);
-        let ambiguous =
-            section.kind == Kind::Ss && section.command.is_none() && !table::has_protocol(text, section);
-        if ambiguous && seen.states.has(State::Closed) && seen.states.minus(both).is_empty() {
+        let alike = seen.states.has(State::Closed) && seen.states.minus(both).is_empty();
+        let untold = section.kind == Kind::Ss && section.command.is_none();
+        if untold && alike && !table::has_protocol(text, section) {
             seen.of_udp = of_udp;
             seen.sockets = 0;
         }

@@ -2,28 +2,10 @@
 
 use crate::value::number_taken;
 use evidence::{PortSet, SETTINGS};
+use tcp::profile::linux;
 
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
-
-/// Least and most that may be written to a setting of one number, where that is less than what 31 bits hold, and a
-/// sign before them. Each bound was tried on Linux 6.18; older kernels take more of some.
-const BOUNDS: &[(&str, i64, i64)] = &[
-    ("net.core.somaxconn", 0, i32::MAX as i64),
-    ("net.ipv4.ip_autobind_reuse", 0, 1),
-    ("net.ipv4.ip_unprivileged_port_start", 0, 65_535),
-    ("net.ipv4.tcp_abort_on_overflow", 0, 255),
-    ("net.ipv4.tcp_invalid_ratelimit", 0, i32::MAX as i64),
-    ("net.ipv4.tcp_keepalive_probes", 0, 255),
-    ("net.ipv4.tcp_orphan_retries", 0, 255),
-    ("net.ipv4.tcp_retries2", 0, 255),
-    ("net.ipv4.tcp_rfc1337", 0, 255),
-    ("net.ipv4.tcp_syn_retries", 1, 127),
-    ("net.ipv4.tcp_synack_retries", 0, 255),
-    ("net.ipv4.tcp_syncookies", 0, 255),
-    ("net.ipv4.tcp_timestamps", 0, 255),
-    ("net.ipv4.tcp_tw_reuse", 0, 2),
-];
 
 /// Settings that kernels have, and whose names are nearly those of others: of all in `/proc/sys/net/{core,ipv4,netfilter}`
 /// of Linux 6.18, and of Documentation/networking/ip-sysctl.txt of older ones. A test holds the running kernel's names
@@ -59,7 +41,7 @@ fn number_refusal(setting: &str, text: &str) -> Option<String> {
         let why = if begins { "behind the number, a blank must follow" } else { "it takes a number" };
         return Some(why.to_owned());
     };
-    let (_, least, most) = BOUNDS.iter().find(|(name, ..)| *name == setting)?;
+    let (_, least, most) = linux::SETTING_BOUNDS.value.iter().find(|(name, ..)| *name == setting)?;
     (!(least..=most).contains(&&number)).then(|| format!("Linux 6.18 takes {least} to {most}"))
 }
 

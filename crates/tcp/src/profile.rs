@@ -58,6 +58,39 @@ pub mod linux {
     pub const LOCAL_PORT_RANGE_BEFORE_4_4: Constant<(u16, u16)> =
         Constant { value: (32_768, 61_000), kernel: "3.10", source: "net/ipv4/af_inet.c inet_init_net()" };
 
+    /// Default of `net.ipv4.ip_unprivileged_port_start`: `ip_local_port_range` must not begin below it.
+    pub const UNPRIVILEGED_PORT_START: Constant<u16> = Constant {
+        value: 1_024,
+        kernel: "4.11 to 7.3",
+        source: "include/net/sock.h PROT_SOCK; net/ipv4/sysctl_net_ipv4.c ipv4_local_port_range()",
+    };
+
+    /// Least and most that may be written to a setting of one number, where that is less than what 31 bits hold, and a
+    /// sign before them. Older kernels take more of some.
+    pub const SETTING_BOUNDS: Constant<&[(&str, i64, i64)]> = Constant {
+        value: &[
+            ("net.core.somaxconn", 0, i32::MAX as i64),
+            ("net.ipv4.ip_autobind_reuse", 0, 1),
+            ("net.ipv4.ip_unprivileged_port_start", 0, 65_535),
+            ("net.ipv4.tcp_abort_on_overflow", 0, 255),
+            ("net.ipv4.tcp_early_retrans", 0, 4),
+            ("net.ipv4.tcp_invalid_ratelimit", 0, i32::MAX as i64),
+            ("net.ipv4.tcp_keepalive_probes", 0, 255),
+            ("net.ipv4.tcp_orphan_retries", 0, 255),
+            ("net.ipv4.tcp_retries2", 0, 255),
+            ("net.ipv4.tcp_rfc1337", 0, 255),
+            ("net.ipv4.tcp_syn_linear_timeouts", 0, 127),
+            ("net.ipv4.tcp_syn_retries", 1, 127),
+            ("net.ipv4.tcp_synack_retries", 0, 255),
+            ("net.ipv4.tcp_syncookies", 0, 255),
+            ("net.ipv4.tcp_timestamps", 0, 255),
+            ("net.ipv4.tcp_tw_reuse", 0, 2),
+            ("net.ipv4.tcp_tw_reuse_delay", 1, 60_000),
+        ],
+        kernel: "6.18",
+        source: "measured: each was written in a namespace; net/ipv4/sysctl_net_ipv4.c ipv4_net_table",
+    };
+
     /// Default of `net.ipv4.tcp_max_tw_buckets` and of `net.ipv4.tcp_max_orphans` on a machine with 262,144 entries
     /// in its table of connections (see [`HASH_ENTRIES_PER_TIME_WAIT`]).
     pub const MAX_TIME_WAIT: Constant<u64> = Constant {

@@ -62,14 +62,12 @@ use crate::{
 use evidence::configuration::sysctl::{Loses, Sysctl, SysctlValue};
 use evidence::{Configuration, Namespace};
 use std::borrow::Cow;
+use tcp::profile::linux;
 
 const RULE: &str = "setting-not-durable";
 
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 const UNPRIVILEGED: &str = "net.ipv4.ip_unprivileged_port_start";
-
-/// What [`UNPRIVILEGED`] is where nothing sets it.
-const FIRST_UNPRIVILEGED: u64 = 1_024;
 
 pub(super) fn check_configuration(look: &ConfigurationLook<'_>) -> Verdict {
     let idle = look.sysctls().flat_map(|(files, sysctl)| without_effect(look, files, sysctl));
@@ -94,7 +92,7 @@ fn refusal(look: &ConfigurationLook<'_>, setting: &str, value: &str) -> Option<S
         // Where files set that too, which is first decides.
         let from = match look.written(UNPRIVILEGED) {
             Some(_) => return None,
-            None if look.alone => FIRST_UNPRIVILEGED,
+            None if look.alone => u64::from(linux::UNPRIVILEGED_PORT_START.value),
             None => look.host()?.settings.number(UNPRIVILEGED)?,
         };
         let below = u64::try_from(first).is_ok_and(|first| first < from);

@@ -94,23 +94,8 @@ const NUMBERS: [&str; 27] = [
     "MaxUserPort",
 ];
 
-/// What Linux 6.18 takes for those that are less than a whole number: the least and the most, tried one by one.
-const BOUNDS: [(&str, u64, u64); 11] = [
-    ("net.core.somaxconn", 0, i32::MAX as u64),
-    ("net.ipv4.tcp_abort_on_overflow", 0, 255),
-    ("net.ipv4.tcp_early_retrans", 0, 4),
-    ("net.ipv4.tcp_orphan_retries", 0, 255),
-    ("net.ipv4.tcp_retries2", 0, 255),
-    ("net.ipv4.tcp_rfc1337", 0, 255),
-    ("net.ipv4.tcp_syn_linear_timeouts", 0, 127),
-    ("net.ipv4.tcp_syn_retries", 1, 127),
-    ("net.ipv4.tcp_timestamps", 0, 255),
-    ("net.ipv4.tcp_tw_reuse", 0, 2),
-    ("net.ipv4.tcp_tw_reuse_delay", 1, 60_000),
-];
-
-/// The kernel chooses no ports below this one, whose name stands for a number that may be changed.
-const PRIVILEGED: (&str, u16) = ("net.ipv4.ip_unprivileged_port_start", 1_024);
+/// The kernel chooses no ports below the one that this setting names.
+const PRIVILEGED: &str = "net.ipv4.ip_unprivileged_port_start";
 
 /// The settings that the simulator reads and that are no whole numbers.
 const TEXTS: [&str; 2] = ["net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"];
@@ -131,11 +116,11 @@ pub(crate) fn mistake<'a>(
     known: impl Fn(&str) -> Option<&'a str>,
     settings: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Option<String> {
-    let (privileged, usual) = PRIVILEGED;
-    let least = known(privileged).and_then(|port| port.trim().parse().ok()).unwrap_or(usual).max(1);
+    let usual = linux::UNPRIVILEGED_PORT_START.value;
+    let least = known(PRIVILEGED).and_then(|port| port.trim().parse().ok()).unwrap_or(usual).max(1);
     for (name, value) in settings {
-        let bounds = BOUNDS.iter().find(|(bounded, ..)| *bounded == name);
-        if let (Some(&(_, least, most)), Ok(number)) = (bounds, value.trim().parse::<u64>())
+        let bounds = linux::SETTING_BOUNDS.value.iter().find(|(bounded, ..)| *bounded == name);
+        if let (Some(&(_, least, most)), Ok(number)) = (bounds, value.trim().parse::<i64>())
             && !(least..=most).contains(&number)
         {
             return Some(format!("{name} = {value:?}: {least} to {most}"));
@@ -148,7 +133,7 @@ pub(crate) fn mistake<'a>(
         {
             return Some(format!(
                 "{name} = {value:?}: first and last port are needed, such as \"32768 60999\", from {least} on \
-                 ({privileged})"
+                 ({PRIVILEGED})"
             ));
         }
         if name == "net.ipv4.ip_local_reserved_ports" && PortSet::parse(value).is_none() {

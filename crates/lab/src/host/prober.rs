@@ -15,7 +15,10 @@ pub(crate) const DEVICE: &str = "probe";
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 
 /// The server answers within this time, or not at all.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is not answered for so long is sent once more, as any TCP would.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What has not come back by then does not come: the server answers segments at once.
 const SILENCE: Duration = Duration::from_millis(150);
@@ -30,6 +33,8 @@ const FIRST_CLOCK: u32 = 50_000;
 pub(super) struct Prober {
     tun: Tun,
     played: BTreeMap<SocketAddr, Played>,
+    /// What was sent last on the way to a state.
+    last: Vec<u8>,
 }
 
 /// One connection, from the client's side.
@@ -51,7 +56,7 @@ impl Prober {
     pub(super) fn new() -> Result<Self, String> {
         let tun = Tun::create(DEVICE).map_err(|error| format!("a TUN device: {error}"))?;
         run("ip", &["link", "set", DEVICE, "up"], "")?;
-        Ok(Self { tun, played: BTreeMap::new() })
+        Ok(Self { tun, played: BTreeMap::new(), last: Vec::new() })
     }
 
     /// A connection from its beginning to the state of the server that is wanted.
@@ -138,7 +143,7 @@ impl Prober {
         Ok(None)
     }
 
-    fn send(&self, played: &mut Played, flags: Flags, data: &[u8]) -> Result<(), String> {
+    fn send(&mut self, played: &mut Played, flags: Flags, data: &[u8]) -> Result<(), String> {
         let segment = Segment {
             flags,
             seq: played.next,
@@ -149,7 +154,8 @@ impl Prober {
         };
         played.next = segment.end();
         played.clock = played.clock.wrapping_add(1);
-        self.tun.inject(&encode_with(played.tuple, &segment, None, data)).map_err(|error| failed(&error))
+        self.last = encode_with(played.tuple, &segment, None, data);
+        self.tun.inject(&self.last).map_err(|error| failed(&error))
     }
 
     /// Waits for a segment that is what is wanted.
@@ -159,8 +165,13 @@ impl Prober {
         mut wanted: impl FnMut(&mut Played, &Segment) -> bool,
     ) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
+        let mut again = Instant::now() + AGAIN;
         while Instant::now() < end {
             let Some(segment) = self.next_of(played.tuple)? else {
+                if Instant::now() >= again {
+                    again = Instant::now() + AGAIN;
+                    self.tun.inject(&self.last).map_err(|error| failed(&error))?;
+                }
                 std::thread::sleep(LOOK);
                 continue;
             };

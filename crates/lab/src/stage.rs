@@ -58,7 +58,9 @@ enum Said {
     Ran(Ran),
     /// `fix` was tried.
     Repaired(Box<Repaired>),
-    /// It failed.
+    /// It began, and came to no end.
+    Broke { error: String },
+    /// It failed before anything ran.
     Failed { error: String },
 }
 
@@ -131,6 +133,8 @@ pub enum Ended<T> {
     Ran(T),
     /// It could not run here, because of this.
     Skipped(String),
+    /// It began and came to no end, because of this: it says nothing of others.
+    Broke(String),
 }
 
 /// Why a play came to no end.
@@ -235,10 +239,16 @@ fn told(executable: &Path, stage: &[&str], privilege: Privilege, play: &Play) ->
 }
 
 impl Said {
+    #[expect(clippy::needless_pass_by_value, reason = "it ends here")]
+    fn broke(error: StageError) -> Self {
+        Self::Broke { error: error.to_string() }
+    }
+
     /// What is said where nothing ran to its end.
     fn instead<T>(self) -> Result<Ended<T>, StageError> {
         match self {
             Self::Skipped { because } => Ok(Ended::Skipped(because)),
+            Self::Broke { error } => Ok(Ended::Broke(error)),
             Self::Failed { error } => Err(StageError::Failed(error)),
             Self::Ran(_) | Self::Repaired(_) => Err(StageError::Failed("it did something else".to_owned())),
         }
@@ -319,9 +329,12 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
     if play.repair {
         let mut kept = |when: &str, played: &_| kept(&title_of(when), played);
         let fixed = repair::Repair { stage, folder: &folder, executable: &executable };
-        return fixed.run(fix, &mut kept).map(Box::new).map(Said::Repaired);
+        return Ok(fixed.run(fix, &mut kept).map_or_else(Said::broke, |done| Said::Repaired(Box::new(done))));
     }
-    let played = stage.play()?;
+    let played = match stage.play() {
+        Ok(played) => played,
+        Err(error) => return Ok(Said::broke(error)),
+    };
     kept(&title, &played)?;
     Ok(Said::Ran(running::Running::judge(&played)))
 }

@@ -27,6 +27,8 @@ pub(super) enum Ran {
     },
     /// Not here, because of this.
     Skipped(String),
+    /// It began and came to no end, because of this.
+    Broke(String),
 }
 
 /// One line of `--json`: a variant.
@@ -319,6 +321,10 @@ fn try_variant(
         for ran in ran {
             match ran {
                 Ran::Skipped(reason) => skipped = Some(reason),
+                Ran::Broke(error) => {
+                    sum.wrong += 1;
+                    part.wrong.push(format!("{}: it came to no end: {error}", show::name(stage)));
+                }
                 Ran::Done { outcome, notes } => {
                     part.notes.extend(notes);
                     runs.push(outcome);
@@ -422,9 +428,9 @@ fn on_kernel(options: &LabRun, found: &Found, variant: &Variant) -> anyhow::Resu
     for run in 0..options.repeat.get() {
         let keep = options.keep.as_deref().filter(|_| run == 0);
         let ran = kernel::run(found, variant, keep)?;
-        let skipped = matches!(ran, Ran::Skipped(_));
+        let over = !matches!(ran, Ran::Done { .. });
         runs.push(ran);
-        if skipped {
+        if over {
             break;
         }
     }

@@ -20,6 +20,7 @@ pub(super) fn run(found: &Found, variant: &Variant, keep: Option<&Path>) -> anyh
     let ended = on_stage(found, variant, keep, lab::stage::play)?;
     Ok(match ended {
         Ended::Skipped(because) => Ran::Skipped(because),
+        Ended::Broke(error) => Ran::Broke(error),
         Ended::Ran(ran) => {
             let lab::stage::Ran { findings, of_peers, measures, probes, counters, notes } = ran;
             let outcome = Outcome { findings, of_peers, measures, probes, counters, ..Outcome::default() };

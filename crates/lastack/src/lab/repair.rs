@@ -74,15 +74,17 @@ pub(super) fn try_variant(
     };
     let mut part = VariantPart { name: variant.name.clone(), ..VariantPart::default() };
     let mut sum = ScenarioSum::default();
-    let (repaired, skipped) = match ended {
-        Ended::Ran(repaired) => (repaired, None),
-        Ended::Skipped(reason) => (Repaired::default(), Some(reason)),
+    let (repaired, skipped, broke) = match ended {
+        Ended::Ran(repaired) => (repaired, None, None),
+        Ended::Skipped(reason) => (Repaired::default(), Some(reason), None),
+        Ended::Broke(error) => (Repaired::default(), None, Some(error)),
     };
     part.skipped.clone_from(&skipped);
     if skipped.is_none() {
-        match fix {
-            Some(fix) => judge(variant, fix, &repaired, &mut part, &mut sum),
-            None => show_offers(variant, &repaired, &mut part),
+        match (broke, fix) {
+            (Some(error), _) => part.wrong.push(format!("it came to no end: {error}")),
+            (None, Some(fix)) => judge(variant, fix, &repaired, &mut part, &mut sum),
+            (None, None) => show_offers(variant, &repaired, &mut part),
         }
         part.wrong.extend(uncovered(scenario, &repaired.offered));
         // Once for a scenario.

@@ -164,11 +164,12 @@ fn remarks<W: Write>(variant: &VariantPart, pen: &mut Pen<'_, W>) -> io::Result<
     if let Some(reason) = &variant.skipped {
         pen.flow(&[(Paint::Warning, &lead)], 4, (Paint::Plain, &format!("skipped: {reason}")))?;
     }
-    if variant.rows.is_empty() {
+    if variant.rows.is_empty() && variant.wrong.is_empty() {
         return Ok(());
     }
     // Silence of a rule that nobody could ask is no answer.
     let found = match (variant.findings.is_empty(), variant.undecided.is_empty()) {
+        _ if variant.rows.is_empty() => "nothing was measured".to_owned(),
         (false, _) => variant.findings.join(", "),
         (true, true) => "no finding".to_owned(),
         (true, false) => "no finding of the rules that can be decided".to_owned(),
@@ -334,6 +335,11 @@ mod tests {
                     name: "pool".to_owned(),
                     rows: vec![StageRow { ok: Some(8.0), failed: Vec::new(), ..kernel }],
                     wrong: vec!["client-without-pool fired at client\u{1b}[2J".to_owned()],
+                    ..VariantPart::default()
+                },
+                VariantPart {
+                    name: "hangs".to_owned(),
+                    wrong: vec!["kernel: it came to no end: host server is gone".to_owned()],
                     ..VariantPart::default()
                 },
                 VariantPart {

@@ -377,10 +377,12 @@ fn try_variant(
         part.notes.extend(far.map(Held::shown));
     }
     let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
+    if shown.is_some() || skipped.is_none() {
+        sum.variants = 1;
+    }
     if let Some(outcome) = shown {
         part.findings = fired(outcome);
         part.notes.extend(of_peers(outcome));
-        sum.variants = 1;
     }
     // The kernel shows everything that rules ask for.
     if !outcomes.contains_key(&Stage::Kernel) {

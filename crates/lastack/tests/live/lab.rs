@@ -332,6 +332,36 @@ fn a_probe_that_this_kernel_answers_otherwise_is_said_and_is_exit_status_1() {
 }
 
 #[test]
+fn of_a_run_that_comes_to_no_end_it_is_said_and_the_next_one_runs() {
+    const NAME: &str = "lab::of_a_run_that_comes_to_no_end_it_is_said_and_the_next_one_runs";
+    if std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").is_err() {
+        skip(NAME, "/dev/net/tun cannot be opened");
+        return;
+    }
+    in_namespace(NAME, || {
+        let run = Run::new("no-end");
+        let text = "name = \"no-end\"\ntitle = \"t\"\n[[host]]\nname = \"prober\"\n[[host]]\nname = \"server\"\n\
+                    [[server]]\nname = \"app\"\nhost = \"server\"\nport = 80\n\
+                    close = { when = \"requests\", after_ms = 60000 }\n\
+                    [[probe]]\nname = \"row\"\nhost = \"prober\"\nto = \"app\"\ninto = \"TIME-WAIT\"\n\
+                    send = { flags = \"SYN\", seq = 1 }\nreply = \"SYN,ACK\"\nafter = \"SYN-RECEIVED\"\n\
+                    [[variant]]\nname = \"waits\"\n\
+                    [[variant]]\nname = \"closes\"\n[variant.change]\n\
+                    \"server.app.close\" = { when = \"requests\", after_ms = 0 }\n";
+        std::fs::write(run.path("no-end.toml"), text).unwrap();
+        let output = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "no-end.toml").output().unwrap();
+        let (printed, errors) = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{printed}{errors}");
+        let lines: Vec<Value> =
+            printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let wrong = lines[0]["wrong"][0].as_str().unwrap();
+        assert!(wrong.starts_with("kernel: it came to no end: host prober: "), "{wrong}");
+        assert_eq!((lines.len(), lines[1]["passed"].as_bool()), (2, Some(true)), "{printed}");
+        run.assert_nothing_is_left(&BTreeSet::new());
+    });
+}
+
+#[test]
 fn nothing_is_left_of_a_stage_that_was_killed_at_any_moment() {
     in_namespace("lab::nothing_is_left_of_a_stage_that_was_killed_at_any_moment", || {
         // From before its namespaces are made to where all clients are done.

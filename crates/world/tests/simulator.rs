@@ -465,3 +465,31 @@ fn any_number_but_zero_is_on_and_no_connections_at_most_are_no_limit() {
         check(&simulate(&scenario.variants[0].world).measures, &[("load.ok", ok)]);
     }
 }
+
+/// What a client of two requests hears where `ss -K` ends its connections at the server, and the client's own close.
+#[test]
+fn a_reset_is_heard_by_the_next_call() {
+    let heard = |client: &str, server: &str| {
+        let step = "[[step]]\nat_ms = 500\nhost = \"server\"\ndestroy = \"ESTABLISHED\"";
+        let world = world("", "", server, &format!("connections = 3\nconcurrency = 3\n{client}\n{step}"));
+        let measures = simulate(&world).measures;
+        let failed = measures.0.iter().filter(|(name, _)| name.contains(".failed."));
+        let failed: Vec<(String, f64)> = failed.map(|(name, value)| (name.clone(), *value)).collect();
+        (failed, get(&measures, "load.ok"), get(&measures, "client.sockets.ESTABLISHED"))
+    };
+    let three = |what: &str| vec![(format!("load.failed.{what}"), 3.0)];
+    // It thinks about its second request: net/ipv4/tcp.c tcp_sendmsg_locked().
+    let thinks = "requests = 2\nthink_ms = 1000\nclose = { when = \"requests\" }";
+    assert_eq!(heard(thinks, SECOND), (three("send.ECONNRESET"), 0.0, 0.0));
+    // It waits for an answer, or for the end.
+    let waits = "answer = { after_ms = 1000 }\n";
+    assert_eq!(heard(FIRST, &format!("{waits}{SECOND}")), (three("recv.ECONNRESET"), 0.0, 0.0));
+    let awaits = "close = { when = \"peer\" }";
+    let later = "close = { when = \"requests\", after_ms = 2000 }";
+    assert_eq!(heard(awaits, later), (three("recv.ECONNRESET"), 3.0, 0.0));
+    // Nobody calls anything but close().
+    let closes = "close = { when = \"requests\", after_ms = 1000 }";
+    assert_eq!(heard(closes, SECOND), (Vec::new(), 3.0, 0.0));
+    let pool = "pool = 3\nthink_ms = 1000\nclose = { when = \"requests\" }";
+    assert_eq!(heard(pool, SECOND), (Vec::new(), 3.0, 0.0));
+}

@@ -344,7 +344,8 @@ impl Simulation<'_> {
         let ended = socket.talk.eof;
         let gone = !socket.in_table;
         if gone {
-            self.lose(at, client, "send", "EPIPE");
+            let error = socket.talk.broken.unwrap_or("EPIPE");
+            self.lose(at, client, "send", error);
             return;
         }
         self.drive(at, Drive::Send(HEAD_BYTES.saturating_add(config.request_bytes)));
@@ -442,10 +443,9 @@ impl Simulation<'_> {
     /// A connection goes back to the pool, if there is room.
     pub(super) fn keep(&mut self, at: SocketRef, client: usize) {
         let config = &self.world.clients[client];
-        if self.hosts[at.host].socket(at.slot).is_none() {
-            return;
-        }
+        let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
         let room = self.clients[client].pool.len() < config.pool.unwrap_or(0) as usize;
+        let room = room && socket.talk.broken.is_none();
         if room {
             self.clients[client].pool.push_back(at);
             if let Some(idle) = config.pool_idle_ms {
@@ -517,8 +517,19 @@ impl Simulation<'_> {
             self.lose(at, client, "connect", error);
         } else if talk.done {
             self.shut(at, How::Fin);
-        } else {
+        } else if talk.waits() {
             self.lose(at, client, "recv", error);
+        } else {
+            let config = &self.world.clients[client];
+            let awaits_end = talk.answered >= config.requests
+                && config.pool.is_none()
+                && (config.close.when == ClosesWhen::Peer || config.close.how == How::Goodbye);
+            if awaits_end {
+                self.lose(at, client, "recv", error);
+            } else if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
+                // It thinks about its next request, or waits to close: net/ipv4/tcp.c tcp_sendmsg_locked() says it then.
+                socket.talk.broken = Some(error);
+            }
         }
     }
 

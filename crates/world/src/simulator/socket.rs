@@ -82,6 +82,8 @@ pub(super) struct Talk {
     pub(super) ok: bool,
     /// It waits in the accept queue.
     pub(super) queued: bool,
+    /// The connection is gone, which its owner hears from its next call.
+    pub(super) broken: Option<&'static str>,
     /// When something came last.
     pub(super) heard: Nanos,
     /// When a segment came last, if only an acknowledgement.

@@ -493,3 +493,25 @@ fn a_reset_is_heard_by_the_next_call() {
     let pool = "pool = 3\nthink_ms = 1000\nclose = { when = \"requests\" }";
     assert_eq!(heard(pool, SECOND), (Vec::new(), 3.0, 0.0));
 }
+
+/// A client says goodbye with its last request.
+#[test]
+fn who_is_told_goodbye_closes_first() {
+    let said = |requests: u32, server: &str| {
+        let close = "close = { when = \"requests\", how = \"goodbye\", after_ms = 300 }";
+        let world = world("", "", server, &format!("connections = 10\nrequests = {requests}\n{close}"));
+        let measures = simulate(&world).measures;
+        let at = |host: &str| get(&measures, &format!("{host}.sockets.TIME-WAIT"));
+        let failed = measures.0.keys().any(|name| name.contains(".failed."));
+        let segments = get(&measures, "server.counters.InSegs");
+        assert!(!failed && (get(&measures, "load.ok") - 10.0).abs() < 1e-9, "{measures:?}");
+        (at("client"), at("server"), get(&measures, "client.counters.OutRsts"), segments)
+    };
+    // SYN, ACK, request, ACK of its answer, FIN: no message of its own.
+    let one = said(1, SECOND);
+    assert_eq!(one, (0.0, 10.0, 0.0, 50.0));
+    assert_eq!(said(3, SECOND), (0.0, 10.0, 0.0, 70.0));
+    assert_eq!(said(1, "close = { when = \"idle\", after_ms = 60000 }"), one);
+    let never = said(2, "close = { when = \"never\" }");
+    assert_eq!((never.0, never.1, never.2), (0.0, 0.0, 10.0), "who never closes is waited for, and reset");
+}

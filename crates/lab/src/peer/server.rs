@@ -254,7 +254,8 @@ impl Served<'_> {
                 Err(failure) => return Err(failure),
             };
             let last = close.when == ClosesWhen::Requests && self.answered + 1 >= close.requests;
-            let then = match (last || asked.goodbye, close.how) {
+            let goodbye = asked.goodbye && close.when != ClosesWhen::Never;
+            let then = match (last || goodbye, close.how) {
                 (false, _) if answer.length => Then::More,
                 (true, How::Goodbye) => Then::Goodbye,
                 _ => Then::Closes,
@@ -272,7 +273,9 @@ impl Served<'_> {
                 Then::More => {}
                 Then::Closes => {
                     if !with_fin {
-                        let _ = pause(close.after_ms, &self.shared.stop);
+                        // Who was told that nothing more comes need not wait for it.
+                        let after = if close.when == ClosesWhen::Idle { 0 } else { close.after_ms };
+                        let _ = pause(after, &self.shared.stop);
                     }
                     return Ok(End::Server(close.how));
                 }

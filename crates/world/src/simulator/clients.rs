@@ -9,10 +9,10 @@ use super::network::LOOPBACK;
 use super::ports::{Address, FlowKey, Walk};
 use super::random::mix;
 use super::servers::{HEAD_BYTES, ms};
-use super::socket::{Hold, Owner, Socket, SocketRef};
+use super::socket::{Hold, Owner, Socket, SocketRef, Talk};
 use super::table::Entry;
 use super::transport::Drive;
-use crate::scenario::{Bind, Client, ClosesWhen, How, Http};
+use crate::scenario::{Bind, Client, Close, ClosesWhen, How, Http};
 use std::collections::{BTreeMap, VecDeque};
 use tcp::State;
 use tcp::machine::{Call, Endpoint, Nanos, Residue};
@@ -342,6 +342,8 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         socket.talk.deadline = deadline;
         let ended = socket.talk.eof;
+        let last = socket.talk.asked >= config.requests && config.pool.is_none();
+        socket.notes.goodbye = last && config.close.how == How::Goodbye;
         let gone = !socket.in_table;
         if gone {
             let error = socket.talk.broken.unwrap_or("EPIPE");
@@ -396,6 +398,13 @@ impl Simulation<'_> {
             talk.ok = true;
             running.ok += 1;
         }
+        let talk = *talk;
+        if let Some(error) = talk.broken
+            && self.awaits_end(&talk, client)
+        {
+            self.lose(at, client, "recv", error);
+            return;
+        }
         if config.pool.is_some() && talk.says_close {
             if config.close.when != ClosesWhen::Peer {
                 let was_done = talk.done;
@@ -405,7 +414,7 @@ impl Simulation<'_> {
             return;
         }
         if config.pool.is_some() {
-            if config.think_ms > 0 && running.begun < config.connections {
+            if config.think_ms > 0 && self.clients[client].begun < config.connections {
                 self.later(at, ms(config.think_ms), Waking::Keep);
             } else {
                 self.keep(at, client);
@@ -413,10 +422,11 @@ impl Simulation<'_> {
             return;
         }
         if config.close.when == ClosesWhen::Requests && answered >= config.requests {
-            let after = if config.close.how == How::Goodbye { 0 } else { config.close.after_ms };
-            if after == 0 {
+            let after = config.close.after_ms;
+            if after == 0 || config.close.how == How::Goodbye {
                 let was_done = talk.done;
-                self.close(at, config.close, false);
+                let after_ms = if after == 0 { config.timeout_ms } else { after };
+                self.close(at, Close { after_ms, ..config.close }, false);
                 self.finish_if_closed(at, client, was_done);
             } else {
                 self.later(at, ms(after), Waking::Close);
@@ -432,7 +442,9 @@ impl Simulation<'_> {
                 ClosesWhen::Idle => self.later(at, ms(config.close.after_ms), Waking::Idle),
                 ClosesWhen::Never => self.finish(at, client),
                 ClosesWhen::Peer => {
-                    talk.deadline = self.now.saturating_add(ms(config.timeout_ms));
+                    if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
+                        socket.talk.deadline = now.saturating_add(ms(config.timeout_ms));
+                    }
                     self.later(at, ms(config.timeout_ms), Waking::Deadline);
                 }
                 ClosesWhen::Requests => {}
@@ -494,18 +506,12 @@ impl Simulation<'_> {
     /// The connection is gone without a close.
     pub(super) fn client_broken(&mut self, at: SocketRef, client: usize, error: &'static str) {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
-        let talk = &mut socket.talk;
-        if talk.answered < talk.asked && talk.unread > 0 && !talk.until_eof {
+        socket.talk.broken = Some(error);
+        if !socket.talk.done && socket.talk.takes_answer() {
             // What came before the reset is still read (net/ipv4/tcp.c tcp_recvmsg_locked()).
-            talk.unread = 0;
-            talk.answered += 1;
-            let config = &self.world.clients[client];
-            let running = &mut self.clients[client];
-            running.requests += 1;
-            if !talk.ok && talk.answered >= config.requests {
-                talk.ok = true;
-                running.ok += 1;
-            }
+            socket.talk.deadline = 0;
+            self.answered(at, client);
+            return;
         }
         let talk = socket.talk;
         if socket.endpoint.life() == 1 && self.clients[client].pool.contains(&at) {
@@ -517,20 +523,19 @@ impl Simulation<'_> {
             self.lose(at, client, "connect", error);
         } else if talk.done {
             self.shut(at, How::Fin);
-        } else if talk.waits() {
+        } else if talk.waits() || self.awaits_end(&talk, client) {
             self.lose(at, client, "recv", error);
-        } else {
-            let config = &self.world.clients[client];
-            let awaits_end = talk.answered >= config.requests
-                && config.pool.is_none()
-                && (config.close.when == ClosesWhen::Peer || config.close.how == How::Goodbye);
-            if awaits_end {
-                self.lose(at, client, "recv", error);
-            } else if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
-                // It thinks about its next request, or waits to close: net/ipv4/tcp.c tcp_sendmsg_locked() says it then.
-                socket.talk.broken = Some(error);
-            }
         }
+        // Else it thinks about its next request, or waits to close: its next call says it (net/ipv4/tcp.c
+        // tcp_sendmsg_locked()).
+    }
+
+    /// All is answered, and it reads on until the other side has closed.
+    fn awaits_end(&self, talk: &Talk, client: usize) -> bool {
+        let Client { requests, pool, close, .. } = &self.world.clients[client];
+        (talk.says_close || talk.answered >= *requests && pool.is_none())
+            && (close.when == ClosesWhen::Peer
+                || close.when == ClosesWhen::Requests && close.how == How::Goodbye)
     }
 
     /// Perhaps it waits too long.

@@ -10,8 +10,6 @@ use tcp::machine::{Call, Nanos, Timer};
 
 /// Bytes of the head of a request or an answer.
 pub(super) const HEAD_BYTES: u32 = 100;
-/// Bytes of GOODBYE.
-const GOODBYE_BYTES: u32 = 9;
 
 pub(super) const fn ms(ms: u64) -> Nanos {
     ms.saturating_mul(1_000_000)
@@ -103,7 +101,7 @@ impl Simulation<'_> {
                 self.server_answers(at, server);
             }
         }
-        if talk.eof || talk.goodbye {
+        if talk.eof {
             self.peer_closed(at, config.close);
         }
     }
@@ -140,10 +138,15 @@ impl Simulation<'_> {
         socket.notes.until_eof = !answer.length;
         socket.notes.close |= !answer.length
             || close.when == ClosesWhen::Requests && socket.talk.answered == close.requests.max(1);
+        let goodbye = socket.talk.goodbye && close.when != ClosesWhen::Never;
+        socket.notes.close |= goodbye;
         let last = !answer.length
+            || goodbye
             || close.when == ClosesWhen::Requests && socket.talk.answered == close.requests.max(1);
+        // Who was told that nothing more comes need not wait for it.
+        let after_ms = if close.when == ClosesWhen::Idle { 0 } else { close.after_ms };
         let bytes = HEAD_BYTES.saturating_add(answer.bytes);
-        if last && answer.with_fin && close.after_ms == 0 && close.how == How::Fin && !answer.unread {
+        if last && answer.with_fin && after_ms == 0 && close.how == How::Fin && !answer.unread {
             socket.talk.closing = true;
             socket.talk.closed = true;
             self.drive(at, Drive::SendAndClose(bytes));
@@ -153,9 +156,9 @@ impl Simulation<'_> {
         socket.talk.closing |= last;
         self.drive(at, Drive::Send(bytes));
         if last && close.how == How::Goodbye {
-            self.later(at, ms(close.after_ms), Waking::Abort);
+            self.later(at, ms(after_ms), Waking::Abort);
         } else if last {
-            self.later(at, ms(close.after_ms).max(self.world.costs.call), Waking::Close);
+            self.later(at, ms(after_ms).max(self.world.costs.call), Waking::Close);
         }
     }
 
@@ -171,11 +174,8 @@ impl Simulation<'_> {
             how => how,
         };
         if how == How::Goodbye && !socket.talk.eof {
-            socket.notes.goodbye = true;
-            self.drive(at, Drive::Send(GOODBYE_BYTES));
-            if close.after_ms > 0 {
-                self.later(at, ms(close.after_ms), Waking::Abort);
-            }
+            // The other side was asked with the last message.
+            self.later(at, ms(close.after_ms), Waking::Abort);
             return;
         }
         let eof = socket.talk.eof;

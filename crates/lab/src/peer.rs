@@ -8,6 +8,7 @@ mod client;
 mod closing;
 mod connection;
 mod http;
+mod pace;
 mod pool;
 mod result;
 mod server;

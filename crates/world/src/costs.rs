@@ -1,6 +1,7 @@
 //! What things cost on a machine: what the simulator foretells rates and latencies from.
 
 mod fit;
+mod pace;
 
 use crate::simulator::Walk;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,27 @@ impl Default for Costs {
     }
 }
 
+/// Costs of one kind go up and down together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What the kernel does for a connection.
+    Connect,
+    /// Ports that are looked at in vain.
+    Walk,
+    /// What passes for a segment on the way, and between calls.
+    Way,
+    /// What processes do.
+    Process,
+}
+
+/// The nearest number of nanoseconds.
+fn rounded(cost: f64) -> Nanos {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts of floats saturate")]
+    {
+        cost.round() as Nanos
+    }
+}
+
 fn walk(ports: u32, thousand: Nanos) -> Nanos {
     Nanos::from(ports).saturating_mul(thousand) / 1_000
 }
@@ -110,6 +132,31 @@ impl Costs {
     /// Hosts that have their processors for themselves.
     pub fn of_separate_machines() -> Self {
         Self { processors: None, ..Self::default() }
+    }
+
+    /// Costs each of which is made from where it is in others, and its kind.
+    fn made(processors: Option<u32>, make: impl Fn(fn(&Self) -> Nanos, Kind) -> Nanos) -> Self {
+        Self {
+            processors,
+            connect: make(|costs| costs.connect, Kind::Connect),
+            cold: make(|costs| costs.cold, Kind::Connect),
+            thousand_ports: make(|costs| costs.thousand_ports, Kind::Walk),
+            thousand_far_ports: make(|costs| costs.thousand_far_ports, Kind::Walk),
+            thousand_bound_ports: make(|costs| costs.thousand_bound_ports, Kind::Walk),
+            thousand_binds: make(|costs| costs.thousand_binds, Kind::Walk),
+            link: make(|costs| costs.link, Kind::Way),
+            hop: make(|costs| costs.hop, Kind::Connect),
+            wake: make(|costs| costs.wake, Kind::Process),
+            accept: make(|costs| costs.accept, Kind::Process),
+            call: make(|costs| costs.call, Kind::Way),
+            turn: make(|costs| costs.turn, Kind::Process),
+            proxy_turn: make(|costs| costs.proxy_turn, Kind::Process),
+            connection: make(|costs| costs.connection, Kind::Process),
+            close: make(|costs| costs.close, Kind::Process),
+            threads: make(|costs| costs.threads, Kind::Process),
+            request: make(|costs| costs.request, Kind::Process),
+            proxied: make(|costs| costs.proxied, Kind::Process),
+        }
     }
 
     /// connect() that looks at so many ports in vain.

@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 /// | `CLIENT.requests` | requests that were answered in full |
 /// | `CLIENT.failed.CALL.ERRNO` | calls that failed: `load.failed.connect.EADDRNOTAVAIL`; `EOF` where an answer ended early |
 /// | `CLIENT.per_second` | connections made a second, from the begin of the client's first turn to the end of its last |
-/// | `CLIENT.connect_us.p50`, `.p90`, `.p99`, `.max` | how long connect() took, microseconds |
+/// | `CLIENT.connect_us.p40`, `.p50`, `.p60`, `.p90`, `.p99`, `.max` | how long connect() took, microseconds |
 /// | `CLIENT.connect_us.tenth1` to `.tenth10` | the median of connect() in each tenth of them, in the order in which they began |
-/// | `CLIENT.answer_us.p50`, `.p90`, `.p99`, `.max` | from a request to the end of its answer, microseconds |
+/// | `CLIENT.answer_us.p40`, `.p50`, `.p60`, `.p90`, `.p99`, `.max` | from a request to the end of its answer, microseconds |
 /// | `CLIENT.cpu_us` | processor time of one connect(), microseconds, on average |
+/// | `CLIENT.socket_us` | processor time of a socket() and its close() between its turns, microseconds, the median: how fast the machine was meanwhile ([`Costs::pace`](crate::Costs::pace)). A simulator has none |
 /// | `SERVER.failed.bind.ERRNO` | a restart that failed |
 /// | `PROXY.upstream` | connections a proxy made to its upstream |
 /// | `PROXY.failed.CALL.ERRNO`, `SERVER.failed.bind.EADDRINUSE` | calls that failed there |

@@ -1,10 +1,11 @@
 //! Costs fitted to one variant foretell the rates and latencies of the others, held against recorded runs of the kernel
 //! stage: `measured/alone.json` on a machine that did nothing else (release build), `measured/busy.json` while others
-//! compiled on its two processors (debug build).
+//! compiled on its two processors (debug build), `measured/paced.json` twice on a machine whose speed others changed from
+//! second to second (release build), with how fast it was.
 
 use serde::Deserialize;
-use world::scenario::World;
-use world::verdict::{ENOUGH, TIMING_WITHIN};
+use world::scenario::{Variant, World};
+use world::verdict::{self, ENOUGH, TIMING_WITHIN};
 use world::{Costs, Measures, collection, simulate};
 
 #[derive(Deserialize)]
@@ -18,14 +19,17 @@ fn recorded(text: &str) -> Vec<Recorded> {
     serde_json::from_str(text).expect("it is JSON")
 }
 
-fn world(scenario: &str, variant: &str) -> World {
+fn variant(scenario: &str, variant: &str) -> Variant {
     collection::scenario(scenario)
         .expect("it comes with lastack")
         .expect("it is read")
         .variant(variant)
         .expect("it has the variant")
-        .world
         .clone()
+}
+
+fn world(scenario: &str, of: &str) -> World {
+    variant(scenario, of).world
 }
 
 /// How many rates, and processor times and medians of connect(), lie within the limit, of how many.
@@ -83,6 +87,44 @@ fn on_a_busy_machine_a_fit_foretells_what_the_defaults_do_not() {
     let [(rates, of), _] = with;
     assert!(rates * 100 >= of * 70, "{with:?} {without:?}");
     assert!(rates >= 4 * without[0].0, "{with:?} {without:?}");
+}
+
+/// Rates, and processor times and medians of connect(), that lie within the limit, of all: with the default costs, of
+/// the pace that the machine had or not. As `lab run` compares them.
+fn at_their_pace(recorded: &[Recorded], paced: bool) -> (usize, usize) {
+    let (mut within, mut all) = (0, 0);
+    for run in recorded {
+        let variant = variant(&run.scenario, &run.variant);
+        let pace = Costs::pace(&variant.world, &run.measured).filter(|_| paced);
+        let costs = Costs::default().at_pace(pace.unwrap_or(1.0));
+        let foretold = simulate(&World { costs, ..variant.world.clone() }).measures;
+        let compared = verdict::compare(&variant, &foretold, &run.measured);
+        let timings: Vec<_> = compared.iter().filter(|one| Measures::is_timing(&one.name)).collect();
+        within += timings.iter().filter(|one| one.within).count();
+        all += timings.len();
+    }
+    (within, all)
+}
+
+#[test]
+fn how_fast_the_machine_was_meanwhile_foretells_most_of_the_rest() {
+    let recorded = recorded(include_str!("measured/paced.json"));
+    let (with, all) = at_their_pace(&recorded, true);
+    let (without, _) = at_their_pace(&recorded, false);
+    assert!(all > 200 && with * 100 >= all * 85, "{with} of {all}, and {without} without");
+    assert!(without * 2 < with, "{with} of {all}, and {without} without");
+}
+
+#[test]
+fn without_a_look_there_is_no_pace() {
+    let world = world("linger-zero", "fin");
+    let of = |values: &[(&str, f64)]| {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value));
+        Costs::pace(&world, &Measures(values.collect()))
+    };
+    assert_eq!(of(&[]), None);
+    assert_eq!(of(&[("load.socket_us", 0.0), ("other.socket_us", 3.0)]), None);
+    assert!((of(&[("load.socket_us", 2.9)]).unwrap() - 2.0).abs() < 1e-9);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::Load;
 use super::closing::Closer;
 use super::connection::Connection;
+use super::pace::Pace;
 use super::pool::{Leftover, Pool, Sweeper};
 use super::result::{Call, Failure, LoadResult, Times, Why};
 use super::socket::{Connecting, client, connect, pause};
@@ -40,6 +41,7 @@ struct Shared {
     closer: Arc<Closer>,
     stop: AtomicBool,
     next_turn: AtomicU32,
+    pace: Pace,
     begin: Instant,
     /// By worker.
     connecting: Vec<Connecting>,
@@ -67,6 +69,7 @@ impl RunningLoad {
             closer,
             stop: AtomicBool::new(false),
             next_turn: AtomicU32::new(0),
+            pace: Pace::default(),
             begin: Instant::now(),
             connecting: (0..workers).map(|_| Connecting::default()).collect(),
         });
@@ -127,6 +130,7 @@ impl RunningLoad {
         let lasted =
             first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
         result.elapsed_us = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
+        result.socket_ns = self.shared.pace.median();
         connects.sort_unstable();
         let mut times: Vec<u32> = connects.iter().map(|(_, time)| *time).collect();
         result.connect_tenths_us = tenths(&times);
@@ -219,6 +223,7 @@ impl Worker {
                 *self.result.failures.entry(failure.name()).or_default() += 1;
             }
             self.ended = Some(Instant::now());
+            shared.pace.look(shared.begin);
         }
     }
 

@@ -42,6 +42,9 @@ pub struct LoadResult {
     pub connect_tenths_us: Vec<u32>,
     /// CPU time of the calling thread in connect(), succeeding or not, in nanoseconds.
     pub connect_cpu_ns: u64,
+    /// What socket() and close() took the calling thread between turns, the median, in nanoseconds: how fast the machine
+    /// was meanwhile.
+    pub socket_ns: Option<u32>,
     /// From a request to the end of its answer.
     pub answer: Times,
     /// From the begin of the first turn to the end of the last, in microseconds.
@@ -71,8 +74,12 @@ impl LoadResult {
 pub struct Times {
     /// How many.
     pub count: u64,
+    /// Four of ten are at most this.
+    pub p40_us: u32,
     /// The median.
     pub p50_us: u32,
+    /// Six of ten are at most this.
+    pub p60_us: u32,
     /// Nine of ten are at most this.
     pub p90_us: u32,
     /// 99 of 100 are at most this.
@@ -89,7 +96,9 @@ impl Times {
         let at = |part| at(part).copied().unwrap_or(0);
         Self {
             count: times.len() as u64,
+            p40_us: at(40),
             p50_us: at(50),
+            p60_us: at(60),
             p90_us: at(90),
             p99_us: at(99),
             max_us: times.last().copied().unwrap_or(0),
@@ -199,7 +208,18 @@ mod tests {
     fn quantiles_are_those_of_the_sorted_times() {
         let mut times: Vec<u32> = (1..=1000).rev().collect();
         let quantiles = Times::of(&mut times);
-        assert_eq!(quantiles, Times { count: 1000, p50_us: 501, p90_us: 901, p99_us: 991, max_us: 1000 });
+        assert_eq!(
+            quantiles,
+            Times {
+                count: 1000,
+                p40_us: 401,
+                p50_us: 501,
+                p60_us: 601,
+                p90_us: 901,
+                p99_us: 991,
+                max_us: 1000
+            }
+        );
         assert_eq!(Times::of(&mut []), Times::default());
     }
 

@@ -93,23 +93,27 @@ pub(super) fn of_loads(world: &World, loads: &Loads, measures: &mut Measures) {
         set("connected", load.connected as f64);
         set("requests", load.answered as f64);
         set("per_second", load.connects_per_second());
-        if load.connect.count > 0 {
-            set("connect_us.p50", f64::from(load.connect.p50_us));
-            set("connect_us.p90", f64::from(load.connect.p90_us));
-            set("connect_us.p99", f64::from(load.connect.p99_us));
-            set("connect_us.max", f64::from(load.connect.max_us));
-        }
-        if load.answer.count > 0 {
-            set("answer_us.p50", f64::from(load.answer.p50_us));
-            set("answer_us.p90", f64::from(load.answer.p90_us));
-            set("answer_us.p99", f64::from(load.answer.p99_us));
-            set("answer_us.max", f64::from(load.answer.max_us));
+        for (what, times) in [("connect_us", &load.connect), ("answer_us", &load.answer)] {
+            let parts = [
+                ("p40", times.p40_us),
+                ("p50", times.p50_us),
+                ("p60", times.p60_us),
+                ("p90", times.p90_us),
+                ("p99", times.p99_us),
+                ("max", times.max_us),
+            ];
+            for (part, time) in parts.into_iter().filter(|_| times.count > 0) {
+                set(&format!("{what}.{part}"), f64::from(time));
+            }
         }
         for (tenth, time) in load.connect_tenths_us.iter().enumerate() {
             set(&format!("connect_us.tenth{}", tenth + 1), f64::from(*time));
         }
         if load.connects_tried > 0 {
             set("cpu_us", load.connect_cpu_ns as f64 / 1e3 / load.connects_tried as f64);
+        }
+        if let Some(socket_ns) = load.socket_ns {
+            set("socket_us", f64::from(socket_ns) / 1e3);
         }
         for (failure, count) in &load.failures {
             set(&format!("failed.{failure}"), *count as f64);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use world::repeated;
+use world::repeated::{self, Spread};
 use world::scenario::{Scenario, Stage, Variant};
 use world::verdict::{self, BrokenRelation, Findings, Outcome, Undecided, Verdict};
 use world::{Costs, Measures};
@@ -307,10 +307,7 @@ fn try_variant(
         let ran = match stage {
             Stage::Kernel => on_kernel(options, found, variant)?,
             Stage::Simulator => {
-                let (known, of_itself) = machine.foretells(variant, outcomes.get(&Stage::Kernel));
-                if of_itself {
-                    part.notes.push("what things cost here was fitted to this variant".to_owned());
-                }
+                let known = machine.foretells(variant, outcomes.get(&Stage::Kernel));
                 let mut variant = variant.clone();
                 variant.world.costs = known.clone();
                 costs = Some(known);
@@ -352,29 +349,7 @@ fn try_variant(
     }
     part.notes = once(std::mem::take(&mut part.notes));
     if let (Some(simulated), Some(real)) = (outcomes.get(&Stage::Simulator), outcomes.get(&Stage::Kernel)) {
-        let all = verdict::compare(variant, &simulated.measures, &real.measures);
-        let off: Vec<_> = all.iter().filter(|compared| compared.counts()).collect();
-        sum.wrong += off.len();
-        part.wrong.extend(off.iter().map(|compared| {
-            let percent = compared.apart * 100.0;
-            format!(
-                "{}: predicted {}, measured {}: {percent:.0} % apart",
-                compared.name, compared.predicted, compared.measured
-            )
-        }));
-        let held = |timing: bool| {
-            let of_kind = || all.iter().filter(|one| Measures::is_timing(&one.name) == timing);
-            format!("{} of {}", of_kind().filter(|one| one.within).count(), of_kind().count())
-        };
-        part.compared = Some(format!(
-            "foretold: {} counts within 5 %, {} rates and latencies within 20 %",
-            held(false),
-            held(true)
-        ));
-        part.apart = Some(numbers::apart(&variant.world, &all));
-        compared = all.into_iter().map(|one| Held::new(one, &spreads)).collect();
-        let far = compared.iter().filter(|one| !one.within && Measures::is_timing(&one.name));
-        part.notes.extend(far.map(Held::shown));
+        compared = hold(variant, simulated, real, &spreads, &mut part, &mut sum);
     }
     let shown = outcomes.get(&Stage::Kernel).or_else(|| outcomes.get(&Stage::Simulator));
     if shown.is_some() || skipped.is_none() {
@@ -394,6 +369,41 @@ fn try_variant(
         part.skipped.clone_from(&skipped);
     }
     Ok(Tried { part, sum, outcomes, costs, compared, undecided, skipped, repair: None })
+}
+
+/// Holds what the simulator foretold to what the kernel gave.
+fn hold(
+    variant: &Variant,
+    simulated: &Outcome,
+    real: &Outcome,
+    spreads: &BTreeMap<String, Spread>,
+    part: &mut VariantPart,
+    sum: &mut ScenarioSum,
+) -> Vec<Held> {
+    let all = verdict::compare(variant, &simulated.measures, &real.measures);
+    let off: Vec<_> = all.iter().filter(|compared| compared.counts()).collect();
+    sum.wrong += off.len();
+    part.wrong.extend(off.iter().map(|compared| {
+        let percent = compared.apart * 100.0;
+        format!(
+            "{}: predicted {}, measured {}: {percent:.0} % apart",
+            compared.name, compared.predicted, compared.measured
+        )
+    }));
+    let held = |timing: bool| {
+        let of_kind = || all.iter().filter(|one| Measures::is_timing(&one.name) == timing);
+        format!("{} of {}", of_kind().filter(|one| one.within).count(), of_kind().count())
+    };
+    part.compared = Some(format!(
+        "foretold: {} counts within 5 %, {} rates and latencies within 20 %",
+        held(false),
+        held(true)
+    ));
+    part.apart = Some(numbers::apart(&variant.world, &all));
+    let compared: Vec<Held> = all.into_iter().map(|one| Held::new(one, spreads)).collect();
+    let far = compared.iter().filter(|one| !one.within && Measures::is_timing(&one.name));
+    part.notes.extend(far.map(Held::shown));
+    compared
 }
 
 fn add_up(sum: &mut ScenarioSum, verdict: &Verdict) {

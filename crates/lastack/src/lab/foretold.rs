@@ -42,18 +42,20 @@ impl Held {
     }
 }
 
-/// What things cost on this machine, as far as the variants of a scenario have told so far.
+/// What things cost on this machine at the pace of the default costs, as far as the variants of a scenario have told.
 #[derive(Default)]
 pub(super) struct Machine(Vec<Costs>);
 
 impl Machine {
-    /// The variants before this one tell what things cost; the first one tells of itself, which is said.
-    pub(super) fn foretells(&mut self, variant: &Variant, real: Option<&Outcome>) -> (Costs, bool) {
-        let before = Costs::middle_of(&self.0);
+    /// What things cost while this variant ran: what they cost in those before it, and how fast the machine was meanwhile.
+    pub(super) fn foretells(&mut self, variant: &Variant, real: Option<&Outcome>) -> Costs {
+        let Some(real) = real else { return Costs::default() };
+        let pace = Costs::pace(&variant.world, &real.measures).unwrap_or(1.0);
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let known = Costs { processors: u32::try_from(processors).ok(), ..Costs::default() };
-        self.0.extend(real.and_then(|real| known.fitted(&variant.world, &real.measures)));
-        let of_itself = before.is_none() && !self.0.is_empty();
-        (before.or_else(|| self.0.first().cloned()).unwrap_or_default(), of_itself)
+        let foretold = Costs::middle_of(&self.0).unwrap_or_else(|| known.clone()).at_pace(pace);
+        let fitted = known.at_pace(pace).fitted(&variant.world, &real.measures);
+        self.0.extend(fitted.map(|fitted| fitted.at_pace(pace.recip())));
+        foretold
     }
 }

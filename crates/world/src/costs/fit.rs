@@ -1,6 +1,6 @@
 //! Costs from what a world's run gave.
 
-use super::Costs;
+use super::{Costs, Kind, rounded};
 use crate::scenario::World;
 use crate::verdict::ENOUGH;
 use crate::{Measures, simulate};
@@ -45,61 +45,26 @@ impl Costs {
     /// none.
     pub fn middle_of(fits: &[Self]) -> Option<Self> {
         let first = fits.first()?;
-        let middle = |cost: fn(&Self) -> Nanos| {
+        Some(Self::made(first.processors, |cost, _| {
             let mut costs: Vec<Nanos> = fits.iter().map(cost).collect();
             costs.sort_unstable();
             let (low, high) = (costs[(costs.len() - 1) / 2], costs[costs.len() / 2]);
             low.midpoint(high)
-        };
-        Some(Self {
-            processors: first.processors,
-            connect: middle(|costs| costs.connect),
-            cold: middle(|costs| costs.cold),
-            thousand_ports: middle(|costs| costs.thousand_ports),
-            thousand_far_ports: middle(|costs| costs.thousand_far_ports),
-            thousand_bound_ports: middle(|costs| costs.thousand_bound_ports),
-            thousand_binds: middle(|costs| costs.thousand_binds),
-            link: middle(|costs| costs.link),
-            call: middle(|costs| costs.call),
-            hop: middle(|costs| costs.hop),
-            wake: middle(|costs| costs.wake),
-            accept: middle(|costs| costs.accept),
-            turn: middle(|costs| costs.turn),
-            proxy_turn: middle(|costs| costs.proxy_turn),
-            connection: middle(|costs| costs.connection),
-            close: middle(|costs| costs.close),
-            threads: middle(|costs| costs.threads),
-            request: middle(|costs| costs.request),
-            proxied: middle(|costs| costs.proxied),
-        })
+        }))
     }
 
     /// The kernel's part and that of processes, so many times as much.
     fn scaled(&self, kernel: f64, processes: f64, from: &Self) -> Self {
-        let kernel = |cost: fn(&Self) -> Nanos| times(kernel, cost(self), cost(from));
-        let processes = |cost: fn(&Self) -> Nanos| times(processes, cost(self), cost(from));
-        Self {
-            processors: self.processors,
-            connect: kernel(|costs| costs.connect),
-            cold: kernel(|costs| costs.cold),
-            thousand_ports: kernel(|costs| costs.thousand_ports),
-            thousand_far_ports: kernel(|costs| costs.thousand_far_ports),
-            thousand_bound_ports: kernel(|costs| costs.thousand_bound_ports),
-            thousand_binds: kernel(|costs| costs.thousand_binds),
-            // These two decide what meets on the way, whatever the machine.
-            link: self.link,
-            call: self.call,
-            hop: kernel(|costs| costs.hop),
-            wake: processes(|costs| costs.wake),
-            accept: processes(|costs| costs.accept),
-            turn: processes(|costs| costs.turn),
-            proxy_turn: processes(|costs| costs.proxy_turn),
-            connection: processes(|costs| costs.connection),
-            close: processes(|costs| costs.close),
-            threads: processes(|costs| costs.threads),
-            request: processes(|costs| costs.request),
-            proxied: processes(|costs| costs.proxied),
-        }
+        Self::made(self.processors, |cost, kind| {
+            let times = match kind {
+                Kind::Connect | Kind::Walk => kernel,
+                Kind::Process => processes,
+                // How long a segment is under way, and how fast calls follow each other, decides what meets.
+                Kind::Way => return cost(self),
+            };
+            let by = cost(from) as f64;
+            rounded((cost(self) as f64 * times).clamp(by / BELIEVED, by * BELIEVED))
+        })
     }
 }
 
@@ -122,13 +87,4 @@ fn apart(world: &World, measured: &Measures, foretold: &Measures) -> (Option<f64
     }
     let mean = |logs: &[f64]| (!logs.is_empty()).then(|| logs.iter().sum::<f64>() / logs.len() as f64);
     (mean(&kernel), mean(&processes))
-}
-
-/// A cost times a factor, as far as that is believed.
-fn times(factor: f64, cost: Nanos, from: Nanos) -> Nanos {
-    let by = from as f64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "near a cost that there was")]
-    {
-        (cost as f64 * factor).clamp(by / BELIEVED, by * BELIEVED).round() as Nanos
-    }
 }

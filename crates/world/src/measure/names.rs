@@ -110,8 +110,9 @@ fn of_named(world: &World, named: &str) -> Vec<String> {
         "bytes.a_time_wait",
     ]));
     let times = ["connect_us", "answer_us"].into_iter();
-    let times = times.flat_map(|what| ["p50", "p90", "p99", "max"].map(|part| format!("{what}.{part}")));
-    let mut client = plain(&["ok", "connected", "requests", "per_second", "cpu_us"])
+    let times = times
+        .flat_map(|what| ["p40", "p50", "p60", "p90", "p99", "max"].map(|part| format!("{what}.{part}")));
+    let mut client = plain(&["ok", "connected", "requests", "per_second", "cpu_us", "socket_us"])
         .chain(times)
         .chain((1..=10).map(|tenth| format!("connect_us.tenth{tenth}")))
         .chain(failed(&CALLS));

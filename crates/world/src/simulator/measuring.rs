@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use tcp::State;
 use tcp::profile::linux;
 
+/// The parts of all times that are at most as long as what is measured.
+const QUANTILES: [(f64, &str); 5] = [(0.4, "p40"), (0.5, "p50"), (0.6, "p60"), (0.9, "p90"), (0.99, "p99")];
+
 impl Simulation<'_> {
     /// Looks at what there is in each state.
     pub(super) fn look(&mut self) {
@@ -151,7 +154,7 @@ impl Simulation<'_> {
                 measures.set(format!("{name}.per_second"), client.connected as f64 / seconds);
             }
             for (what, times) in [("connect_us", &client.connect), ("answer_us", &client.answer)] {
-                for (part, quantile) in [(0.5, "p50"), (0.9, "p90"), (0.99, "p99")] {
+                for (part, quantile) in QUANTILES {
                     if let Some(nanos) = times.quantile(part) {
                         measures.set(format!("{name}.{what}.{quantile}"), nanos as f64 / 1e3);
                     }

@@ -11,14 +11,14 @@ mod forecast;
 mod pace;
 
 use crate::wording::counted;
-use evidence::{Endpoint, Group, Halves, KnownBy, Namespace, PortUse, Role, Traffic};
+use evidence::{Endpoint, Group, Halves, HeldPorts, KnownBy, Namespace, PortUse, Role, Traffic};
 use forecast::Forecast;
 pub(crate) use pace::{Pace, restarted_timers};
 use pace::{RATE_S, Seen};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 use tcp::profile::linux;
@@ -225,6 +225,11 @@ fn ends(group: &Group) -> Option<(IpAddr, IpAddr)> {
     client.then_some((group.local.address?, group.remote.address?))
 }
 
+/// True if hardly one of so many ports is free.
+fn nearly_full(taken: u32, ports: u32) -> bool {
+    u64::from(taken) * 100 >= u64::from(ports) * NEARLY_FULL_PERCENT
+}
+
 /// What all budgets of a namespace share.
 struct Pool {
     /// Ports that automatic choice may use.
@@ -247,6 +252,8 @@ struct Pool {
     recycles: bool,
     /// What [`Pool::unshared`] says.
     unshared: BTreeMap<IpAddr, u32>,
+    /// Local addresses where hardly a port of the other half is free.
+    other_full: BTreeSet<IpAddr>,
     /// What [`without_timestamps`] says.
     without_timestamps: BTreeMap<(IpAddr, Endpoint), u64>,
 }
@@ -277,6 +284,7 @@ impl Pool {
         let time_wait = settings.time_wait();
         let mut pool = Self {
             unshared: BTreeMap::new(),
+            other_full: BTreeSet::new(),
             allowed,
             reserved: range.ports().saturating_sub(allowed.total()),
             bound,
@@ -291,6 +299,9 @@ impl Pool {
             without_timestamps: traffic.map(without_timestamps).unwrap_or_default(),
         };
         pool.unshared = pool.unshared(namespace);
+        let full = |held: &&HeldPorts| nearly_full(held.distinct.other, pool.allowed.other);
+        let full = namespace.sockets.held.iter().filter(full).filter_map(|held| held.local.address);
+        pool.other_full = full.collect();
         pool
     }
 
@@ -367,7 +378,7 @@ impl Pool {
 
     /// True if hardly a port is left in the half that `connect()` looks at first.
     fn first_nearly_full(&self, ports: &PortUse) -> bool {
-        u64::from(ports.taken().preferred) * 100 >= u64::from(self.first) * NEARLY_FULL_PERCENT
+        nearly_full(ports.taken().preferred, self.first)
     }
 
     /// Ports of one destination that `bind()` seems to have chosen.
@@ -378,6 +389,10 @@ impl Pool {
     /// Unless the first half was full once and has emptied since. Then what is left in the other half is
     /// older than what came later: the latest TIME-WAIT sockets must be in the first half, and of live
     /// connections, which end in any order, not many more can be left in the other half than in the first.
+    ///
+    /// And unless there are about as many in each half: `connect()` of a socket with a range of its own
+    /// (`IP_LOCAL_PORT_RANGE`, which no socket shows) takes port after port of that, while `bind()` comes to the first
+    /// half only where the other is full.
     fn inferred(&self, group: &Group) -> Inferred {
         let ports = &group.ports;
         let live = |half: fn(&Halves) -> u32| half(&ports.established).saturating_add(half(&ports.other));
@@ -390,7 +405,10 @@ impl Pool {
             let closes = group.time_wait.closes_by_age(self.time_wait);
             closes.iter().take(RATE_S as usize).map(|closes| u64::from(*closes)).sum::<u64>()
         };
-        let bound_closed = time_wait.other >= BOUND_NOISE && latest() > u64::from(time_wait.preferred);
+        let uneven = time_wait.other / 2 > time_wait.preferred
+            || group.local.address.is_some_and(|local| self.other_full.contains(&local));
+        let bound_closed =
+            time_wait.other >= BOUND_NOISE && uneven && latest() > u64::from(time_wait.preferred);
         Inferred {
             live: if other >= BOUND_NOISE && other / 2 > first { other } else { 0 },
             time_wait: if bound_closed { time_wait.other } else { 0 },

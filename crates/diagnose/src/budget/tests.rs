@@ -230,6 +230,25 @@ fn ports_where_only_bind_looks_first_poison_the_other_destinations() {
     assert_eq!((of("10.0.0.3:80").taken, of("10.0.0.3:80").bound_likely), (320, 300));
 }
 
+/// `IP_LOCAL_PORT_RANGE`: connect() takes port after port of the program's own range.
+#[test]
+fn a_range_of_its_own_is_not_taken_for_bound() {
+    let of_the_other = |ports: &[u16]| {
+        let mut host = Host::new(&[]);
+        for port in ports {
+            host.socket(State::TimeWait, ("10.0.0.1", *port), ("10.0.0.2", 80), 59_500);
+        }
+        host.socket(State::Established, ("10.0.0.1", FIRST), ("10.0.0.3", 80), 0);
+        let budgets = budgets(&host.seen(), None);
+        budgets.iter().map(|budget| (budget.bound_likely, budget.bound_before_connect)).max()
+    };
+    let own: Vec<u16> = (FIRST + 100..FIRST + 400).collect();
+    assert_eq!(of_the_other(&own), Some((0, 0)));
+    // bind() that has filled the other half goes on in the first.
+    let bound: Vec<u16> = (0..800).map(|index| FIRST + (2 * index + 1) % 1_001).collect();
+    assert_eq!(of_the_other(&bound), Some((500, 0)));
+}
+
 /// Ports in TIME-WAIT for 5 s of one source: which ones, and to which destination.
 fn held(host: &mut Host, source: &str, to: impl Fn(u16) -> Vec<u8>) {
     for index in 0..1_000_u16 {

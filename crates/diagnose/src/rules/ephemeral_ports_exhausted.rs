@@ -8,9 +8,9 @@
 //! over the last minute; from it follow the rate and the second in which no port is left.
 //!
 //! That `bind()` took the port of a connection is inferred, and said to be likely, where ports lie in the half
-//! that `bind()` tries first while the other has room; or where several destinations have ports in both halves,
-//! four of five ports of each half are held, and hardly one to two destinations: `connect()` would give the
-//! same port to several (of the first 8 local addresses).
+//! that `bind()` tries first while the other has room, and not about as many in both; or where several
+//! destinations have ports in both halves, four of five ports of each half are held, and hardly one to two
+//! destinations: `connect()` would give the same port to several (of the first 8 local addresses).
 //!
 //! It is an error when no port is left, from 98 % on, or when the last goes in less than 10 s; a warning from
 //! 80 %, in less than 60 s, or past the knee: `connect()` first walks the ports of one parity and, when
@@ -19,6 +19,9 @@
 //! Ports that `tcp_tw_reuse` gives back do not count as taken. It gives none back to a destination without
 //! timestamps, which the ports of both halves tell, or the SYN-ACKs of a capture (`--capture`). A rate is
 //! believed after five seconds, so that a burst is no forecast.
+//!
+//! A program's own range (`IP_LOCAL_PORT_RANGE`, Linux 6.3) is not seen: no socket shows it. Its `connect()` fails
+//! when that range is used up, whatever room the host's has; `strace -e trace=setsockopt` shows who sets one.
 //!
 //! ## Why it hurts
 //!

@@ -37,6 +37,17 @@ impl PortRange {
         u32::from(self.last) - u32::from(self.first) + 1
     }
 
+    /// What is left of it for a socket with a range of its own (`IP_LOCAL_PORT_RANGE`): each end of that counts where
+    /// it lies in this one, and is ignored where it does not (net/ipv4/inet_connection_sock.c
+    /// `inet_sk_get_local_port_range()`; seen on 6.18).
+    #[must_use]
+    pub const fn narrowed(self, own: Self) -> Self {
+        Self {
+            first: if self.contains(own.first) { own.first } else { self.first },
+            last: if self.contains(own.last) { own.last } else { self.last },
+        }
+    }
+
     /// True if connect() tries this port in its first pass: it has the parity of the first port
     /// (net/ipv4/inet_hashtables.c `__inet_hash_connect()`).
     pub const fn is_preferred(self, port: u16) -> bool {

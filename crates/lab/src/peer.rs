@@ -18,6 +18,7 @@ pub use client::RunningLoad;
 pub use pool::Leftover;
 pub use result::{LoadResult, ServerResult, Times};
 pub use server::RunningServer;
+pub(crate) use socket::has_own_ports;
 
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -77,6 +78,9 @@ pub struct Load {
     pub pool_idle_ms: Option<u64>,
     /// Which end it binds to before connect(); the kernel chooses if none.
     pub bind: Option<Bind>,
+    /// `IP_LOCAL_PORT_RANGE`: the first and the last port that the kernel may choose for it; its host's if none.
+    #[serde(default)]
+    pub ports: Option<(u16, u16)>,
     /// connect() and recv() give up after so many milliseconds.
     pub timeout_ms: u64,
     /// When and how it closes.

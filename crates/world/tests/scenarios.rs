@@ -375,6 +375,13 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
         ),
         ("timeout_ms = 0\n".to_owned(), "timeout_ms: at least 1"),
         ("bind = \"port\"\nport = 0\n".to_owned(), "client \"load\": port = 0"),
+        ("ports = [0, 9]\n".to_owned(), "client \"load\": ports = [0, 9]: the first is not above the last, nor 0"),
+        ("ports = [40001, 40000]\n".to_owned(), "ports = [40001, 40000]: the first is not above"),
+        ("bind = \"port\"\nport = 9\nports = [9, 9]\n".to_owned(), "the kernel chooses none: leave out ports, or bind"),
+        (
+            variant("change = { \"client.load.ports\" = [40000, 40009], \"host.a.kernel\" = \"linux-5.6\" }"),
+            "IP_LOCAL_PORT_RANGE is Linux's, from 6.3 on: leave out ports, or kernel of host \"a\"",
+        ),
         ("request_bytes = 1073741825\n".to_owned(), "request_bytes = 1073741825: at most"),
         ("think_ms = 604800001\n".to_owned(), "think_ms = 604800001: at most"),
         (variant("change = { \"server.app.answer\" = { bytes = 4000000000 } }"), "answer: bytes = 4000000000: at most"),

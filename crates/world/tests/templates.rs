@@ -88,6 +88,29 @@ fn a_time_wait_that_is_taken_over_leaves_no_timestamps_to_the_next_connection() 
     agree("without timestamps from now on", &world);
 }
 
+/// Two clients of one host with ranges of their own, and one that has the host's.
+#[test]
+fn each_range_of_ports_is_searched_by_itself() {
+    let server = "close = { when = \"peer\" }";
+    let more = |name: &str, ports: &str| {
+        format!(
+            "[[client]]\nname = \"{name}\"\nhost = \"client\"\nto = [\"app\"]\n{ports}\nconnections = 40\n\
+             concurrency = 3\nclose = {{ when = \"requests\" }}\n"
+        )
+    };
+    let client = format!(
+        "connections = 40\nports = [40000, 40010]\nclose = {{ when = \"requests\" }}\n{}{}",
+        more("narrow", "ports = [40020, 40039]"),
+        more("wide", "start_ms = 100")
+    );
+    let world = small("\"net.ipv4.ip_local_port_range\" = \"40000 40059\"", server, &client);
+    agree("ranges", &world);
+    let run = simulate(&world);
+    let ok = |name: &str| run.measures.get(&format!("{name}.ok"));
+    assert_eq!((ok("load"), ok("narrow"), ok("wide")), (Some(11.0), Some(20.0), Some(29.0)));
+    assert_eq!(run.played, 60);
+}
+
 /// A server that is slow to accept: connections that are played wait in the same queue as those that are not.
 #[test]
 fn all_wait_in_the_same_accept_queue() {
@@ -184,16 +207,21 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
         prop::sample::select(&["none", "address", "address-no-port"][..]),
         prop::option::of(1_u32..6),
         prop_oneof![4 => Just(0_u32), 1 => 1_u32..20_000],
+        // Where its own range of ports begins, from the host's on, and how many it has; either end may lie outside.
+        prop::option::weighted(0.3, (0_u32..30, 1_u32..60)),
     );
     let server = (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(0_u64), 1 => 1_u64..20], backlog);
     let hosts = (settings(), settings(), ports, any::<u32>());
     (load, server, hosts, close(), close(), trouble()).prop_map(
         |(load, server, hosts, client_closes, server_closes, trouble)| {
-            let (connections, concurrency, rate, requests, bind, pool, bytes) = load;
+            let (connections, concurrency, rate, requests, bind, pool, bytes, own) = load;
             let (length, with_fin, after, backlog) = server;
             let (client_settings, server_settings, ports, seed) = hosts;
             let rate = rate.map_or_else(String::new, |rate| format!("per_second = {rate}.0\n"));
             let pool = pool.map_or_else(String::new, |pool| format!("pool = {pool}\n"));
+            let own = own.map_or_else(String::new, |(from, length)| {
+                format!("ports = [{}, {}]\n", 39_990 + from, 39_990 + from + length)
+            });
             let last = 40_000 + ports;
             format!(
                 "name = \"any\"\ntitle = \"t\"\nseed = {seed}\nlimit_ms = 90000\n\
@@ -203,7 +231,7 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
                  [[server]]\nname = \"app\"\nhost = \"server\"\nport = 80\nbacklog = {backlog}\n\
                  answer = {{ length = {length}, with_fin = {with_fin}, after_ms = {after} }}\n{server_closes}\n\
                  [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\ntimeout_ms = 3000\n\
-                 connections = {connections}\nconcurrency = {concurrency}\n{rate}{pool}requests = {requests}\n\
+                 connections = {connections}\nconcurrency = {concurrency}\n{rate}{pool}{own}requests = {requests}\n\
                  bind = \"{bind}\"\nrequest_bytes = {bytes}\n{client_closes}\n{trouble}"
             )
         },

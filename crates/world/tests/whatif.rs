@@ -87,6 +87,7 @@ const RECORDED: &[Recorded] = &[
             ),
             ("tw-reuse-on-loopback", "it is no remedy here: the server moves to the client's host"),
             ("poisoned", "it is no remedy: another program is added"),
+            ("own-ranges", "it is no remedy: two programs keep to ranges of their own"),
             ("ipv6", "it is no remedy: the same over IPv6"),
             ("advised-range", "it is wider-range with other numbers"),
         ],

@@ -269,7 +269,7 @@ impl Worker {
     fn connect(&mut self, turn: u32, shared: &Shared) -> Result<Connection, Failure> {
         let load = &shared.load;
         let to = load.to[turn as usize % load.to.len()];
-        let socket = client(&to, load.bind.as_ref(), turn, Duration::from_millis(load.timeout_ms.max(1)))?;
+        let socket = client(&to, load, turn)?;
         let (socket, connecting) = (Arc::new(socket), &shared.connecting[self.number]);
         connecting.begin(&socket);
         let (connected, time, cpu) = connect(&socket, &to);

@@ -1,7 +1,7 @@
 //! Sockets with the options that a peer is told.
 
 use super::result::{Call, Failure, Why};
-use super::{Bind, Server};
+use super::{Bind, Load, Server};
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -60,21 +60,44 @@ pub(super) fn accept(listener: &OwnedFd, stop: &AtomicBool) -> Result<Option<Own
     }
 }
 
+/// True if this kernel lets a socket have a range of ports of its own: Linux 6.3 and later, and some before.
+pub(crate) fn has_own_ports() -> bool {
+    let socket = stream(&SocketAddr::from(([0; 4], 0)));
+    socket.is_ok_and(|socket| set_ports(&socket, (1, 1)).is_ok())
+}
+
+/// `IP_LOCAL_PORT_RANGE`, for IPv6 as well.
+fn set_ports(socket: &OwnedFd, (first, last): (u16, u16)) -> Result<(), Errno> {
+    let range = u32::from(first) | u32::from(last) << 16;
+    setsockopt(socket, own_ports::IpLocalPortRange, &range)
+        .map_err(|error| Errno::from_raw_os_error(error as i32))
+}
+
+mod own_ports {
+    #![allow(missing_docs, unreachable_pub, reason = "made by a macro")]
+
+    use nix::{libc, setsockopt_impl, sockopt_impl};
+
+    /// include/uapi/linux/in.h
+    const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+
+    sockopt_impl!(IpLocalPortRange, SetOnly, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, u32);
+}
+
 /// A client's socket, bound but not connected.
-pub(super) fn client(
-    to: &SocketAddr,
-    bind: Option<&Bind>,
-    turn: u32,
-    timeout: Duration,
-) -> Result<OwnedFd, Failure> {
+pub(super) fn client(to: &SocketAddr, load: &Load, turn: u32) -> Result<OwnedFd, Failure> {
     let socket = stream(to)?;
+    let timeout = Duration::from_millis(load.timeout_ms.max(1));
     let option = |error| Call::Socket.failed(error);
     // On Linux the time limit of send(), which does not wait here, is that of connect().
     sockopt::set_socket_timeout(&socket, Timeout::Send, Some(timeout)).map_err(option)?;
     // What is waited for longer is asked for again, so that a stop is heard meanwhile.
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(timeout.min(LOOKS))).map_err(option)?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(option)?;
-    if let Some(bind) = bind {
+    if let Some(ports) = load.ports {
+        set_ports(&socket, ports).map_err(option)?;
+    }
+    if let Some(bind) = &load.bind {
         let failed = |error| Call::Bind.failed(error);
         sockopt::set_socket_reuseaddr(&socket, bind.reuse_address).map_err(failed)?;
         if bind.without_port {

@@ -135,6 +135,7 @@ impl<'a> Running<'a> {
             http: Http::V1_1,
             pool: None,
             pool_idle_ms: None,
+            ports: None,
             bind: None,
             timeout_ms: 100,
             close: Close { when: ClosesWhen::Never, requests: 1, after_ms: 0, how: How::Fin },

@@ -48,6 +48,14 @@ pub(super) fn impossible(world: &World) -> Option<String> {
     if world.family == Family::Ipv6 && !Path::new(IPV6).exists() {
         return Some(format!("this kernel has no IPv6: there is no {IPV6}"));
     }
+    if let Some(client) = world.clients.iter().find(|client| client.ports.is_some())
+        && !peer::has_own_ports()
+    {
+        return Some(format!(
+            "this kernel has no IP_LOCAL_PORT_RANGE, which the ports of client {} need: Linux 6.3 and later have it",
+            client.name
+        ));
+    }
     let needs_tun = !world.probes.is_empty() || world.hosts.iter().any(|host| is_hop(world, host));
     let tun = std::fs::OpenOptions::new().read(true).write(true).open(TUN);
     if let (true, Err(error)) = (needs_tun, tun) {
@@ -406,6 +414,7 @@ impl<'a> Running<'a> {
             pool: client.pool,
             pool_idle_ms: client.pool_idle_ms,
             bind,
+            ports: client.ports,
             timeout_ms: client.timeout_ms,
             close: client.close,
         }

@@ -3,7 +3,7 @@
 use kernel::sock_diag::{Query, SockDiag, States};
 use lab::peer::{Bind, Leftover, Load, LoadResult, RunningLoad, RunningServer, Server};
 use namespaced::in_namespace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tcp::State::{self, CloseWait, Established, FinWait2, TimeWait};
@@ -51,6 +51,7 @@ fn load(turns: u32, close: Close) -> Load {
         pool: None,
         pool_idle_ms: None,
         bind: None,
+        ports: None,
         timeout_ms: 20_000,
         close,
     }
@@ -262,6 +263,38 @@ fn without_a_port_each_destination_is_a_budget_of_its_own() {
         assert_eq!((result.ok(), result.failed("connect.EADDRNOTAVAIL")), (20, 10), "{result:?}");
         assert_eq!(result.connects_tried, 30);
         drop(running);
+    });
+}
+
+#[test]
+fn who_has_a_range_of_its_own_keeps_to_it_whatever_others_have_taken() {
+    in_namespace("who_has_a_range_of_its_own_keeps_to_it_whatever_others_have_taken", || {
+        set("tcp_rfc1337", "1");
+        set("tcp_tw_reuse", "0");
+        set("ip_local_port_range", "40000 40999");
+        for (turns, listen) in [(1, at(PORT)), (2, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], PORT)))] {
+            let running = RunningServer::start(Server { listen: vec![listen], ..server(SECOND) }).unwrap();
+            let told = Load { to: vec![listen], concurrency: 1, ..load(12, FIRST) };
+            // An odd number of them, and the last as well.
+            for ports in [(40_100, 40_106), (40_201, 40_207)] {
+                let (result, _) = play(Load { ports: Some(ports), ..told.clone() });
+                assert_eq!((result.ok(), result.failed("connect.EADDRNOTAVAIL")), (7, 5), "{result:?}");
+            }
+            // bind() chooses from it, too: of an even number each.
+            let bind = Bind { addresses: vec![listen.ip()], ..Bind::default() };
+            let (result, _) = play(Load { ports: Some((40_300, 40_305)), bind: Some(bind), ..told });
+            assert_eq!((result.ok(), result.failed("bind.EADDRINUSE")), (6, 6), "{result:?}");
+            drop(running);
+            until(&[], &[(TimeWait, 20 * turns)]);
+            let mut ports = BTreeSet::new();
+            let mut diag = SockDiag::open().expect("sock_diag");
+            diag.dump(Query::all(States::CONNECTED), |socket, _| {
+                ports.insert(socket.local_port);
+            })
+            .expect("sock_diag answers");
+            let own = (40_100..=40_106).chain(40_201..=40_207).chain(40_300..=40_305);
+            assert!(ports.iter().copied().eq(own), "{ports:?}");
+        }
     });
 }
 

@@ -255,15 +255,16 @@ fn budgets_needed<'w>(
         .iter()
         .chain(world.host(host).into_iter().flat_map(|host| host.settings.iter()))
         .collect();
-    let ports = settings.local_port_range().halves_without(&settings.reserved_ports()).total().max(1);
+    let (range, reserved) = (settings.local_port_range(), settings.reserved_ports());
     let lasts = settings.time_wait().as_secs_f64();
     let each = clients.map(|client| {
         let all = f64::from(client.connections) * requests_of(client);
-        client.per_second.map_or(all, |rate| (rate * requests_of(client) * lasts).min(all))
+        let held = client.per_second.map_or(all, |rate| (rate * requests_of(client) * lasts).min(all));
+        let range = client.own_ports().map_or(range, |own| range.narrowed(own));
+        held * 1.1 / f64::from(range.halves_without(&reserved).total().max(1))
     });
-    let held = each.sum::<f64>() * 1.1;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    let needed = (held / f64::from(ports)).ceil().clamp(2.0, 64.0) as u32;
+    let needed = each.sum::<f64>().ceil().clamp(2.0, 64.0) as u32;
     needed
 }
 

@@ -409,6 +409,7 @@ impl<'n> Builder<'n> {
                 (false, _) => Bind::AddressNoPort,
             },
             port: None,
+            ports: None,
             sources,
             destinations: 1,
             // Nobody was seen to give up: what takes longer was waited for.

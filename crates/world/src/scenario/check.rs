@@ -5,7 +5,7 @@ mod lines;
 mod places;
 
 use super::{
-    Bind, Client, Close, ClosesWhen, Family, Fix, Harm, Host, How, MOST_AT_ONCE, Nat, NatKind, Probe,
+    Bind, Client, Close, ClosesWhen, Family, Fix, Harm, Host, How, Kernel, MOST_AT_ONCE, Nat, NatKind, Probe,
     Scenario, ScenarioError, Server, Settings, Stage, Step, Variant, World,
 };
 use std::collections::BTreeSet;
@@ -395,6 +395,7 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if (client.bind == Bind::Port) != client.port.is_some() {
         return Err(wrong(place, "bind = \"port\" and port go together"));
     }
+    own_ports(world, &place, client)?;
     let addresses = world.host(&client.host).map_or(1, |host| host.addresses);
     if client.sources == 0 || client.sources > addresses {
         return Err(wrong(place, format_args!("sources: 1 to the {addresses} addresses of its host")));
@@ -420,6 +421,33 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
         return Err(wrong(place, "several sources need bind = \"address\" or \"address-no-port\""));
     }
     close(&place, &client.close)
+}
+
+/// A client's own range of ports, and whether there is such a thing.
+fn own_ports(world: &World, place: &str, client: &Client) -> Result<(), ScenarioError> {
+    let Some((first, last)) = client.ports else { return Ok(()) };
+    if first == 0 || first > last {
+        return Err(wrong(
+            place,
+            format_args!("ports = [{first}, {last}]: the first is not above the last, nor 0"),
+        ));
+    }
+    if client.bind == Bind::Port {
+        return Err(wrong(
+            place,
+            "ports: with bind = \"port\" the kernel chooses none: leave out ports, or bind otherwise",
+        ));
+    }
+    if world.host(&client.host).is_some_and(|host| host.kernel != Kernel::Linux) {
+        return Err(wrong(
+            place,
+            format_args!(
+                "ports: IP_LOCAL_PORT_RANGE is Linux's, from 6.3 on: leave out ports, or kernel of host {:?}",
+                client.host
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn destinations(world: &World, place: &str, key: &str, to: &[String]) -> Result<(), ScenarioError> {

@@ -1,5 +1,6 @@
 //! Servers and clients, and how each closes.
 
+use evidence::PortRange;
 use serde::{Deserialize, Serialize};
 
 /// How a side closes its connections.
@@ -190,6 +191,8 @@ pub struct Client {
     pub bind: Bind,
     /// With `bind = "port"`: the port.
     pub port: Option<u16>,
+    /// Its own range of source ports, `IP_LOCAL_PORT_RANGE`: the first and the last; none: its host's.
+    pub ports: Option<(u16, u16)>,
     /// It uses so many of its host's addresses in turn as source (with `bind` other than `none`).
     #[serde(default = "one_port")]
     pub sources: u16,
@@ -205,6 +208,13 @@ pub struct Client {
 
 const fn timeout() -> u64 {
     10_000
+}
+
+impl Client {
+    /// Its own range of source ports.
+    pub fn own_ports(&self) -> Option<PortRange> {
+        self.ports.map(|(first, last)| PortRange { first, last })
+    }
 }
 
 /// What a client does before connect().

@@ -182,7 +182,7 @@ impl Simulation<'_> {
         let (port, walked, bound, taken) = match config.bind {
             Bind::None | Bind::AddressNoPort => {
                 running.calls += 1;
-                match host.ports.search(flow, source, &mut self.random) {
+                match host.ports.search(flow, source, config.own_ports(), &mut self.random) {
                     Ok(found) => (found.port, found.walked, false, found.again),
                     Err(walked) => {
                         let took = self.world.costs.connect(walked);
@@ -191,7 +191,7 @@ impl Simulation<'_> {
                     }
                 }
             }
-            Bind::Address => match host.ports.search_bound(source, &mut self.random) {
+            Bind::Address => match host.ports.search_bound(source, config.own_ports(), &mut self.random) {
                 Ok((port, walked)) => {
                     bound_past = walked;
                     running.calls += 1;

@@ -40,9 +40,59 @@ struct Flow {
     aged: Option<Bits>,
     /// `table_perturb` of `__inet_hash_connect()`: where the next search begins.
     perturb: u32,
-    /// What the last search looked at in vain, and when in the life of the host's sets. Until something comes free, the
-    /// next one would look at the same.
-    vain: Option<(u64, Walk)>,
+    /// The last search, if it was in vain. Until something comes free, the same would be again.
+    vain: Option<Vain>,
+    /// Ranges of their own that were searched (none: the host's).
+    owns: Vec<Option<PortRange>>,
+}
+
+/// A search that found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Vain {
+    /// When, in the life of the host's sets.
+    changes: u64,
+    range: PortRange,
+    start: u32,
+    walk: Walk,
+}
+
+/// Ports that are walked round: behind the last comes the first.
+#[derive(Clone, Copy, Debug)]
+struct Ring {
+    first: u32,
+    length: u32,
+}
+
+impl Ring {
+    /// All ports of a range.
+    fn whole(range: PortRange) -> Self {
+        Self { first: range.first.into(), length: range.ports() }
+    }
+
+    /// Those that are looked at from a place of a range on in steps of two, an even number. Of an odd range one is left
+    /// out: who comes to the last port goes on with the third (`port -= remaining`), and who begins with the first
+    /// does not come to the last.
+    fn half(range: PortRange, start: u32) -> Self {
+        let Self { first, length } = Self::whole(range);
+        let later = length & 1 == 1 && length > 1 && start > 0 && start & 1 == 0;
+        Self { first: if later { first + 2 } else { first }, length: even(length) }
+    }
+
+    /// Behind its last port.
+    fn end(self) -> u32 {
+        // Behind the last port of an odd range lies none that is looked at.
+        (self.first + self.length).min(1 << 16)
+    }
+
+    /// How far a port is from another, on the way round.
+    const fn distance(self, from: u32, to: u32) -> u32 {
+        (to + self.length - from) % self.length
+    }
+}
+
+/// So many places has a walk through both halves.
+const fn even(ports: u32) -> u32 {
+    if ports > 1 { ports & !1 } else { ports }
 }
 
 /// Ports looked at in vain.
@@ -64,7 +114,8 @@ impl Walk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) port: u16,
-    /// How far it is from where the search began, counted in places of its half of the range.
+    /// How far it is from where the search began, counted in places of what was walked: half of the host's range, or all
+    /// of the socket's own.
     pub(super) steps: u32,
     /// What was looked at on the way.
     pub(super) walked: Walk,
@@ -173,7 +224,13 @@ impl Ports {
 
     pub(super) fn flow(&mut self, key: FlowKey, random: &mut Random) -> FlowId {
         *self.index.entry(key).or_insert_with(|| {
-            self.flows.push(Flow { taken: none(), aged: None, perturb: random.below(1 << 30), vain: None });
+            self.flows.push(Flow {
+                taken: none(),
+                aged: None,
+                perturb: random.below(1 << 30),
+                vain: None,
+                owns: Vec::new(),
+            });
             #[expect(clippy::cast_possible_truncation, reason = "bounded by addresses and servers")]
             {
                 self.flows.len() as FlowId - 1
@@ -181,39 +238,51 @@ impl Ports {
         })
     }
 
-    /// The port that connect() takes.
+    /// The port that connect() takes. `own`: the socket's own range (`IP_LOCAL_PORT_RANGE`).
     pub(super) fn search(
         &mut self,
         flow: FlowId,
         source: Address,
+        own: Option<PortRange>,
         random: &mut Random,
     ) -> Result<Found, Walk> {
-        if let Some((changes, walk)) = self.flows[flow as usize].vain
-            && changes == self.changes
-        {
-            return Err(walk);
+        let range = self.range_of(own);
+        let at = &mut self.flows[flow as usize];
+        if !at.owns.contains(&own) {
+            at.owns.push(own);
         }
-        let length = self.length();
-        let start = self.flows[flow as usize].perturb % length;
+        let by_halves = self.choice == Choice::Parity && own.is_none();
+        let length = if by_halves { even(range.ports()) } else { range.ports() };
+        let start = at.perturb % length;
+        if let Some(vain) = at.vain
+            && (vain.changes, vain.range, vain.start) == (self.changes, range, start)
+        {
+            return Err(vain.walk);
+        }
         let found = match self.choice {
-            Choice::Parity => {
+            Choice::Parity if by_halves => {
                 let start = start & !1;
-                self.half(flow, start, length).or_else(|walked| {
-                    self.half(flow, start + 1, length)
+                self.half(flow, range, start).or_else(|walked| {
+                    self.half(flow, range, start + 1)
                         .map(|found| Found { walked: found.walked.and(walked), ..found })
                         .map_err(|more| more.and(walked))
                 })
             }
-            Choice::Sequential => self.every(length, start, |ports, word| ports.free(flow, word)),
-            Choice::Exclusive => self.every(length, start, |ports, word| {
-                ports.usable[word] & !ports.bound[word] & !ports.held_word(source, word)
+            Choice::Parity => {
+                self.round(flow, Ring::whole(range), u32::from(range.first) + start, Step::Each)
+            }
+            Choice::Sequential => every(range, start, |word| self.free(flow, word)),
+            Choice::Exclusive => every(range, start, |word| {
+                self.usable[word] & !self.bound[word] & !self.held_word(source, word)
             }),
         };
         if let Ok(found) = found {
-            // net/ipv4/inet_hashtables.c __inet_hash_connect(): i = max(i, (prandom_u32() & 7) * 2). The walk through
-            // the other half in vain does not count.
-            let steps = found.steps * 2;
-            let step = if self.choice == Choice::Parity { steps.max(random.below(8) * 2) + 2 } else { 1 };
+            // net/ipv4/inet_hashtables.c __inet_hash_connect(): i = max(i, get_random_u32_below(8) * step), and one
+            // step more. The walk through the other half in vain does not count.
+            let step = if by_halves { 2 } else { 1 };
+            let walked = found.steps * step;
+            let step =
+                if self.choice == Choice::Parity { walked.max(random.below(8) * step) + step } else { 1 };
             let flow = &mut self.flows[flow as usize];
             flow.perturb = flow.perturb.wrapping_add(step);
             let again = has(&flow.taken, found.port);
@@ -221,17 +290,16 @@ impl Ports {
         }
         // Which ports others hold at an address is not among the changes that are counted.
         if self.choice != Choice::Exclusive {
-            self.flows[flow as usize].vain = found.as_ref().err().map(|walk| (self.changes, *walk));
+            let changes = self.changes;
+            self.flows[flow as usize].vain =
+                found.as_ref().err().map(|walk| Vain { changes, range, start, walk: *walk });
         }
         found
     }
 
-    /// How many ports of the range are looked at: an even number of them, but for a single one.
-    fn length(&self) -> u32 {
-        match (self.choice, self.range.ports()) {
-            (Choice::Parity, ports) if ports > 1 => ports & !1,
-            (_, ports) => ports,
-        }
+    /// The range that a socket has, with or without one of its own.
+    fn range_of(&self, own: Option<PortRange>) -> PortRange {
+        own.map_or(self.range, |own| self.range.narrowed(own))
     }
 
     fn free(&self, flow: FlowId, word: usize) -> u64 {
@@ -242,72 +310,76 @@ impl Ports {
 
     /// The fewest ports that connect() can still have, of all who share them; none if nobody has connected yet.
     pub(super) fn fewest_left(&self) -> Option<u32> {
-        let left = |flow| (0..WORDS).map(|word| self.free(flow, word).count_ones()).sum();
-        (0..).zip(&self.flows).map(|(flow, _)| left(flow)).min()
+        let left = |(id, flow): (FlowId, &Flow)| {
+            let of = |own: Option<PortRange>| {
+                let PortRange { first, last } = self.range_of(own);
+                ones(first.into(), u32::from(last) + 1, |word| self.free(id, word))
+            };
+            flow.owns.iter().map(|own| of(*own)).min().unwrap_or_else(|| of(None))
+        };
+        (0..).zip(&self.flows).map(left).min()
     }
 
     /// Looks at every second port from the one `start` behind the first, once round.
-    fn half(&self, flow: FlowId, start: u32, length: u32) -> Result<Found, Walk> {
-        let first = u32::from(self.range.first);
-        let parity = if (first + start) & 1 == 0 { EVEN } else { !EVEN };
-        let free = |word| self.free(flow, word) & parity;
-        let port = next(first + start, first + length, free);
-        let port = port.or_else(|| next(first + (start & 1), first + start, free));
-        let steps = |port: u16| (u32::from(port) + length - first - start) % length / 2;
+    fn half(&self, flow: FlowId, range: PortRange, start: u32) -> Result<Found, Walk> {
+        self.round(flow, Ring::half(range, start), u32::from(range.first) + start, Step::Second)
+    }
+
+    /// Looks at ports from one on, once round.
+    fn round(&self, flow: FlowId, ring: Ring, from: u32, step: Step) -> Result<Found, Walk> {
+        let mask = step.mask(from);
+        let free = |word| self.free(flow, word) & mask;
+        let port = next(from, ring.end(), free).or_else(|| next(ring.first, from, free));
         match port {
             Some(port) => {
-                let steps = steps(port);
-                let walked = self.looked_at(parity, first + start, u32::from(port), length, steps);
+                let walked = self.looked_at(ring, mask, from, u32::from(port), false);
+                let steps = ring.distance(from, u32::from(port)) / step.ports();
                 Ok(Found { port, steps, walked, again: false })
             }
-            None => Err(self.looked_at(parity, first + start, first + start, length, length / 2)),
+            None => Err(self.looked_at(ring, mask, from, from, true)),
         }
     }
 
-    /// Of so many places from one port to another, round the end of the range, those that bind() took and the others.
-    /// Reserved ones are not looked at.
-    fn looked_at(&self, parity: u64, from: u32, to: u32, length: u32, steps: u32) -> Walk {
-        if steps == 0 {
+    /// Of the places from one port to another, or once round, those that bind() took and the others. Reserved ones are
+    /// not looked at.
+    fn looked_at(&self, ring: Ring, mask: u64, from: u32, to: u32, round: bool) -> Walk {
+        if from == to && !round {
             return Walk::default();
         }
-        let (first, end) = (u32::from(self.range.first), u32::from(self.range.first) + length);
         let mut walk = Walk::default();
         let mut add = |from: u32, to: u32| {
-            let usable = |word: usize| self.usable[word] & parity;
+            let usable = |word: usize| self.usable[word] & mask;
             walk.bound += ones(from, to, |word| usable(word) & self.bound[word]);
             walk.taken += ones(from, to, |word| usable(word) & !self.bound[word]);
         };
         if from < to {
             add(from, to);
         } else {
-            add(from, end);
-            add(first, to);
+            add(from, ring.end());
+            add(ring.first, to);
         }
         walk
     }
 
-    fn every(&self, length: u32, start: u32, free: impl Fn(&Self, usize) -> u64) -> Result<Found, Walk> {
-        let first = u32::from(self.range.first);
-        let port = next(first + start, first + length, |word| free(self, word));
-        let port = port.or_else(|| next(first, first + start, |word| free(self, word)));
-        let walk = |taken| Walk { taken, bound: 0 };
-        let steps = |port: u16| (u32::from(port) + length - first - start) % length;
-        port.map(|port| Found { port, steps: steps(port), walked: walk(steps(port)), again: false })
-            .ok_or(walk(length))
-    }
-
     /// The port that bind() with port 0 takes, and how many it looked at in vain: one that no socket has at that
-    /// address; the other half first.
-    pub(super) fn search_bound(&self, address: Address, random: &mut Random) -> Result<(u16, u32), u32> {
-        let length = self.length();
+    /// address; the other half first, in a range of the socket's own as well
+    /// (net/ipv4/inet_connection_sock.c `inet_csk_find_open_port()`; seen on 6.18).
+    pub(super) fn search_bound(
+        &self,
+        address: Address,
+        own: Option<PortRange>,
+        random: &mut Random,
+    ) -> Result<(u16, u32), u32> {
+        let range = self.range_of(own);
+        let length = even(range.ports());
         let start = random.below(length.max(2)) | 1;
-        let first = u32::from(self.range.first);
         let half = |start: u32| {
-            let parity = if (first + start) & 1 == 0 { EVEN } else { !EVEN };
-            let free = |word: usize| self.usable[word] & !self.held_word(address, word) & parity;
-            let port =
-                next(first + start, first + length, free).or_else(|| next(first, first + start, free))?;
-            Some((port, (u32::from(port) + length - first - start) % length.max(1) / 2))
+            let ring = Ring::half(range, start);
+            let from = u32::from(range.first) + start;
+            let mask = Step::Second.mask(from);
+            let free = |word: usize| self.usable[word] & !self.held_word(address, word) & mask;
+            let port = next(from, ring.end(), free).or_else(|| next(ring.first, from, free))?;
+            Some((port, ring.distance(from, u32::from(port)) / 2))
         };
         let other = || half(start & !1).map(|(port, walked)| (port, walked + length / 2));
         half(start).or_else(other).ok_or(length)
@@ -387,6 +459,43 @@ impl Ports {
     }
 }
 
+/// Which ports a walk looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Each,
+    /// Every second one: those of one parity.
+    Second,
+}
+
+impl Step {
+    /// Of a word's ports, those that a walk from this one looks at.
+    const fn mask(self, from: u32) -> u64 {
+        match self {
+            Self::Each => u64::MAX,
+            Self::Second if from & 1 == 0 => EVEN,
+            Self::Second => !EVEN,
+        }
+    }
+
+    const fn ports(self) -> u32 {
+        match self {
+            Self::Each => 1,
+            Self::Second => 2,
+        }
+    }
+}
+
+/// The first free port of a range, from the one `start` behind its first, once round.
+fn every(range: PortRange, start: u32, free: impl Fn(usize) -> u64) -> Result<Found, Walk> {
+    let ring = Ring::whole(range);
+    let from = ring.first + start;
+    let walk = |taken| Walk { taken, bound: 0 };
+    let port =
+        next(from, ring.end(), &free).or_else(|| next(ring.first, from, &free)).ok_or(walk(ring.length))?;
+    let steps = ring.distance(from, u32::from(port));
+    Ok(Found { port, steps, walked: walk(steps), again: false })
+}
+
 /// The first port from `from` on, before `end`, whose bit is set.
 fn next(from: u32, end: u32, free: impl Fn(usize) -> u64) -> Option<u16> {
     if from >= end {
@@ -425,124 +534,4 @@ fn ones(from: u32, end: u32, bits: impl Fn(usize) -> u64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: FlowKey = FlowKey { source: 1, destination: 2, port: 80 };
-
-    fn ports(first: u16, last: u16) -> Ports {
-        Ports::new(Choice::Parity, PortRange { first, last }, &PortSet::default(), true)
-    }
-
-    #[test]
-    fn each_port_is_found_once_and_those_of_the_first_parity_come_first() {
-        let (mut ports, mut random) = (ports(40_000, 40_999), Random::new(7));
-        let flow = ports.flow(KEY, &mut random);
-        let mut seen = PortSet::default();
-        for turn in 0..1_000 {
-            let found = ports.search(flow, 1, &mut random).unwrap();
-            assert!(!seen.contains(found.port));
-            assert_eq!(found.port % 2 == 0, turn < 500, "turn {turn}: {found:?}");
-            if turn >= 500 {
-                assert!(found.walked.taken >= 500, "all of the first half is walked before");
-            }
-            assert_eq!(found.walked.bound, 0);
-            seen.insert(found.port);
-            ports.take(flow, 1, found.port, false);
-        }
-        assert_eq!(seen.len(), 1_000);
-        assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 1_000, bound: 0 }));
-        ports.release(flow, 1, 40_321, false);
-        assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_321);
-        ports.take(flow, 1, 40_321, false);
-        assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 1_000, bound: 0 }));
-        ports.age(flow, 40_777);
-        assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 40_777);
-    }
-
-    #[test]
-    fn an_odd_range_loses_its_last_port() {
-        let (mut ports, mut random) = (ports(50_000, 50_010), Random::new(1));
-        let flow = ports.flow(KEY, &mut random);
-        for _ in 0..10 {
-            let found = ports.search(flow, 1, &mut random).unwrap();
-            assert_ne!(found.port, 50_010);
-            ports.take(flow, 1, found.port, false);
-        }
-        assert!(ports.search(flow, 1, &mut random).is_err());
-    }
-
-    #[test]
-    fn bind_takes_the_other_half_first_and_poisons_the_port_for_connect() {
-        let (mut ports, mut random) = (ports(50_000, 50_009), Random::new(3));
-        for turn in 0..10 {
-            let (port, walked) = ports.search_bound(1, &mut random).unwrap();
-            assert_eq!(walked >= 5, turn >= 5, "the first half is walked before the second");
-            assert_eq!(port % 2 == 1, turn < 5);
-            ports.hold(1, port, true);
-        }
-        assert_eq!(ports.search_bound(1, &mut random), Err(10));
-        assert!(ports.search_bound(9, &mut random).is_ok(), "another address has its own ports");
-        let flow = ports.flow(FlowKey { destination: 3, ..KEY }, &mut random);
-        assert_eq!(ports.search(flow, 1, &mut random), Err(Walk { taken: 0, bound: 10 }));
-        ports.let_go(1, 50_004, true);
-        assert_eq!(ports.search(flow, 1, &mut random).unwrap().port, 50_004);
-    }
-
-    #[test]
-    fn bind_passes_by_what_listens_on_all_addresses() {
-        let (mut ports, mut random) = (ports(50_000, 50_003), Random::new(3));
-        ports.hold(ANY, 50_001, true);
-        // A connection of the listener's has the port, too, and goes.
-        ports.hold(1, 50_001, false);
-        ports.hold(1, 50_001, false);
-        ports.let_go(1, 50_001, false);
-        let mut found = std::iter::from_fn(|| {
-            let (port, _) = ports.search_bound(1, &mut random).ok()?;
-            ports.hold(1, port, true);
-            Some(port)
-        });
-        assert_eq!(found.next(), Some(50_003));
-        let mut rest: Vec<u16> = found.collect();
-        rest.sort_unstable();
-        assert_eq!(rest, [50_000, 50_002]);
-        ports.let_go(1, 50_001, false);
-        assert!(ports.search_bound(1, &mut random).is_err());
-        ports.let_go(ANY, 50_001, true);
-        assert_eq!(ports.search_bound(1, &mut random).map(|(port, _)| port), Ok(50_001));
-    }
-
-    #[test]
-    fn a_walk_tells_bound_ports_from_taken_ones_and_skips_reserved_ones() {
-        let reserved = PortSet::parse("50004-50007").unwrap();
-        let range = PortRange { first: 50_000, last: 50_199 };
-        let mut ports = Ports::new(Choice::Parity, range, &reserved, true);
-        let mut random = Random::new(5);
-        let flow = ports.flow(KEY, &mut random);
-        // Of the first half 25 are bound and 2 reserved; all others are taken one by one.
-        for port in (50_100..50_150).step_by(2) {
-            ports.hold(1, port, true);
-        }
-        for turn in 0..100 - 25 - 2 {
-            let found = ports.search(flow, 1, &mut random).unwrap();
-            assert!(found.walked.taken <= turn && found.walked.bound <= 25, "turn {turn}: {found:?}");
-            assert!(found.walked.taken + found.walked.bound <= found.steps);
-            ports.take(flow, 1, found.port, false);
-        }
-        let beyond = ports.search(flow, 1, &mut random).unwrap();
-        assert_eq!((beyond.port & 1, beyond.walked.bound), (1, 25));
-        assert!(beyond.walked.taken >= 73, "{beyond:?}");
-    }
-
-    #[test]
-    fn the_ends_of_all_ports_are_in_reach() {
-        let (mut ports, mut random) = (ports(1, 65_535), Random::new(3));
-        let flow = ports.flow(KEY, &mut random);
-        let mut found = 0;
-        while let Ok(port) = ports.search(flow, 1, &mut random) {
-            ports.take(flow, 1, port.port, false);
-            found += 1;
-        }
-        assert_eq!(found, 65_534);
-    }
-}
+mod tests;

@@ -218,7 +218,7 @@ impl Simulation<'_> {
         host.age(now);
         let key = FlowKey { source, destination: remote.address, port: remote.port };
         let flow = host.ports.flow(key, &mut self.random);
-        let found = host.ports.search(flow, source, &mut self.random);
+        let found = host.ports.search(flow, source, None, &mut self.random);
         let costs = &self.world.costs;
         let cost = costs.connect(match &found {
             Ok(found) => found.walked,

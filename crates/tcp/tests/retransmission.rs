@@ -2,7 +2,7 @@
 
 use tcp::machine::{Call, Endpoint, Nanos};
 use tcp::profile::Stack;
-use tcp::{Flags, Seq, State};
+use tcp::{Flags, Segment, Seq, State};
 
 #[test]
 fn data_goes_again_with_its_timer_and_not_with_close() {
@@ -143,4 +143,49 @@ fn an_orphan_whose_timeout_is_the_longest_is_given_up_at_once_unless_a_number_is
         end.handle_timeout(due);
         assert_eq!(end.state() == State::Closed, gone);
     }
+}
+
+/// Seen on Linux 6.18 with SO_LINGER: while close() waits the socket is no orphan, yet it takes no data any more.
+#[test]
+fn a_close_that_waits_is_given_up_as_an_owner_s_and_hears_nothing() {
+    let stack = Stack { orphan_retries: 1, ..Stack::LINUX };
+    let mut end = established(&stack);
+    end.begin_lingering_close(0);
+    let fin = end.poll_transmit(0).expect("a FIN");
+    assert!(fin.flags.has(Flags::FIN));
+    let mut now = 0;
+    while let Some(due) = end.poll_timeout().filter(|due| *due < 4_000_000_000) {
+        now = due;
+        end.handle_timeout(now);
+        while end.poll_transmit(now).is_some() {}
+    }
+    // An orphan would be gone since 1.5 s.
+    assert_eq!((end.state(), end.is_orphan()), (State::FinWait1, false));
+    let waits = end.clone();
+
+    end.handle_call(4_000_000_000, Call::Close);
+    assert_eq!((end.state(), end.is_orphan()), (State::FinWait1, true));
+    let due = end.poll_timeout().expect("a FIN has a timer");
+    end.handle_timeout(due);
+    assert_eq!(end.state(), State::Closed, "what it was sent again before counts");
+
+    let data = Segment {
+        flags: Flags::ACK.with(Flags::PSH),
+        seq: Seq::new(9_001),
+        ack: Seq::new(1_001),
+        length: 5,
+        window: u16::MAX,
+        ..Segment::default()
+    };
+    let mut reset = waits.clone();
+    reset.handle_segment(now, &data);
+    assert_eq!(reset.state(), State::Closed);
+    assert!(reset.poll_transmit(now).is_some_and(|answer| answer.flags.has(Flags::RST)));
+
+    // Acknowledged, it waits for the other FIN; its time begins when it becomes an orphan.
+    let mut acknowledged = waits;
+    acknowledged.handle_segment(now, &Segment { flags: Flags::ACK, ack: Seq::new(1_002), length: 0, ..data });
+    assert_eq!((acknowledged.state(), acknowledged.poll_timeout()), (State::FinWait2, None));
+    acknowledged.handle_call(now, Call::Close);
+    assert!(acknowledged.is_mini() && acknowledged.poll_timeout().is_some());
 }

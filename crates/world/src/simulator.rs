@@ -13,6 +13,7 @@ mod counters;
 mod delivery;
 mod histogram;
 mod host;
+mod linger;
 mod lives;
 mod measuring;
 mod minis;
@@ -451,6 +452,12 @@ impl<'w> Simulation<'w> {
         let world = self.world;
         if waking == Waking::DelayedAck {
             self.delayed_ack(at);
+            return;
+        }
+        if waking == Waking::Lingered {
+            if talk.lingers {
+                self.linger_ends(at, owner, talk.done);
+            }
             return;
         }
         let close = match owner {

@@ -392,6 +392,24 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
             "goodbye\" is the last message: it goes with when = \"requests\"",
         ),
         (variant("change = { \"server.app.close\" = { when = \"idle\" } }"), "close when idle needs after_ms"),
+        (variant("change = { \"server.app.close\" = { how = \"linger\" } }"), "how = \"linger\" needs linger_s"),
+        (
+            variant("change = { \"server.app.close\" = { how = \"linger\", linger_s = 0 } }"),
+            "linger_s = 0 sends a reset: write how = \"reset\"",
+        ),
+        (variant("change = { \"server.app.close\" = { linger_s = 1 } }"), "linger_s goes with how = \"linger\""),
+        (
+            variant("change = { \"server.app.close\" = { how = \"linger\", linger_s = 65536 } }"),
+            "expected a whole number from 0 to 65535",
+        ),
+        (
+            variant("change = { \"client.load\" = { pool = 2, close = { when = \"requests\", how = \"linger\", linger_s = 1 } } }"),
+            "is for connections that are not kept: leave out pool, or how",
+        ),
+        (
+            variant("change = { \"host.b.kernel\" = \"freebsd\", \"server.app.close\" = { how = \"linger\", linger_s = 1 } }"),
+            "is simulated as Linux does it: leave it out, or kernel of host \"b\"",
+        ),
         ("[[step]]\nat_ms = 1\n".to_owned(), "nothing is done: write set"),
         ("[[step]]\nat_ms = 604800001\nend = \"app\"\n".to_owned(), "at_ms = 604800001: at most"),
         ("[[step]]\nat_ms = 1\nhost = \"a\"\ndestroy = \"TIMEWAIT\"\n".to_owned(), "no state of RFC 9293"),

@@ -515,3 +515,57 @@ fn who_is_told_goodbye_closes_first() {
     let never = said(2, "close = { when = \"never\" }");
     assert_eq!((never.0, never.1, never.2), (0.0, 0.0, 10.0), "who never closes is waited for, and reset");
 }
+
+/// Seen on 6.18: close() that lingers keeps its caller and stays no orphan, resets nothing, and shortens nothing.
+#[test]
+fn who_lingers_waits_for_the_acknowledgement_of_its_fin() {
+    let linger =
+        |seconds: u32| format!("close = {{ when = \"requests\", how = \"linger\", linger_s = {seconds} }}");
+    // Acknowledged at once: as without it.
+    let plain = simulate(&world("", "", SECOND, &format!("connections = 100\n{FIRST}")));
+    let run = simulate(&world("", "", SECOND, &format!("connections = 100\n{}", linger(5))));
+    for name in ["load.ok", "client.sockets.TIME-WAIT", "client.counters.TCPAbortOnData"] {
+        assert_eq!(get(&run.measures, name).to_bits(), get(&plain.measures, name).to_bits(), "{name}");
+    }
+    assert!(
+        (get(&run.measures, "load.ok") - 100.0).abs() < f64::EPSILON && run.end_ms < 1_000,
+        "{}",
+        run.end_ms
+    );
+
+    let lost = "[[fault]]\nhost = \"client\"\ndrop = \"fins\"\n";
+    let orphans = "\"net.ipv4.tcp_orphan_retries\" = 1";
+    let end = |close: &str| {
+        let client = format!("connections = 3\n{close}\n{lost}");
+        simulate(&world("settle_ms = 100\nlimit_ms = 30000", orphans, SECOND, &client))
+    };
+    // Whoever does not linger is done at once, and its orphan gives up soon.
+    let run = end(FIRST);
+    assert!(run.end_ms < 1_000, "{}", run.end_ms);
+    // Three times two seconds, and a timer of the kernel's is late.
+    let run = end(&linger(2));
+    assert!((6_000..6_500).contains(&run.end_ms), "{}", run.end_ms);
+    // Those before gave up when they were orphans; the last is one since a tenth of a second.
+    check(&run.measures, &[("client.peak.FIN-WAIT-1", 2.0), ("client.counters.TCPAbortOnData", 0.0)]);
+
+    // The limit comes before.
+    assert_eq!(end(&linger(60)).end_ms, 30_000);
+
+    // What comes meanwhile is reset, as after any close(), and the wait is over.
+    let server =
+        "answer = { length = true }\nclose = { when = \"requests\", how = \"linger\", linger_s = 9 }";
+    let client = "connections = 2\nrequests = 3\nthink_ms = 5\nclose = { when = \"requests\" }\n\
+                  [[fault]]\nhost = \"server\"\ndrop = \"fins\"\n";
+    let run = simulate(&world("", "", server, client));
+    check(&run.measures, &[("server.counters.TCPAbortOnData", 2.0), ("load.ok", 0.0)]);
+}
+
+/// exit() waits for nothing, and whoever lingered goes on without an owner.
+#[test]
+fn the_end_of_a_program_ends_its_lingering() {
+    let client = "connections = 5\nclose = { when = \"requests\", how = \"linger\", linger_s = 60 }\n\
+                  [[fault]]\nhost = \"client\"\ndrop = \"fins\"\n[[step]]\nat_ms = 2000\nend = \"load\"\n";
+    let run = simulate(&world("settle_ms = 100", "", SECOND, client));
+    assert_eq!(run.end_ms, 2_100);
+    check(&run.measures, &[("client.sockets.FIN-WAIT-1", 1.0), ("client.counters.OutRsts", 0.0)]);
+}

@@ -111,6 +111,32 @@ fn each_range_of_ports_is_searched_by_itself() {
     assert_eq!(run.played, 60);
 }
 
+/// close() that waits for the acknowledgement of its FIN: at whoever closes first, second, and over a slow network.
+#[test]
+fn who_lingers_is_held_alike() {
+    let linger = |when: &str| format!("close = {{ when = \"{when}\", how = \"linger\", linger_s = 2 }}");
+    let fin = |when: &str| format!("close = {{ when = \"{when}\" }}");
+    for (server, client) in [
+        (fin("peer"), linger("requests")),
+        (fin("requests"), linger("peer")),
+        (linger("peer"), linger("requests")),
+        (linger("requests"), fin("peer")),
+        (fin("never"), linger("requests")),
+    ] {
+        let load = format!("connections = 60\nconcurrency = 3\n{client}");
+        let mut world = small("", &server, &load);
+        for link in [3_000, 2_000_000] {
+            world.costs.link = link;
+            agree(&format!("{server} {client}"), &world);
+            assert_eq!(
+                simulate(&world).played,
+                if server.contains("never") { 0 } else { 60 },
+                "{server} {client}"
+            );
+        }
+    }
+}
+
 /// A server that is slow to accept: connections that are played wait in the same queue as those that are not.
 #[test]
 fn all_wait_in_the_same_accept_queue() {
@@ -136,13 +162,14 @@ fn close() -> impl Strategy<Value = String> {
         1 => Just("when = \"idle\""),
         1 => Just("when = \"never\""),
     ];
-    let how = prop_oneof![6 => Just("fin"), 1 => Just("reset"), 1 => Just("shutdown"), 1 => Just("goodbye"), 1 => Just("unread")];
+    let how = prop_oneof![6 => Just("fin"), 2 => Just("linger"), 1 => Just("reset"), 1 => Just("shutdown"), 1 => Just("goodbye"), 1 => Just("unread")];
     let after = prop_oneof![3 => Just(0_u64), 1 => 1_u64..50];
     (when, how, after).prop_map(|(when, how, after)| {
         let after = if when.contains("idle") { after + 1 } else { after };
         // Only who has answered or asked says goodbye.
         let how = if how == "goodbye" && !when.contains("requests") { "fin" } else { how };
-        format!("close = {{ {when}, how = \"{how}\", after_ms = {after} }}")
+        let linger = if how == "linger" { ", linger_s = 1" } else { "" };
+        format!("close = {{ {when}, how = \"{how}\", after_ms = {after}{linger} }}")
     })
 }
 
@@ -218,6 +245,8 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
             let (length, with_fin, after, backlog) = server;
             let (client_settings, server_settings, ports, seed) = hosts;
             let rate = rate.map_or_else(String::new, |rate| format!("per_second = {rate}.0\n"));
+            // What is kept is closed otherwise.
+            let pool = pool.filter(|_| !client_closes.contains("linger"));
             let pool = pool.map_or_else(String::new, |pool| format!("pool = {pool}\n"));
             let own = own.map_or_else(String::new, |(from, length)| {
                 format!("ports = [{}, {}]\n", 39_990 + from, 39_990 + from + length)

@@ -139,7 +139,11 @@ const RECORDED: &[Recorded] = &[
         host: "client",
         connections: 200.0,
         trials: &[trial("fin", &[]), trial("client-resets", &["linger-zero"])],
-        not_tried: &[("server-resets", "it is another program at the server, which waits 20 ms and resets")],
+        not_tried: &[
+            ("server-resets", "it is another program at the server, which waits 20 ms and resets"),
+            ("linger", "it is no remedy: close() comes back later, and that is all"),
+            ("linger-in-vain", "it is no remedy: FINs are lost"),
+        ],
     },
     Recorded {
         scenario: "time-wait-memory",

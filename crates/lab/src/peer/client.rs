@@ -61,7 +61,7 @@ impl RunningLoad {
         }
         let workers = load.concurrency.min(load.turns).clamp(1, MAX_WORKERS);
         let pool = Arc::new(Pool::default());
-        let closer = Arc::new(Closer::default());
+        let closer = Arc::new(Closer::new(load.close));
         let sweeper = Sweeper::start(&pool, &load, &closer);
         let shared = Arc::new(Shared {
             load,
@@ -96,6 +96,7 @@ impl RunningLoad {
         self.shared.stop.store(true, Ordering::Relaxed);
         while !self.is_done() {
             self.shared.connecting.iter().for_each(Connecting::interrupt);
+            self.workers.iter().for_each(|worker| self.shared.closer.interrupt(worker));
             std::thread::sleep(STOPS);
         }
     }

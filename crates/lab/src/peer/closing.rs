@@ -2,17 +2,24 @@
 
 use super::result::{Call, Failure, Why};
 use super::socket::{await_readable, receive, receive_now};
+use nix::sys::pthread::pthread_kill;
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown, sockopt};
+use signal_hook::{consts::SIGUSR1, flag};
 use std::os::fd::OwnedFd;
+use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use world::scenario::How;
+use world::scenario::{Close, How};
 
 /// A side that waits for bytes that it will not read waits so long at most.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// True once this process lives through the signal that wakes who waits in close().
+static WOKEN: OnceLock<bool> = OnceLock::new();
 
 /// So often sockets that are shut down are looked at, at least.
 const LOOKS: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
@@ -37,14 +44,44 @@ impl Failure {
 }
 
 /// Closes sockets. Those that are shut down are held until their peer has closed, too, without keeping anybody.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Closer {
+    /// SO_LINGER: close() waits so long for the acknowledgement of its FIN.
+    linger: Option<Duration>,
     shut_down: Arc<Mutex<Vec<OwnedFd>>>,
     stop: Arc<AtomicBool>,
     holder: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Closer {
+    /// Closes as it is told.
+    pub(super) fn new(close: Close) -> Self {
+        let linger = close.linger_s.filter(|_| close.how == How::Linger);
+        if linger.is_some() {
+            let _ = WOKEN.get_or_init(|| flag::register(SIGUSR1, Arc::default()).is_ok());
+        }
+        Self {
+            linger: linger.map(|seconds| Duration::from_secs(seconds.into())),
+            shut_down: Arc::default(),
+            stop: Arc::default(),
+            holder: Mutex::default(),
+        }
+    }
+
+    /// True if a close() may wait.
+    pub(super) const fn lingers(&self) -> bool {
+        self.linger.is_some()
+    }
+
+    /// Lets a thread go on that waits in close(): any signal ends that wait, and the rest of the close goes on without
+    /// it (net/core/stream.c sk_stream_wait_close()). Nothing else could: the descriptor is gone.
+    pub(super) fn interrupt<T>(&self, thread: &JoinHandle<T>) {
+        if self.linger.is_some() && WOKEN.get() == Some(&true) && !thread.is_finished() {
+            // A thread that has just ended has nothing to wait for.
+            let _ = pthread_kill(thread.as_pthread_t(), Signal::SIGUSR1);
+        }
+    }
+
     /// Closes. A goodbye that was answered is followed by a plain close().
     pub(super) fn close(&self, socket: OwnedFd, how: How, stop: &AtomicBool) {
         match how {
@@ -58,6 +95,9 @@ impl Closer {
             How::Reset => {
                 // A socket that the peer has reset already takes no options any more, and needs none.
                 let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+            }
+            How::Linger => {
+                let _ = sockopt::set_socket_linger(&socket, self.linger);
             }
             How::Unread => {
                 let _ = await_readable(&socket, Some(PATIENCE), stop);

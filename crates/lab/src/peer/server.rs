@@ -15,6 +15,9 @@ use world::scenario::{ClosesWhen, How};
 /// More threads than this serve nobody.
 const MAX_WORKERS: usize = 512;
 
+/// So often a thread that may wait in close() is woken when all are to stop.
+const STOPS: Duration = Duration::from_millis(5);
+
 /// Stack of a thread that serves.
 const STACK: usize = 128 << 10;
 
@@ -62,11 +65,11 @@ impl RunningServer {
         }
         let accepts = server.accepts;
         let shared = Arc::new(Shared {
+            closer: Closer::new(server.close),
             server,
             stop: AtomicBool::new(false),
             inner: Mutex::default(),
             changed: Condvar::new(),
-            closer: Closer::default(),
         });
         // Dropped, it stops: those that began before one that cannot.
         let mut running = Self { shared, acceptors: Vec::new(), listeners };
@@ -99,6 +102,10 @@ impl RunningServer {
         let workers = std::mem::take(&mut self.shared.inner().workers);
         self.shared.changed.notify_all();
         for worker in workers {
+            while !worker.is_finished() && self.shared.closer.lingers() {
+                self.shared.closer.interrupt(&worker);
+                std::thread::sleep(STOPS);
+            }
             let _ = worker.join();
         }
     }

@@ -138,7 +138,7 @@ impl<'a> Running<'a> {
             ports: None,
             bind: None,
             timeout_ms: 100,
-            close: Close { when: ClosesWhen::Never, requests: 1, after_ms: 0, how: How::Fin },
+            close: Close::new(ClosesWhen::Never, How::Fin),
         };
         let id = self.hosts[from].begin(&Order::Load { load })?;
         while !self.hosts[from].is_done(id)? {

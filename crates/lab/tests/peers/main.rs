@@ -4,9 +4,11 @@ use kernel::sock_diag::{Query, SockDiag, States};
 use lab::peer::{Bind, Leftover, Load, LoadResult, RunningLoad, RunningServer, Server};
 use namespaced::in_namespace;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tcp::State::{self, CloseWait, Established, FinWait2, TimeWait};
+use tcp::State::{self, CloseWait, Established, FinWait1, FinWait2, TimeWait};
 use world::scenario::{Answer, Close, ClosesWhen, How, Http};
 
 const PORT: u16 = 8080;
@@ -16,7 +18,7 @@ fn at(port: u16) -> SocketAddr {
 }
 
 const fn close(when: ClosesWhen, how: How, after_ms: u64) -> Close {
-    Close { when, requests: 1, after_ms, how }
+    Close { after_ms, ..Close::new(when, how) }
 }
 
 const FIRST: Close = close(ClosesWhen::Requests, How::Fin, 0);
@@ -406,6 +408,48 @@ fn a_stop_ends_a_connect_that_hangs() {
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         assert_eq!((result.turns, result.connected, result.connects_tried), (3, 1, 3), "{result:?}");
         assert!(result.failures.is_empty(), "{result:?}");
+        drop((running, left));
+    });
+}
+
+/// FINs of this namespace never arrive.
+fn drop_fins() {
+    let rules = "add table inet t\nadd chain inet t o { type filter hook output priority 0; }\n\
+                 add rule inet t o tcp flags & fin == fin drop\n";
+    let mut nft =
+        std::process::Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft");
+    nft.stdin.take().expect("a pipe").write_all(rules.as_bytes()).expect("nft reads");
+    assert!(nft.wait().expect("nft ends").success());
+}
+
+#[test]
+fn who_lingers_is_held_until_its_fin_is_acknowledged_or_the_time_is_over() {
+    in_namespace("who_lingers_is_held_until_its_fin_is_acknowledged_or_the_time_is_over", || {
+        let linger =
+            |seconds| Close { linger_s: Some(seconds), ..Close::new(ClosesWhen::Requests, How::Linger) };
+        set("tcp_rfc1337", "1");
+        let running = RunningServer::start(server(SECOND)).unwrap();
+        let (result, _) = play(Load { concurrency: 1, ..load(20, linger(60)) });
+        assert_eq!(result.ok(), 20, "{result:?}");
+        assert!(result.elapsed_us < 10_000_000, "each is acknowledged at once: {result:?}");
+        until(&[], &[(TimeWait, 20)]);
+        assert_eq!(counter("TcpExtTCPAbortOnData"), 0);
+
+        drop_fins();
+        // An orphan would be gone after two tries: the socket still has its owner.
+        set("tcp_orphan_retries", "1");
+        let (result, _) = play(Load { concurrency: 1, ..load(2, linger(1)) });
+        assert_eq!(result.ok(), 2, "{result:?}");
+        assert!((2_000_000..4_000_000).contains(&result.elapsed_us), "a second each: {result:?}");
+
+        let load = RunningLoad::start(load(1, linger(u16::MAX))).expect("a load");
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert_eq!(sockets().1.get(&FinWait1), Some(&1), "{:?}", sockets());
+        let begin = Instant::now();
+        let (result, left) = load.end(true);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert_eq!((result.connected, result.answered), (1, 1), "{result:?}");
+        assert_eq!(counter("TcpExtTCPAbortOnData"), 0, "what is left of it goes on");
         drop((running, left));
     });
 }

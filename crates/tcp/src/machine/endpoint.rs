@@ -94,6 +94,8 @@ pub struct Endpoint {
     ts_recent: u32,
     ts_recent_at: Nanos,
     orphan: bool,
+    /// close() waits (SO_LINGER): there is an owner, who reads no more.
+    lingers: bool,
     mini: bool,
     /// In SYN-RECEIVED: a listener's request.
     request: bool,
@@ -178,6 +180,7 @@ impl Endpoint {
             ts_recent: 0,
             ts_recent_at: 0,
             orphan: false,
+            lingers: false,
             mini: false,
             request: false,
             shutdown_pending: false,
@@ -370,6 +373,20 @@ impl Endpoint {
         self.apply(now, row, None);
     }
 
+    /// close() with SO_LINGER on and more than zero seconds, as far as its wait: the FIN goes out, and what still comes is
+    /// refused as after any close(), but the socket is no orphan yet: it is sent again as often as an owner's, and does
+    /// not count against `tcp_max_orphans`. [`Call::Close`] follows when the wait is over: the state is none of FIN-WAIT-1,
+    /// CLOSING and LAST-ACK any more, or the time has passed (net/ipv4/tcp.c `__tcp_close()`, net/core/stream.c
+    /// `sk_stream_wait_close()`; seen on 6.18).
+    pub fn begin_lingering_close(&mut self, now: Nanos) {
+        if self.orphan {
+            return;
+        }
+        self.handle_call(now, Call::ShutdownWrite);
+        self.unread = false;
+        self.lingers = self.state != State::Closed;
+    }
+
     /// A segment arrives.
     pub fn handle_segment(&mut self, now: Nanos, segment: &Segment) {
         self.handle_scaled(now, segment, None);
@@ -461,6 +478,7 @@ impl Endpoint {
         self.scaling.begin();
         self.fin = false;
         self.orphan = false;
+        self.lingers = false;
         self.mini = false;
         self.timestamps = self.next_timestamps;
         self.had_timestamps = false;

@@ -89,7 +89,7 @@ fn let_servers_wait(world: &mut World, names: &BTreeSet<String>) -> usize {
     let mut changed = 0;
     for server in world.servers.iter_mut().filter(|server| names.contains(&server.name)) {
         if server.close.when == ClosesWhen::Requests {
-            server.close = Close { when: ClosesWhen::Peer, requests: 1, after_ms: 0, how: How::Fin };
+            server.close = Close::new(ClosesWhen::Peer, How::Fin);
             server.answer.with_fin = false;
             changed += 1;
         }
@@ -112,7 +112,7 @@ fn pool(world: &mut World, here: &str, number: Option<u32>) -> Vec<String> {
         client.requests = 1;
         client.pool = Some(size);
         client.http = Http::V1_1;
-        client.close = Close { when: ClosesWhen::Requests, requests: 1, after_ms: 0, how: How::Fin };
+        client.close = Close::new(ClosesWhen::Requests, How::Fin);
         to.extend(client.to.iter().cloned());
         done.push(match number {
             Some(size) => format!("{} keeps up to {size} connections", client.name),
@@ -192,10 +192,10 @@ fn servers_close(world: &mut World, clients: &[usize]) -> Vec<String> {
             continue;
         }
         let (requests, to) = (client.requests, client.to.clone());
-        client.close = Close { when: ClosesWhen::Peer, requests: 1, after_ms: 0, how: How::Fin };
+        client.close = Close::new(ClosesWhen::Peer, How::Fin);
         let name = client.name.clone();
         for server in world.servers.iter_mut().filter(|server| to.contains(&server.name)) {
-            server.close = Close { when: ClosesWhen::Requests, requests, after_ms: 0, how: How::Fin };
+            server.close = Close { requests, ..Close::new(ClosesWhen::Requests, How::Fin) };
         }
         done.push(format!("{name} waits until the server has closed"));
     }
@@ -211,7 +211,7 @@ fn clients_close(world: &mut World, servers: &BTreeSet<String>) -> Vec<String> {
     for client in &mut world.clients {
         if client.to.iter().any(|to| servers.contains(to)) && client.close.when == ClosesWhen::Peer {
             let requests = client.requests;
-            client.close = Close { when: ClosesWhen::Requests, requests, after_ms: 0, how: How::Fin };
+            client.close = Close { requests, ..Close::new(ClosesWhen::Requests, How::Fin) };
             done.push(format!("{} closes first", client.name));
         }
     }
@@ -403,7 +403,7 @@ fn change_servers(world: &mut World, here: &str, change: impl Fn(&mut Server) ->
 
 fn stop_the_leak(world: &mut World, here: &str, _: Option<u32>) -> Vec<String> {
     let mut done = Vec::new();
-    let close = Close { when: ClosesWhen::Peer, requests: 1, after_ms: 0, how: How::Fin };
+    let close = Close::new(ClosesWhen::Peer, How::Fin);
     for server in world.servers.iter_mut().filter(|server| server.host == here) {
         if server.close.when == ClosesWhen::Never {
             server.close = close;

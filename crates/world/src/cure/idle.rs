@@ -67,7 +67,7 @@ pub(super) fn longer_at_the_server(world: &mut World, here: &str, number: Option
     for server in world.servers.iter_mut().filter(|server| servers.contains(&server.name)) {
         server.close = match idle_ms {
             Some(after_ms) => Close { after_ms, ..server.close },
-            None => Close { when: ClosesWhen::Peer, requests: 1, after_ms: 0, how: How::Fin },
+            None => Close::new(ClosesWhen::Peer, How::Fin),
         };
         done.push(match idle_ms {
             Some(idle_ms) => format!("{} keeps idle connections for {idle_ms} ms", server.name),

@@ -414,7 +414,7 @@ impl<'n> Builder<'n> {
             destinations: 1,
             // Nobody was seen to give up: what takes longer was waited for.
             timeout_ms: TIMEOUT_MS.max(talker.open_ms.saturating_mul(2)),
-            close: Close { when, requests, after_ms: 0, how },
+            close: Close { requests, ..Close::new(when, how) },
         }
     }
 
@@ -431,7 +431,7 @@ impl<'n> Builder<'n> {
             }
         };
         let requests_before = if when == ClosesWhen::Requests { requests } else { 1 };
-        let close = Close { when, requests: requests_before, after_ms: 0, how };
+        let close = Close { requests: requests_before, ..Close::new(when, how) };
         let close = talker.idle.map_or(close, Idle::close);
         let is_brief = requests == 1 && !matches!(talker.ends, Ends::StaysOpen | Ends::ServerClosesIdle);
         let after_ms = if is_brief { talker.open_ms } else { 0 };

@@ -93,7 +93,7 @@ impl Idle {
 
     /// How the server closes.
     pub(super) const fn close(self) -> Close {
-        Close { when: ClosesWhen::Idle, requests: 1, after_ms: self.server_ms, how: How::Fin }
+        Close { after_ms: self.server_ms, ..Close::new(ClosesWhen::Idle, How::Fin) }
     }
 
     /// The clients that ask so, made of one that is the talker's in all else. `for_ms` is how long they go on; none: as
@@ -129,7 +129,7 @@ impl Idle {
             think_ms: 0,
             pool: Some(count(size as f64)),
             pool_idle_ms: self.client_ms,
-            close: Close { when: ClosesWhen::Requests, requests: 1, after_ms: 0, how: How::Fin },
+            close: Close::new(ClosesWhen::Requests, How::Fin),
             ..client.clone()
         };
         let mut clients = vec![Client {

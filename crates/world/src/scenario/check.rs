@@ -215,7 +215,7 @@ fn server(world: &World, server: &Server) -> Result<(), ScenarioError> {
     }
     within_a_week(&place, &[("answer: after_ms", server.answer.after_ms)])?;
     bytes(&place, "answer: bytes", server.answer.bytes)?;
-    close(&place, &server.close)
+    close(world, &server.host, &place, &server.close)
 }
 
 fn bytes(place: &str, key: &str, bytes: u32) -> Result<(), ScenarioError> {
@@ -225,7 +225,8 @@ fn bytes(place: &str, key: &str, bytes: u32) -> Result<(), ScenarioError> {
     Ok(())
 }
 
-fn close(place: &str, close: &Close) -> Result<(), ScenarioError> {
+fn close(world: &World, host: &str, place: &str, close: &Close) -> Result<(), ScenarioError> {
+    linger(world, host, place, close)?;
     within_a_week(place, &[("close: after_ms", close.after_ms)])?;
     if close.requests == 0 {
         return Err(wrong(place, "close: requests: at least 1"));
@@ -240,6 +241,31 @@ fn close(place: &str, close: &Close) -> Result<(), ScenarioError> {
         return Err(wrong(place, "close when idle needs after_ms"));
     }
     Ok(())
+}
+
+/// SO_LINGER: what it needs, and whose it is.
+fn linger(world: &World, host: &str, place: &str, close: &Close) -> Result<(), ScenarioError> {
+    use Kernel::{Freebsd, Macos, Windows, WindowsXp};
+    match (close.how, close.linger_s) {
+        (How::Linger, None) => Err(wrong(place, "close: how = \"linger\" needs linger_s")),
+        (How::Linger, Some(0)) => {
+            Err(wrong(place, "close: linger_s = 0 sends a reset: write how = \"reset\""))
+        }
+        (How::Linger, Some(_))
+            if world
+                .host(host)
+                .is_some_and(|host| matches!(host.kernel, Windows | WindowsXp | Macos | Freebsd)) =>
+        {
+            Err(wrong(
+                place,
+                format_args!(
+                    "close: how = \"linger\" is simulated as Linux does it: leave it out, or kernel of host {host:?}"
+                ),
+            ))
+        }
+        (How::Linger, Some(_)) | (_, None) => Ok(()),
+        (_, Some(_)) => Err(wrong(place, "close: linger_s goes with how = \"linger\"")),
+    }
 }
 
 fn probe(world: &World, probe: &Probe) -> Result<(), ScenarioError> {
@@ -420,7 +446,13 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.sources > 1 && client.bind == Bind::None {
         return Err(wrong(place, "several sources need bind = \"address\" or \"address-no-port\""));
     }
-    close(&place, &client.close)
+    if client.close.how == How::Linger && client.pool.is_some() {
+        return Err(wrong(
+            place,
+            "close: how = \"linger\" is for connections that are not kept: leave out pool, or how",
+        ));
+    }
+    close(world, &client.host, &place, &client.close)
 }
 
 /// A client's own range of ports, and whether there is such a thing.

@@ -18,6 +18,15 @@ pub struct Close {
     /// How.
     #[serde(default)]
     pub how: How,
+    /// With `how = "linger"`: so long close() waits at most, seconds.
+    pub linger_s: Option<u16>,
+}
+
+impl Close {
+    /// After one request, and at once.
+    pub const fn new(when: ClosesWhen, how: How) -> Self {
+        Self { when, requests: 1, after_ms: 0, how, linger_s: None }
+    }
 }
 
 const fn one() -> u32 {
@@ -49,6 +58,8 @@ pub enum How {
     Shutdown,
     /// close() with SO_LINGER on and zero seconds: a reset.
     Reset,
+    /// close() with SO_LINGER on and more seconds: a FIN, and it waits until that is acknowledged.
+    Linger,
     /// close() with unread data in the receive buffer: a reset.
     Unread,
     /// A last message (GOODBYE) that asks the other side to close first; then as `peer`. Who waits in vain for

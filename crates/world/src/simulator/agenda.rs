@@ -62,6 +62,8 @@ pub(super) enum Waking {
     Deadline,
     /// It waited for the other side's close in vain.
     Abort,
+    /// close() has waited for as long as it may.
+    Lingered,
     /// Keepalive.
     Keepalive,
     /// An acknowledgement has waited for long.

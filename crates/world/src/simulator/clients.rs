@@ -483,6 +483,9 @@ impl Simulation<'_> {
 
     /// The same after a close that may have taken the socket away, and with it whether it was done before.
     pub(super) fn finish_if_closed(&mut self, at: SocketRef, client: usize, was_done: bool) {
+        if self.lingers(at) {
+            return;
+        }
         // Who has shut down its side waits for the other without holding up the next connection.
         let open = self.hosts[at.host]
             .socket(at.slot)
@@ -566,32 +569,6 @@ impl Simulation<'_> {
         } else {
             self.clients[client].pool.retain(|pooled| *pooled != at);
             self.shut(at, How::Fin);
-        }
-    }
-
-    /// The client ends: its sockets close as the kernel closes them.
-    pub(super) fn end_of(&mut self, client: usize) {
-        self.clients[client].ended = true;
-        self.clients[client].pool.clear();
-        self.clients[client].active = 0;
-        self.end_sockets(self.client_hosts[client], Owner::Client(client));
-    }
-
-    /// exit(): every socket of a process closes.
-    pub(super) fn end_sockets(&mut self, host: usize, owner: Owner) {
-        let open: Vec<_> = self.hosts[host]
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.owner == owner && !socket.talk.closed)
-            .map(|(slot, socket)| (slot, socket.talk.unread > 0))
-            .collect();
-        for (slot, unread) in open {
-            let at = SocketRef { host, slot };
-            if let Some(socket) = self.hosts[host].socket_mut(slot) {
-                socket.talk.done = true;
-                socket.talk.closed = true;
-            }
-            self.shut(at, if unread { How::Unread } else { How::Fin });
         }
     }
 

@@ -11,7 +11,7 @@
 
 use super::Simulation;
 use super::servers::ms;
-use crate::scenario::{ClosesWhen, NatKind};
+use crate::scenario::{ClosesWhen, How, NatKind};
 use tcp::machine::Nanos;
 
 /// How far they have caught up.
@@ -99,7 +99,9 @@ impl Simulation<'_> {
             + costs.connect
             + round_trip
             + costs.accept.saturating_sub(costs.wake)
-            + requests * (round_trip + 2 * costs.wake);
+            + requests * (round_trip + 2 * costs.wake)
+            // Until the other side is woken and has closed, too, and then its own process.
+            + if config.close.how == How::Linger { round_trip + 2 * costs.wake } else { 0 };
         let server = self.world.servers.iter().find(|server| Some(&server.name) == name);
         let answers = server.map_or(0, |server| server.answer.after_ms * requests + server.close.after_ms);
         let sleeps = ms(config.close.after_ms + config.think_ms * (requests - 1) + answers);

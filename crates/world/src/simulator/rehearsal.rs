@@ -130,7 +130,8 @@ impl Simulation<'_> {
                 }
             }
             let open = [from, to].iter().any(|host| self.hosts[*host].sockets.iter().next().is_some());
-            over = !open && !self.agenda.has_packets();
+            // Its client may still be on the way back from close().
+            over = !open && !self.agenda.has_packets() && self.clients[client].active == 0;
             if over {
                 break;
             }

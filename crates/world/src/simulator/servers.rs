@@ -123,7 +123,7 @@ impl Simulation<'_> {
         } else if close.when == ClosesWhen::Peer && (close.after_ms > 0 || close.how != How::Fin) {
             self.later(at, ms(close.after_ms), Waking::Close);
         } else {
-            self.shut(at, How::Fin);
+            self.shut(at, if close.how == How::Linger { How::Linger } else { How::Fin });
         }
     }
 
@@ -170,7 +170,7 @@ impl Simulation<'_> {
         }
         socket.talk.closing = true;
         let how = match close.how {
-            How::Fin if unread => How::Unread,
+            How::Fin | How::Linger if unread => How::Unread,
             how => how,
         };
         if how == How::Goodbye && !socket.talk.eof {
@@ -188,7 +188,7 @@ impl Simulation<'_> {
         socket.talk.closing = true;
         socket.talk.closed = how != How::Shutdown;
         let call = match how {
-            How::Fin | How::Goodbye => Call::Close,
+            How::Fin | How::Linger | How::Goodbye => Call::Close,
             How::Shutdown => Call::ShutdownWrite,
             How::Reset => Call::Abort,
             How::Unread => Call::CloseUnread,
@@ -200,7 +200,11 @@ impl Simulation<'_> {
             }
             return;
         }
-        self.drive(at, Drive::Call(call));
+        if how == How::Linger {
+            self.begin_linger(at);
+        } else {
+            self.drive(at, Drive::Call(call));
+        }
     }
 
     /// Nothing came for so long, perhaps.

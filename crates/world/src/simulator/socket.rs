@@ -76,6 +76,8 @@ pub(super) struct Talk {
     pub(super) closing: bool,
     /// close() was called: there is no descriptor any more.
     pub(super) closed: bool,
+    /// close() waits until its FIN is acknowledged.
+    pub(super) lingers: bool,
     /// Its client counts it as done.
     pub(super) done: bool,
     /// It counts among those whose requests were all answered.

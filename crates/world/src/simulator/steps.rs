@@ -7,7 +7,7 @@ use super::settings::Tuned;
 use super::socket::{Owner, Socket, SocketRef};
 use super::table::{self, Entry};
 use super::transport::{Drive, Notice};
-use crate::scenario::Step;
+use crate::scenario::{How, Step};
 use tcp::State;
 
 impl Simulation<'_> {
@@ -37,6 +37,33 @@ impl Simulation<'_> {
                     self.restart(server);
                 }
             }
+        }
+    }
+
+    /// The client ends: its sockets close as the kernel closes them.
+    fn end_of(&mut self, client: usize) {
+        self.clients[client].ended = true;
+        self.clients[client].pool.clear();
+        self.clients[client].active = 0;
+        self.end_sockets(self.client_hosts[client], Owner::Client(client));
+    }
+
+    /// exit(): every socket of a process closes, and no close() waits (net/ipv4/af_inet.c inet_release()).
+    fn end_sockets(&mut self, host: usize, owner: Owner) {
+        let open: Vec<_> = self.hosts[host]
+            .sockets
+            .iter()
+            .filter(|(_, socket)| socket.owner == owner && (!socket.talk.closed || socket.talk.lingers))
+            .map(|(slot, socket)| (slot, socket.talk.unread > 0 && !socket.talk.lingers))
+            .collect();
+        for (slot, unread) in open {
+            let at = SocketRef { host, slot };
+            if let Some(socket) = self.hosts[host].socket_mut(slot) {
+                socket.talk.done = true;
+                socket.talk.closed = true;
+                socket.talk.lingers = false;
+            }
+            self.shut(at, if unread { How::Unread } else { How::Fin });
         }
     }
 

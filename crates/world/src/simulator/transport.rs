@@ -6,6 +6,7 @@ use super::acks::is_pure;
 use super::agenda::What;
 use super::counters::Counter;
 use super::host::{Ending, Host, Place, Tuple};
+use super::linger::is_unacknowledged;
 use super::minis::Mini;
 use super::network::{Packet, is_loopback};
 use super::random::mix;
@@ -31,6 +32,8 @@ pub(super) enum Drive<'a> {
     Call(Call),
     /// send() of so many bytes: one message.
     Send(u32),
+    /// close() that waits (SO_LINGER), as far as its wait.
+    Linger,
     /// send() and close() in one go, so that the last segment has the FIN.
     SendAndClose(u32),
     Segment(&'a Packet),
@@ -93,6 +96,7 @@ impl Simulation<'_> {
                 socket.endpoint.handle_send(now, bytes);
                 socket.endpoint.handle_call(now, Call::Close);
             }
+            Drive::Linger => socket.endpoint.begin_lingering_close(now),
             Drive::Segment(packet) => socket.endpoint.handle_segment(now, &packet.segment),
             Drive::Timeout => socket.endpoint.handle_timeout(now),
             Drive::Timer(timer) => socket.endpoint.fire(now, timer),
@@ -168,6 +172,7 @@ impl Simulation<'_> {
         let row = socket.endpoint.take_row();
         let orphan = socket.endpoint.is_orphan() && after != State::TimeWait && after != State::Closed;
         let owner_holds = !socket.talk.closed;
+        let lingers = socket.talk.lingers.then_some((socket.owner, socket.talk.done));
         host.moved(before, after);
         host.orphans = host.orphans + u64::from(orphan) - u64::from(was_orphan);
         if let Some(row) = row {
@@ -198,6 +203,11 @@ impl Simulation<'_> {
             self.table_grew(at.host);
         }
         self.settle(at, before, after);
+        if let Some((owner, done)) = lingers
+            && !is_unacknowledged(after)
+        {
+            self.linger_ends(at, owner, done);
+        }
         if !owner_holds {
             return;
         }

@@ -19,7 +19,7 @@ impl Endpoint {
             Condition::HadTimestamps => self.compares_timestamps(),
             Condition::NoTimestamps => !self.compares_timestamps(),
             Condition::Unsent => self.has_unsent(),
-            Condition::Orphan => self.orphan,
+            Condition::Orphan => self.orphan || self.lingers,
             Condition::Request => self.request,
             Condition::ShutdownPending => self.shutdown_pending,
             Condition::Mini => self.mini,

@@ -56,6 +56,9 @@ impl Prober {
     pub(super) fn new() -> Result<Self, String> {
         let tun = Tun::create(DEVICE).map_err(|error| format!("a TUN device: {error}"))?;
         run("ip", &["link", "set", DEVICE, "up"], "")?;
+        // Without a queue an answer is there when the segment is in (net/core/dev.c __dev_xmit_skb()); with one it may come
+        // a moment later.
+        let _ = run("tc", &["qdisc", "replace", "dev", DEVICE, "root", "noqueue"], "");
         Ok(Self { tun, played: BTreeMap::new(), last: Vec::new() })
     }
 

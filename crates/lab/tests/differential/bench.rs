@@ -16,8 +16,12 @@ pub(crate) fn with_bench(name: &str, body: impl FnOnce(Bench)) {
 }
 
 fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip of iproute2 runs");
-    assert!(status.success(), "ip {arguments}");
+    iproute2("ip", arguments);
+}
+
+fn iproute2(program: &str, arguments: &str) {
+    let status = Command::new(program).args(arguments.split(' ')).status().expect("iproute2 is installed");
+    assert!(status.success(), "{program} {arguments}");
 }
 
 /// What is sent to an IPv6 address is dropped until its local route is there, and that is made behind the caller's
@@ -44,6 +48,9 @@ fn prepare() -> Bench {
     let tun = Tun::create(DEVICE).expect("a TUN device can be made");
     ip(&format!("addr add {LOCAL}/32 dev {DEVICE}"));
     ip(&format!("link set {DEVICE} up"));
+    // Without a queue a reply is with the device when the segment is in: another processor that sends something there in
+    // this moment would else take it along later (net/core/dev.c __dev_xmit_skb()).
+    iproute2("tc", &format!("qdisc replace dev {DEVICE} root noqueue"));
     ip(&format!("route add {PEERS} dev {DEVICE} quickack 1 rto_min {}ms", RETRANSMIT_MIN.as_millis()));
     ip(&format!("-6 addr add {LOCAL_V6}/128 dev {DEVICE} nodad"));
     ip(&format!("-6 route add {PEERS_V6} dev {DEVICE} quickack 1 rto_min {}ms", RETRANSMIT_MIN.as_millis()));

@@ -569,3 +569,24 @@ fn the_end_of_a_program_ends_its_lingering() {
     assert_eq!(run.end_ms, 2_100);
     check(&run.measures, &[("client.sockets.FIN-WAIT-1", 1.0), ("client.counters.OutRsts", 0.0)]);
 }
+
+#[test]
+fn who_closes_second_and_who_has_no_room_in_its_pool_close_in_their_way() {
+    let resets = |server: &str, client: &str| {
+        let measures = simulate(&world("", "", server, &format!("connections = 8\n{client}"))).measures;
+        let of = |name: &str| get(&measures, name);
+        (of("server.counters.OutRsts"), of("client.counters.OutRsts"), of("client.sockets.ESTABLISHED"))
+    };
+    // The client closes before the server has answered as often as it wants to.
+    let server = "close = { when = \"requests\", requests = 5, how = \"reset\" }";
+    assert_eq!(resets(server, FIRST), (8.0, 0.0, 0.0));
+    // Four at once, and room for one.
+    let pool = |close: &str| format!("pool = 1\nconcurrency = 4\n{close}");
+    let answer = "answer = { after_ms = 50 }\nclose = { when = \"peer\" }";
+    let by_reset = resets(answer, &pool("close = { when = \"requests\", how = \"reset\" }"));
+    assert!(by_reset.1 >= 3.0 && by_reset.1 <= 6.0, "{by_reset:?}");
+    let by_fin = resets(answer, &pool("close = { when = \"requests\" }"));
+    assert_eq!((by_fin.0, by_fin.1), (0.0, 0.0));
+    let never = resets(answer, &pool("close = { when = \"never\" }"));
+    assert!(never.2 > by_fin.2 && never.1 < 1.0, "{never:?} {by_fin:?}");
+}

@@ -8,7 +8,7 @@ use super::host::{Place, Tuple};
 use super::network::LOOPBACK;
 use super::ports::{Address, FlowKey, Walk};
 use super::random::mix;
-use super::servers::{HEAD_BYTES, ms};
+use super::servers::{HEAD_BYTES, bare, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef, Talk};
 use super::table::Entry;
 use super::transport::Drive;
@@ -463,8 +463,8 @@ impl Simulation<'_> {
             if let Some(idle) = config.pool_idle_ms {
                 self.later(at, ms(idle), Waking::Idle);
             }
-        } else {
-            self.shut(at, How::Fin);
+        } else if config.close.when != ClosesWhen::Never {
+            self.shut(at, bare(config.close.how));
         }
         self.finish(at, client);
     }
@@ -568,7 +568,7 @@ impl Simulation<'_> {
             self.later(at, until - self.now, Waking::Idle);
         } else {
             self.clients[client].pool.retain(|pooled| *pooled != at);
-            self.shut(at, How::Fin);
+            self.shut(at, bare(self.world.clients[client].close.how));
         }
     }
 

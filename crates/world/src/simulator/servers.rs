@@ -15,6 +15,14 @@ pub(super) const fn ms(ms: u64) -> Nanos {
     ms.saturating_mul(1_000_000)
 }
 
+/// How a connection is closed on which nothing more is to be said or read.
+pub(super) const fn bare(how: How) -> How {
+    match how {
+        How::Reset | How::Linger => how,
+        How::Fin | How::Shutdown | How::Unread | How::Goodbye => How::Fin,
+    }
+}
+
 impl Simulation<'_> {
     pub(super) fn later(&mut self, at: SocketRef, after: Nanos, waking: Waking) {
         self.agenda.add(self.now.saturating_add(after), What::Wake(at, waking));
@@ -123,7 +131,7 @@ impl Simulation<'_> {
         } else if close.when == ClosesWhen::Peer && (close.after_ms > 0 || close.how != How::Fin) {
             self.later(at, ms(close.after_ms), Waking::Close);
         } else {
-            self.shut(at, if close.how == How::Linger { How::Linger } else { How::Fin });
+            self.shut(at, bare(close.how));
         }
     }
 

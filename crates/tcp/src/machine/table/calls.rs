@@ -47,7 +47,10 @@ pub(super) const ROWS: [Row; 34] = [
     // close(): the socket becomes an orphan.
     on(&[Listen], CLOSE, &[]).to(Closed).source(TCP_CLOSE),
     on(&[SynSent], CLOSE, &[]).to(Closed).source(TCP_CLOSE),
-    on(SYNCHRONIZED, CLOSE, &[If::TooManyOrphans]).to(Closed).reply(Reply::Abort).source(ORPHANS),
+    on(&[Established, FinWait1, CloseWait, Closing, LastAck], CLOSE, &[If::TooManyOrphans])
+        .to(Closed)
+        .reply(Reply::Abort)
+        .source(ORPHANS),
     on(&[SynReceived], CLOSE, &[]).to(FinWait1).reply(Reply::Fin).source(TCP_CLOSE),
     on(&[Established], CLOSE, &[]).to(FinWait1).reply(Reply::Fin).source(TCP_CLOSE),
     on(&[CloseWait], CLOSE, &[]).to(LastAck).reply(Reply::Fin).source(TCP_CLOSE),
@@ -58,6 +61,8 @@ pub(super) const ROWS: [Row; 34] = [
     on(&[FinWait2], CLOSE, &[If::TableFull])
         .to(Closed)
         .source("net/ipv4/tcp_minisocks.c tcp_time_wait(): TCPTimeWaitOverflow"),
+    // A mini-socket counts among TIME-WAITs, not among orphans. (With tcp_fin_timeout above 60 s it is an orphan first,
+    // and too many of them reset it: not followed.)
     on(&[FinWait2], CLOSE, &[])
         .timer(TimerAction::FinWait2)
         .source("net/ipv4/tcp.c tcp_close(), tcp_fin_time()"),

@@ -39,7 +39,10 @@ const CLOCK_PORT: u16 = 1_000;
 const FIRST_PORT: u16 = 1_024;
 const PORT_COUNT: u32 = 60_000;
 
-/// So often a sequence that waits for timers runs again, alone: one may have come while a step was taken.
+/// So often a sequence in which something was different runs again, alone. A busy machine may have drawn it out until a
+/// timer came (that of a SYN after a second, `tcp_invalid_ratelimit` after half of one), or a close() have waited for another
+/// process: whoever looks at `/proc/PID/fd` holds the socket meanwhile (fs/proc/fd.c
+/// `proc_fd_link()`), and it is closed when that lets go of it.
 const AGAIN: usize = 2;
 
 /// What says when something is given up: with timers, and without.
@@ -91,8 +94,8 @@ impl Bench {
         })
     }
 
-    /// Runs them all, those with the same settings together. A difference in one that the machine's load drew out
-    /// until a timer may have come is not counted: that one runs again, alone.
+    /// Runs them all, those with the same settings together. A difference that does not come again when the sequence runs
+    /// alone is not one: [`Outcome::disturbed`].
     pub fn run(&mut self, sequences: &[Sequence]) -> io::Result<Vec<Outcome>> {
         let mut outcomes = vec![Outcome::default(); sequences.len()];
         let mut order: Vec<usize> = (0..sequences.len()).collect();
@@ -131,12 +134,10 @@ impl Bench {
         }
         if sequences.len() > 1 {
             for (sequence, outcome) in sequences.iter().zip(&mut outcomes) {
-                let waits = sequence.waits_for_timers();
-                let again =
-                    if waits { AGAIN } else { usize::from(outcome.slow && !sequence.settings.timers) };
-                for _ in 0..again {
+                for _ in 0..AGAIN {
                     if outcome.difference.is_some() {
-                        *outcome = self.run(std::slice::from_ref(sequence))?.remove(0);
+                        let alone = self.run(std::slice::from_ref(sequence))?.remove(0);
+                        *outcome = Outcome { disturbed: alone.difference.is_none(), ..alone };
                     }
                 }
             }

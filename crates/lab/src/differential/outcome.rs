@@ -37,8 +37,8 @@ pub struct Outcome {
     pub rows: Vec<Option<&'static Row>>,
     /// Why it ended early, if the next step is one that docs/exceptions.md tells of.
     pub exception: Option<Exception>,
-    /// It took so long that the timer of a SYN may have come in between.
-    pub slow: bool,
+    /// Something was different, and not when it ran again alone: somebody disturbed it.
+    pub disturbed: bool,
     /// What was different, if something was; no further step was taken then.
     pub difference: Option<Difference>,
 }

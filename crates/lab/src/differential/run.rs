@@ -42,9 +42,6 @@ static UNLIMITED: Stack = Stack { invalid_ratelimit: None, ..LIMITED };
 /// `rto_min` that the route to the peers must have: nothing is sent again while a sequence runs.
 pub const RETRANSMIT_MIN: Duration = Duration::from_secs(5);
 
-/// Less than `tcp_invalid_ratelimit` (500 ms), and than the second after which a SYN is sent again; a connection of
-/// which the SYN was never acknowledged ends then.
-const SHORTEST_TIMER: Nanos = 450_000_000;
 /// What the kernel's timers may be off by: two ticks at 250 Hz.
 const TICKS_MS: u64 = 8;
 /// The peer offers the first; the device's 1500 bytes leave the second over IPv6.
@@ -71,8 +68,6 @@ pub(super) struct Run<'a> {
     /// The kernel's last TSval.
     echo: u32,
     exists: bool,
-    /// When its first step was taken.
-    began: Option<Nanos>,
     /// The window that the kernel announced last.
     window: u16,
     /// By how much the kernel may have started its timer later than the machine.
@@ -113,7 +108,6 @@ impl<'a> Run<'a> {
             life: 0,
             echo: 0,
             exists: false,
-            began: None,
             window: 0,
             late_start: 0,
             keepalive: None,
@@ -160,8 +154,6 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let now = bench.ticks()?;
-        let began = *self.began.get_or_insert(now);
-        self.outcome.slow |= now - began > SHORTEST_TIMER;
         self.outcome.rows.push(None);
         let done = self.act(bench, now, step)?;
         let replies = bench.answers(self.tuple)?;

@@ -233,9 +233,12 @@ fn nothing_is_left_of_a_stage_that_ended_well_or_failed() {
         run.assert_nothing_is_left(&namespaces);
 
         let failed = run.command(Path::new(env!("CARGO_BIN_EXE_lastack")), "fails.toml").output().unwrap();
-        assert_eq!(failed.status.code(), Some(2));
-        let (_, errors) = said(&failed);
-        assert!(errors.contains("net.ipv4.no_such_setting"), "{errors}");
+        let (printed, errors) = said(&failed);
+        assert_eq!(failed.status.code(), Some(1), "{errors}");
+        let line: Value = serde_json::from_str(&printed).expect("JSON");
+        let wrong = line["wrong"][0].as_str().unwrap();
+        let starts = wrong.starts_with("kernel: it came to no end: ");
+        assert!(starts && wrong.contains("net.ipv4.no_such_setting"), "{wrong}");
         run.assert_nothing_is_left(&BTreeSet::new());
     });
 }

@@ -52,6 +52,8 @@ pub struct Play {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "says", rename_all = "snake_case", deny_unknown_fields)]
 enum Said {
+    /// All is set up, and it begins.
+    Began,
     /// It cannot run that here.
     Skipped { because: String },
     /// It ran.
@@ -160,6 +162,14 @@ pub enum StageError {
         /// Why it failed.
         source: io::Error,
     },
+    /// What is to be kept cannot be.
+    #[error("{} cannot be kept: {source}", folder.display())]
+    Keep {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The stage ended without a last word.
     #[error("the stage ended early{0}")]
     Died(String),
@@ -226,15 +236,24 @@ fn told(executable: &Path, stage: &[&str], privilege: Privilege, play: &Play) ->
     line.push(b'\n');
     // A stage that has ended already says why below.
     let _ = input.write_all(&line);
-    let mut said = Vec::new();
-    let _ = BufReader::new(output).take(MAX_LINE).read_until(b'\n', &mut said);
+    let mut output = BufReader::new(output);
+    let mut hear = || {
+        let mut said = Vec::new();
+        let _ = output.by_ref().take(MAX_LINE).read_until(b'\n', &mut said);
+        serde_json::from_slice(&said)
+    };
+    let first = hear();
+    let began = matches!(first, Ok(Said::Began));
+    let said = if began { hear() } else { first };
     // Its work is done: the end of its input ends it, and all that runs on it.
     drop(input);
     let _ = child.wait();
     let errors = errors.join().unwrap_or_default();
-    serde_json::from_slice(&said).map_err(|_| {
+    said.or_else(|_| {
         let last: Vec<&str> = errors.lines().filter(|line| !line.trim().is_empty()).take(4).collect();
-        StageError::Died(if last.is_empty() { String::new() } else { format!(": {}", last.join("; ")) })
+        let died =
+            StageError::Died(if last.is_empty() { String::new() } else { format!(": {}", last.join("; ")) });
+        if began { Ok(Said::broke(died)) } else { Err(died) }
     })
 }
 
@@ -250,7 +269,9 @@ impl Said {
             Self::Skipped { because } => Ok(Ended::Skipped(because)),
             Self::Broke { error } => Ok(Ended::Broke(error)),
             Self::Failed { error } => Err(StageError::Failed(error)),
-            Self::Ran(_) | Self::Repaired(_) => Err(StageError::Failed("it did something else".to_owned())),
+            Self::Began | Self::Ran(_) | Self::Repaired(_) => {
+                Err(StageError::Failed("it did something else".to_owned()))
+            }
         }
     }
 }
@@ -260,13 +281,18 @@ impl Said {
 pub fn serve(host: &[&str]) -> ExitCode {
     let said = prepare().and_then(|(inside, play)| perform(&inside, &play, host));
     let said = said.unwrap_or_else(|error| Said::Failed { error: error.to_string() });
-    let mut line = serde_json::to_vec(&said).unwrap_or_default();
-    line.push(b'\n');
-    let mut output = io::stdout().lock();
-    match output.write_all(&line).and_then(|()| output.flush()) {
+    match say(&said) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(2),
     }
+}
+
+fn say(said: &Said) -> io::Result<()> {
+    let mut line = serde_json::to_vec(said)?;
+    line.push(b'\n');
+    let mut output = io::stdout().lock();
+    output.write_all(&line)?;
+    output.flush()
 }
 
 fn prepare() -> Result<(Inside, Play), StageError> {
@@ -323,13 +349,18 @@ fn perform(inside: &Inside, play: &Play, arguments: &[&str]) -> Result<Said, Sta
     };
     let kept = |title: &str, played: &running::Played| match &play.keep {
         Some(keep) => keep::write(keep, title, played)
-            .map_err(StageError::io(format!("{} cannot be kept", keep.display()))),
+            .map_err(|source| StageError::Keep { folder: keep.clone(), source }),
         None => Ok(()),
     };
+    say(&Said::Began).map_err(StageError::io("nobody hears the stage"))?;
     if play.repair {
         let mut kept = |when: &str, played: &_| kept(&title_of(when), played);
         let fixed = repair::Repair { stage, folder: &folder, executable: &executable };
-        return Ok(fixed.run(fix, &mut kept).map_or_else(Said::broke, |done| Said::Repaired(Box::new(done))));
+        return match fixed.run(fix, &mut kept) {
+            Ok(done) => Ok(Said::Repaired(Box::new(done))),
+            Err(error @ StageError::Keep { .. }) => Err(error),
+            Err(error) => Ok(Said::broke(error)),
+        };
     }
     let played = match stage.play() {
         Ok(played) => played,

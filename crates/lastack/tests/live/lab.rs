@@ -365,6 +365,28 @@ fn of_a_run_that_comes_to_no_end_it_is_said_and_the_next_one_runs() {
 }
 
 #[test]
+fn of_a_stage_that_dies_it_is_said_and_the_next_variant_runs() {
+    in_namespace("lab::of_a_stage_that_dies_it_is_said_and_the_next_variant_runs", || {
+        let run = Run::new("dies");
+        let long = "[[variant]]\nname = \"long\"\nchange = { settle_ms = 120000 }\n[[variant]]";
+        std::fs::write(run.path("dies.toml"), SCENARIO.replace("[[variant]]", long)).unwrap();
+        let child = run.start("dies.toml");
+        until("the load runs", || run.load_runs());
+        let namespaces = run.namespaces();
+        kill("KILL", run.process("lab stage").expect("it waits for its hosts"));
+        let output = child.wait_with_output().unwrap();
+        let (printed, errors) = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{printed}{errors}");
+        let lines: Vec<Value> =
+            printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let wrong = lines[0]["wrong"][0].as_str().unwrap();
+        assert!(wrong.starts_with("kernel: it came to no end: the stage ended early"), "{wrong}");
+        assert_eq!((lines.len(), lines[1]["passed"].as_bool()), (2, Some(true)), "{printed}");
+        run.assert_nothing_is_left(&namespaces);
+    });
+}
+
+#[test]
 fn nothing_is_left_of_a_stage_that_was_killed_at_any_moment() {
     in_namespace("lab::nothing_is_left_of_a_stage_that_was_killed_at_any_moment", || {
         // From before its namespaces are made to where all clients are done.

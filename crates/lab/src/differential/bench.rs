@@ -135,9 +135,10 @@ impl Bench {
         if sequences.len() > 1 {
             for (sequence, outcome) in sequences.iter().zip(&mut outcomes) {
                 for _ in 0..AGAIN {
-                    if outcome.difference.is_some() {
+                    if let Some(first) = outcome.difference.take() {
                         let alone = self.run(std::slice::from_ref(sequence))?.remove(0);
-                        *outcome = Outcome { disturbed: alone.difference.is_none(), ..alone };
+                        let disturbed = alone.difference.is_none().then_some(first);
+                        *outcome = Outcome { disturbed, ..alone };
                     }
                 }
             }

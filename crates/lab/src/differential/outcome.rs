@@ -37,8 +37,8 @@ pub struct Outcome {
     pub rows: Vec<Option<&'static Row>>,
     /// Why it ended early, if the next step is one that docs/exceptions.md tells of.
     pub exception: Option<Exception>,
-    /// Something was different, and not when it ran again alone: somebody disturbed it.
-    pub disturbed: bool,
+    /// What was different, and was not when it ran again alone: somebody disturbed it.
+    pub disturbed: Option<Difference>,
     /// What was different, if something was; no further step was taken then.
     pub difference: Option<Difference>,
 }

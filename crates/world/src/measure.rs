@@ -5,6 +5,12 @@ pub(crate) mod names;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The parts of all times, in per cent, that are at most as long as what is measured, and what that is called.
+pub const PARTS: [(u32, &str); 5] = [(40, "p40"), (50, "p50"), (60, "p60"), (90, "p90"), (99, "p99")];
+
+/// The longest of all.
+pub const LONGEST: &str = "max";
+
 /// Numbers of one run of one variant, by name.
 ///
 /// | name | what |

@@ -5,9 +5,10 @@ use crate::debian::{self, found};
 use std::path::Path;
 
 /// A program, the Debian package it is in, and what the tests do with it.
-const PROGRAMS: [(&str, &str, &str); 17] = [
+const PROGRAMS: [(&str, &str, &str); 18] = [
     ("ss", "iproute2", "counts are compared with its counts"),
     ("ip", "iproute2", "sets up network namespaces"),
+    ("tc", "iproute2", "takes the queue off a device"),
     ("netstat", "net-tools", "its tables are read as people paste them"),
     ("nft", "nftables", "turns connection tracking on, and drops segments"),
     ("unshare", "util-linux", "makes network namespaces"),

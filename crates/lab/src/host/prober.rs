@@ -17,7 +17,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 /// The server answers within this time, or not at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is not answered for so long is sent once more, as any TCP would.
+/// What is not answered is sent again each time so long has passed, as any TCP would.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// What has not come back by then does not come: the server answers segments at once.

@@ -5,7 +5,7 @@ use super::closing::Closer;
 use super::connection::Connection;
 use super::pace::Pace;
 use super::pool::{Leftover, Pool, Sweeper};
-use super::result::{Call, Failure, LoadResult, Times, Why};
+use super::result::{Call, Failure, LoadResult, Times, Why, at_most};
 use super::socket::{Connecting, client, connect, pause};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -156,8 +156,12 @@ fn tenths(times: &[u32]) -> Vec<u32> {
     if times.len() < 10 {
         return Vec::new();
     }
-    let part = |tenth: usize| &times[times.len() * tenth / 10..times.len() * (tenth + 1) / 10];
-    (0..10).map(|tenth| Times::of(&mut part(tenth).to_vec()).p50_us).collect()
+    let part = |tenth: usize| times[times.len() * tenth / 10..times.len() * (tenth + 1) / 10].to_vec();
+    let median = |mut times: Vec<u32>| {
+        times.sort_unstable();
+        at_most(&times, 50)
+    };
+    (0..10).map(|tenth| median(part(tenth))).collect()
 }
 
 impl Shared {

@@ -18,10 +18,7 @@ const SOCKETS: u32 = 4;
 /// behind so many that bring code and memory into the caches.
 const FIRST: u32 = 1;
 
-/// No more looks than this are kept: a minute of them.
-const MAX_LOOKS: usize = 60_000;
-
-/// Looks of all workers of a load.
+/// Looks of all workers of a load: no more than it has turns.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Nanoseconds from the begin of the load to the next look.
@@ -41,9 +38,7 @@ impl Pace {
             return;
         }
         let Some(taken) = sockets(FIRST).and_then(|_| sockets(SOCKETS)) else { return };
-        if let Ok(mut looks) = self.looks.lock()
-            && looks.len() < MAX_LOOKS
-        {
+        if let Ok(mut looks) = self.looks.lock() {
             looks.push(u32::try_from(taken.as_nanos()).unwrap_or(u32::MAX) / SOCKETS);
         }
     }

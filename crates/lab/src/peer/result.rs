@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use world::measure::{LONGEST, PARTS};
 
 /// What a server saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,16 +75,8 @@ impl LoadResult {
 pub struct Times {
     /// How many.
     pub count: u64,
-    /// Four of ten are at most this.
-    pub p40_us: u32,
-    /// The median.
-    pub p50_us: u32,
-    /// Six of ten are at most this.
-    pub p60_us: u32,
-    /// Nine of ten are at most this.
-    pub p90_us: u32,
-    /// 99 of 100 are at most this.
-    pub p99_us: u32,
+    /// Those that [`PARTS`] are at most as long as.
+    pub parts_us: [u32; PARTS.len()],
     /// The longest.
     pub max_us: u32,
 }
@@ -92,18 +85,24 @@ impl Times {
     /// Of these, which are put in order.
     pub(super) fn of(times: &mut [u32]) -> Self {
         times.sort_unstable();
-        let at = |part: usize| times.get((times.len() * part / 100).min(times.len().saturating_sub(1)));
-        let at = |part| at(part).copied().unwrap_or(0);
         Self {
             count: times.len() as u64,
-            p40_us: at(40),
-            p50_us: at(50),
-            p60_us: at(60),
-            p90_us: at(90),
-            p99_us: at(99),
+            parts_us: PARTS.map(|(percent, _)| at_most(times, percent)),
             max_us: times.last().copied().unwrap_or(0),
         }
     }
+
+    /// What is measured, by its name, in microseconds; nothing where there were no times.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let parts = PARTS.into_iter().map(|(_, part)| part).zip(self.parts_us);
+        parts.chain([(LONGEST, self.max_us)]).filter(|_| self.count > 0)
+    }
+}
+
+/// So many per cent of these, which are in order, are at most this.
+pub(super) fn at_most(times: &[u32], percent: u32) -> u32 {
+    let place = times.len() * percent as usize / 100;
+    times.get(place).or(times.last()).copied().unwrap_or(0)
 }
 
 /// What a call failed with.
@@ -208,18 +207,10 @@ mod tests {
     fn quantiles_are_those_of_the_sorted_times() {
         let mut times: Vec<u32> = (1..=1000).rev().collect();
         let quantiles = Times::of(&mut times);
-        assert_eq!(
-            quantiles,
-            Times {
-                count: 1000,
-                p40_us: 401,
-                p50_us: 501,
-                p60_us: 601,
-                p90_us: 901,
-                p99_us: 991,
-                max_us: 1000
-            }
-        );
+        assert_eq!(quantiles, Times { count: 1000, parts_us: [401, 501, 601, 901, 991], max_us: 1000 });
+        let named: Vec<_> = quantiles.named().collect();
+        assert_eq!((named[1], named[5]), (("p50", 501), ("max", 1000)));
+        assert_eq!(Times::default().named().count(), 0);
         assert_eq!(Times::of(&mut []), Times::default());
     }
 

@@ -94,15 +94,7 @@ pub(super) fn of_loads(world: &World, loads: &Loads, measures: &mut Measures) {
         set("requests", load.answered as f64);
         set("per_second", load.connects_per_second());
         for (what, times) in [("connect_us", &load.connect), ("answer_us", &load.answer)] {
-            let parts = [
-                ("p40", times.p40_us),
-                ("p50", times.p50_us),
-                ("p60", times.p60_us),
-                ("p90", times.p90_us),
-                ("p99", times.p99_us),
-                ("max", times.max_us),
-            ];
-            for (part, time) in parts.into_iter().filter(|_| times.count > 0) {
+            for (part, time) in times.named() {
                 set(&format!("{what}.{part}"), f64::from(time));
             }
         }

@@ -1,5 +1,6 @@
 //! Which measures there are, so that a name that is misspelt is not taken for one that is 0.
 
+use super::{LONGEST, PARTS};
 use crate::scenario::World;
 use tcp::State;
 
@@ -110,8 +111,8 @@ fn of_named(world: &World, named: &str) -> Vec<String> {
         "bytes.a_time_wait",
     ]));
     let times = ["connect_us", "answer_us"].into_iter();
-    let times = times
-        .flat_map(|what| ["p40", "p50", "p60", "p90", "p99", "max"].map(|part| format!("{what}.{part}")));
+    let parts = || PARTS.into_iter().map(|(_, part)| part).chain([LONGEST]);
+    let times = times.flat_map(|what| parts().map(move |part| format!("{what}.{part}")));
     let mut client = plain(&["ok", "connected", "requests", "per_second", "cpu_us", "socket_us"])
         .chain(times)
         .chain((1..=10).map(|tenth| format!("connect_us.tenth{tenth}")))

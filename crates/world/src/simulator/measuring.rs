@@ -6,14 +6,12 @@ use super::socket::Hold;
 use super::tap::Tap;
 use super::{HostSample, OPENING, Run, Sample, Simulation, probes};
 use crate::case::{self, Owners};
-use crate::{Measures, traffic};
+use crate::measure::{LONGEST, Measures, PARTS};
+use crate::traffic;
 use evidence::{Case, PortSet};
 use std::collections::BTreeMap;
 use tcp::State;
 use tcp::profile::linux;
-
-/// The parts of all times that are at most as long as what is measured.
-const QUANTILES: [(f64, &str); 5] = [(0.4, "p40"), (0.5, "p50"), (0.6, "p60"), (0.9, "p90"), (0.99, "p99")];
 
 impl Simulation<'_> {
     /// Looks at what there is in each state.
@@ -154,13 +152,11 @@ impl Simulation<'_> {
                 measures.set(format!("{name}.per_second"), client.connected as f64 / seconds);
             }
             for (what, times) in [("connect_us", &client.connect), ("answer_us", &client.answer)] {
-                for (part, quantile) in QUANTILES {
-                    if let Some(nanos) = times.quantile(part) {
-                        measures.set(format!("{name}.{what}.{quantile}"), nanos as f64 / 1e3);
+                let quantile = |(percent, part)| (part, times.quantile(f64::from(percent) / 100.0));
+                for (part, nanos) in PARTS.into_iter().map(quantile).chain([(LONGEST, times.max())]) {
+                    if let Some(nanos) = nanos {
+                        measures.set(format!("{name}.{what}.{part}"), nanos as f64 / 1e3);
                     }
-                }
-                if let Some(nanos) = times.max() {
-                    measures.set(format!("{name}.{what}.max"), nanos as f64 / 1e3);
                 }
             }
             if client.calls > 0 {

@@ -391,6 +391,22 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
             variant("change = { \"server.app.close\" = { how = \"goodbye\" } }"),
             "goodbye\" is the last message: it goes with when = \"requests\"",
         ),
+        (
+            variant("change = { \"server.app.close\" = { when = \"requests\", how = \"goodbye\" } }"),
+            "goodbye\" needs after_ms: so long the client has to close first",
+        ),
+        (
+            variant("change = { \"server.app\" = { answer = { with_fin = true }, close = { when = \"requests\", after_ms = 5 } } }"),
+            "with_fin: its FIN goes out with the last bytes, so",
+        ),
+        (
+            variant("change = { \"server.app\" = { answer = { with_fin = true }, close = { when = \"requests\", how = \"shutdown\" } } }"),
+            "it goes with how = \"fin\"",
+        ),
+        (
+            variant("change = { \"client.load\" = { pool = 2, close = { when = \"requests\", how = \"goodbye\" } } }"),
+            "how = \"goodbye\" is for connections that are not kept: leave out pool",
+        ),
         (variant("change = { \"server.app.close\" = { when = \"idle\" } }"), "close when idle needs after_ms"),
         (variant("change = { \"server.app.close\" = { how = \"linger\" } }"), "how = \"linger\" needs linger_s"),
         (

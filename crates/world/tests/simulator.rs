@@ -552,12 +552,44 @@ fn who_lingers_waits_for_the_acknowledgement_of_its_fin() {
     assert_eq!(end(&linger(60)).end_ms, 30_000);
 
     // What comes meanwhile is reset, as after any close(), and the wait is over.
-    let server =
-        "answer = { length = true }\nclose = { when = \"requests\", how = \"linger\", linger_s = 9 }";
-    let client = "connections = 2\nrequests = 3\nthink_ms = 5\nclose = { when = \"requests\" }\n\
+    let server = "close = { when = \"idle\", after_ms = 20, how = \"linger\", linger_s = 9 }";
+    let client = "connections = 2\nrequests = 3\nthink_ms = 50\nclose = { when = \"requests\" }\n\
                   [[fault]]\nhost = \"server\"\ndrop = \"fins\"\n";
     let run = simulate(&world("", "", server, client));
     check(&run.measures, &[("server.counters.TCPAbortOnData", 2.0), ("load.ok", 0.0)]);
+}
+
+/// As on the kernel stage: the next request is not sent, and nobody is reset.
+#[test]
+fn who_is_told_that_nothing_more_is_answered_closes_in_its_way() {
+    for (close, at_client) in [
+        ("close = { when = \"requests\" }", 0.0),
+        ("close = { when = \"peer\" }", 0.0),
+        ("close = { when = \"peer\", after_ms = 30 }", 0.0),
+        ("close = { when = \"idle\", after_ms = 30 }", 0.0),
+        ("close = { when = \"requests\", how = \"goodbye\" }", 0.0),
+        ("close = { when = \"never\" }", 10.0),
+    ] {
+        for think in [0, 20] {
+            let server = "close = { when = \"requests\", after_ms = 5 }";
+            let server =
+                if close.contains("requests\" }") { "close = { when = \"requests\" }" } else { server };
+            let client = format!("connections = 10\nrequests = 3\nthink_ms = {think}\n{close}");
+            let run = simulate(&world("", "", server, &client));
+            check(
+                &run.measures,
+                &[
+                    ("load.connected", 10.0),
+                    ("load.ok", 0.0),
+                    ("server.counters.OutRsts", 0.0),
+                    ("client.counters.OutRsts", 0.0),
+                    ("client.sockets.CLOSE-WAIT", at_client),
+                ],
+            );
+            let failed: Vec<_> = run.measures.0.keys().filter(|name| name.contains(".failed.")).collect();
+            assert!(failed.is_empty(), "{close} {think}: {failed:?}");
+        }
+    }
 }
 
 /// exit() waits for nothing, and whoever lingered goes on without an owner.

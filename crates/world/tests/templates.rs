@@ -245,8 +245,18 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
             let (length, with_fin, after, backlog) = server;
             let (client_settings, server_settings, ports, seed) = hosts;
             let rate = rate.map_or_else(String::new, |rate| format!("per_second = {rate}.0\n"));
+            // A FIN of its own, and soon.
+            let with_fin = with_fin
+                && server_closes.contains("\"fin\"")
+                && (server_closes.contains("idle") || server_closes.contains("after_ms = 0"));
+            // A server that says goodbye waits for that.
+            let server_closes = if server_closes.contains("goodbye") {
+                server_closes.replace("after_ms = 0", "after_ms = 7")
+            } else {
+                server_closes
+            };
             // What is kept is closed otherwise.
-            let pool = pool.filter(|_| !client_closes.contains("linger"));
+            let pool = pool.filter(|_| !["linger", "goodbye"].iter().any(|how| client_closes.contains(how)));
             let pool = pool.map_or_else(String::new, |pool| format!("pool = {pool}\n"));
             let own = own.map_or_else(String::new, |(from, length)| {
                 format!("ports = [{}, {}]\n", 39_990 + from, 39_990 + from + length)

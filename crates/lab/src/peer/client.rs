@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use world::scenario::How;
+use world::scenario::{ClosesWhen, How};
 
 /// More workers than this make no load.
 const MAX_WORKERS: u32 = 512;
@@ -266,9 +266,12 @@ impl Worker {
             let _ = pause(shared.load.think_ms, &shared.stop);
         }
         match shared.pool.put(connection, most) {
-            Some(surplus) => self.finish(surplus, shared),
-            None => Ok(()),
+            None => {}
+            Some(surplus) if shared.load.close.when == ClosesWhen::Never => self.kept.push(surplus.socket),
+            // There is nobody to wait for, and nothing: it is of no use any more.
+            Some(surplus) => shared.closer.close(surplus.socket, shared.load.close.how.bare(), &shared.stop),
         }
+        Ok(())
     }
 
     fn connect(&mut self, turn: u32, shared: &Shared) -> Result<Connection, Failure> {

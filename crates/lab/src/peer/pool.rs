@@ -57,7 +57,7 @@ impl Pool {
             }
         }
         for connection in old {
-            closer.close(connection.socket, load.close.how, stop);
+            closer.close(connection.socket, load.close.how.bare(), stop);
         }
     }
 }

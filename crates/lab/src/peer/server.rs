@@ -270,8 +270,7 @@ impl Served<'_> {
             pause(answer.after_ms, &self.shared.stop)?;
             let (begun, rest) = http::answer(asked.old, *answer, then);
             // What is held back goes out with the FIN that follows at once.
-            let with_fin =
-                answer.with_fin && then == Then::Closes && matches!(close.how, How::Fin | How::Shutdown);
+            let with_fin = answer.with_fin && then == Then::Closes;
             let patience = Patience::new(None, &self.shared.stop);
             send(socket, &begun, with_fin || rest > 0, &patience)?;
             send_body(socket, rest, with_fin, &patience)?;

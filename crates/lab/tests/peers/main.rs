@@ -219,6 +219,47 @@ fn a_pool_keeps_connections_and_gives_up_idle_ones() {
 }
 
 #[test]
+fn what_finds_no_room_in_a_pool_is_closed_at_once_and_in_its_way() {
+    in_namespace("what_finds_no_room_in_a_pool_is_closed_at_once_and_in_its_way", || {
+        let answer = Answer { after_ms: 100, ..Answer::default() };
+        let running = RunningServer::start(Server { answer, ..server(SECOND) }).unwrap();
+        let surplus = |close: Close| {
+            let told = Load { pool: Some(1), concurrency: 4, timeout_ms: 60_000, ..load(4, close) };
+            let (result, left) = play(told);
+            assert_eq!((result.answered, result.connected, result.ok()), (4, 4, 4), "{result:?}");
+            assert!(result.failures.is_empty() && result.elapsed_us < 50_000_000, "{result:?}");
+            left
+        };
+        // The server waits for the client: nobody else would close.
+        let left = surplus(SECOND);
+        until(&[(Established, 1)], &[(Established, 1), (TimeWait, 3)]);
+        drop(left);
+        until(&[], &[(TimeWait, 4)]);
+        let left = surplus(close(ClosesWhen::Requests, How::Reset, 0));
+        until(&[(Established, 1)], &[(Established, 1), (TimeWait, 4)]);
+        assert_eq!(counter("TcpExtTCPAbortOnData"), 3);
+        drop(left);
+        until(&[], &[(TimeWait, 5)]);
+        let left = surplus(NEVER);
+        until(&[(Established, 4)], &[(Established, 4), (TimeWait, 5)]);
+        drop((left, running));
+    });
+}
+
+#[test]
+fn who_is_told_that_nothing_more_is_answered_asks_no_more() {
+    in_namespace("who_is_told_that_nothing_more_is_answered_asks_no_more", || {
+        let running = RunningServer::start(server(FIRST)).unwrap();
+        let (result, _) = play(Load { requests: 3, think_ms: 20, ..load(20, FIRST) });
+        assert_eq!((result.answered, result.connected, result.ok()), (20, 20, 0), "{result:?}");
+        assert!(result.failures.is_empty(), "{result:?}");
+        let seen = running.end();
+        assert!(seen.failures.is_empty(), "{seen:?}");
+        assert_eq!(counter("TcpOutRsts"), 0);
+    });
+}
+
+#[test]
 fn a_pool_does_not_use_what_its_server_has_closed() {
     in_namespace("a_pool_does_not_use_what_its_server_has_closed", || {
         let running = RunningServer::start(server(close(ClosesWhen::Idle, How::Fin, 20))).unwrap();
@@ -317,7 +358,8 @@ fn a_server_that_does_not_accept_fills_its_queue() {
     in_namespace("a_server_that_does_not_accept_fills_its_queue", || {
         let deaf = Server { accepts: false, backlog: 2, ..server(SECOND) };
         let running = RunningServer::start(deaf).unwrap();
-        let (result, left) = play(Load { timeout_ms: 300, concurrency: 8, ..load(8, NEVER) });
+        // One after the other: of SYNs that come together more than there is room for may be answered.
+        let (result, left) = play(Load { timeout_ms: 200, concurrency: 1, ..load(8, NEVER) });
         // A queue of two holds three; those wait for an answer, the others for a handshake.
         assert_eq!((result.connected, result.failed("connect.ETIMEDOUT")), (3, 5), "{result:?}");
         assert_eq!((result.failed("recv.ETIMEDOUT"), result.ok()), (3, 0), "{result:?}");

@@ -435,7 +435,7 @@ impl<'n> Builder<'n> {
         let close = talker.idle.map_or(close, Idle::close);
         let is_brief = requests == 1 && !matches!(talker.ends, Ends::StaysOpen | Ends::ServerClosesIdle);
         let after_ms = if is_brief { talker.open_ms } else { 0 };
-        let with_fin = behind_proxy && when == ClosesWhen::Requests;
+        let with_fin = behind_proxy && when == ClosesWhen::Requests && how == How::Fin;
         let answer = Answer { after_ms, with_fin, ..Answer::default() };
         let at = self.servers.iter().filter(|(party, _)| *party == talker.server);
         if let Some((_, same)) = at.clone().find(|(_, server)| {

@@ -215,7 +215,22 @@ fn server(world: &World, server: &Server) -> Result<(), ScenarioError> {
     }
     within_a_week(&place, &[("answer: after_ms", server.answer.after_ms)])?;
     bytes(&place, "answer: bytes", server.answer.bytes)?;
-    close(world, &server.host, &place, &server.close)
+    close(world, &server.host, &place, &server.close)?;
+    let Close { when, how, after_ms, .. } = server.close;
+    if how == How::Goodbye && after_ms == 0 {
+        return Err(wrong(
+            place,
+            "close: how = \"goodbye\" needs after_ms: so long the client has to close first, then it is reset",
+        ));
+    }
+    let at_once = after_ms == 0 || when == ClosesWhen::Idle;
+    if server.answer.with_fin && !(how == How::Fin && at_once && !server.answer.unread) {
+        return Err(wrong(
+            place,
+            "answer: with_fin: its FIN goes out with the last bytes, so it goes with how = \"fin\", no after_ms and not with unread",
+        ));
+    }
+    Ok(())
 }
 
 fn bytes(place: &str, key: &str, bytes: u32) -> Result<(), ScenarioError> {
@@ -446,10 +461,15 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.sources > 1 && client.bind == Bind::None {
         return Err(wrong(place, "several sources need bind = \"address\" or \"address-no-port\""));
     }
-    if client.close.how == How::Linger && client.pool.is_some() {
+    if let how @ (How::Linger | How::Goodbye) = client.close.how
+        && client.pool.is_some()
+    {
         return Err(wrong(
             place,
-            "close: how = \"linger\" is for connections that are not kept: leave out pool, or how",
+            format_args!(
+                "close: how = {:?} is for connections that are not kept: leave out pool, or how",
+                if how == How::Linger { "linger" } else { "goodbye" }
+            ),
         ));
     }
     close(world, &client.host, &place, &client.close)

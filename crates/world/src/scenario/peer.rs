@@ -67,6 +67,17 @@ pub enum How {
     Goodbye,
 }
 
+impl How {
+    /// How a connection is closed on which nothing more is to be said or read.
+    #[must_use]
+    pub const fn bare(self) -> Self {
+        match self {
+            Self::Reset | Self::Linger => self,
+            Self::Fin | Self::Shutdown | Self::Unread | Self::Goodbye => Self::Fin,
+        }
+    }
+}
+
 /// The version of HTTP a side speaks, and what it says of keep-alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

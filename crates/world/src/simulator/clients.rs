@@ -8,7 +8,7 @@ use super::host::{Place, Tuple};
 use super::network::LOOPBACK;
 use super::ports::{Address, FlowKey, Walk};
 use super::random::mix;
-use super::servers::{HEAD_BYTES, bare, ms};
+use super::servers::{HEAD_BYTES, ms};
 use super::socket::{Hold, Owner, Socket, SocketRef, Talk};
 use super::table::Entry;
 use super::transport::Drive;
@@ -421,7 +421,9 @@ impl Simulation<'_> {
             }
             return;
         }
-        if config.close.when == ClosesWhen::Requests && answered >= config.requests {
+        // Who was told that nothing more will be answered asks no more.
+        let is_over = answered >= config.requests || talk.says_close;
+        if config.close.when == ClosesWhen::Requests && is_over {
             let after = config.close.after_ms;
             if after == 0 || config.close.how == How::Goodbye {
                 let was_done = talk.done;
@@ -431,7 +433,7 @@ impl Simulation<'_> {
             } else {
                 self.later(at, ms(after), Waking::Close);
             }
-        } else if answered < config.requests && !talk.eof {
+        } else if !is_over && !talk.eof {
             if config.think_ms == 0 {
                 self.ask(at, client);
             } else {
@@ -464,7 +466,7 @@ impl Simulation<'_> {
                 self.later(at, ms(idle), Waking::Idle);
             }
         } else if config.close.when != ClosesWhen::Never {
-            self.shut(at, bare(config.close.how));
+            self.shut(at, config.close.how.bare());
         }
         self.finish(at, client);
     }
@@ -536,7 +538,8 @@ impl Simulation<'_> {
     /// All is answered, and it reads on until the other side has closed.
     fn awaits_end(&self, talk: &Talk, client: usize) -> bool {
         let Client { requests, pool, close, .. } = &self.world.clients[client];
-        (talk.says_close || talk.answered >= *requests && pool.is_none())
+        !talk.eof
+            && (talk.says_close || talk.answered >= *requests && pool.is_none())
             && (close.when == ClosesWhen::Peer
                 || close.when == ClosesWhen::Requests && close.how == How::Goodbye)
     }
@@ -568,7 +571,7 @@ impl Simulation<'_> {
             self.later(at, until - self.now, Waking::Idle);
         } else {
             self.clients[client].pool.retain(|pooled| *pooled != at);
-            self.shut(at, bare(self.world.clients[client].close.how));
+            self.shut(at, self.world.clients[client].close.how.bare());
         }
     }
 

@@ -15,14 +15,6 @@ pub(super) const fn ms(ms: u64) -> Nanos {
     ms.saturating_mul(1_000_000)
 }
 
-/// How a connection is closed on which nothing more is to be said or read.
-pub(super) const fn bare(how: How) -> How {
-    match how {
-        How::Reset | How::Linger => how,
-        How::Fin | How::Shutdown | How::Unread | How::Goodbye => How::Fin,
-    }
-}
-
 impl Simulation<'_> {
     pub(super) fn later(&mut self, at: SocketRef, after: Nanos, waking: Waking) {
         self.agenda.add(self.now.saturating_add(after), What::Wake(at, waking));
@@ -131,7 +123,7 @@ impl Simulation<'_> {
         } else if close.when == ClosesWhen::Peer && (close.after_ms > 0 || close.how != How::Fin) {
             self.later(at, ms(close.after_ms), Waking::Close);
         } else {
-            self.shut(at, bare(close.how));
+            self.shut(at, close.how.bare());
         }
     }
 
@@ -154,7 +146,7 @@ impl Simulation<'_> {
         // Who was told that nothing more comes need not wait for it.
         let after_ms = if close.when == ClosesWhen::Idle { 0 } else { close.after_ms };
         let bytes = HEAD_BYTES.saturating_add(answer.bytes);
-        if last && answer.with_fin && after_ms == 0 && close.how == How::Fin && !answer.unread {
+        if last && answer.with_fin {
             socket.talk.closing = true;
             socket.talk.closed = true;
             self.drive(at, Drive::SendAndClose(bytes));

@@ -490,12 +490,10 @@ impl<'w> Simulation<'w> {
             (Waking::Keep, Owner::Client(client)) => self.keep(at, client),
             (Waking::Answer, Owner::Server(server)) => self.server_answers(at, server),
             (Waking::Close, Owner::Client(client)) => {
-                self.close(at, close, false);
+                self.close(at, close);
                 self.finish_if_closed(at, client, talk.done);
             }
-            (Waking::Close, Owner::Server(server)) => {
-                self.close(at, close, world.servers[server].answer.unread);
-            }
+            (Waking::Close, Owner::Server(_)) => self.close(at, close),
             (Waking::Idle, Owner::Client(client)) => {
                 if let Some(idle) = world.clients[client].pool_idle_ms {
                     self.pool_idle(at, client, idle);

@@ -404,6 +404,23 @@ fn what_could_not_be_or_would_be_ignored_is_refused() {
             "it goes with how = \"fin\"",
         ),
         (
+            variant("change = { \"server.app\" = { answer = { length = false }, close = { when = \"requests\", how = \"goodbye\", after_ms = 9 } } }"),
+            "needs the length of an answer: without it only the server's own close",
+        ),
+        (
+            variant("change = { \"server.app.close\" = { when = \"requests\", how = \"unread\" } }"),
+            "answer = { unread = true } and close = { when = \"requests\", how = \"unread\" } go together",
+        ),
+        (variant("change = { \"server.app.answer\" = { unread = true } }"), "go together, after one request"),
+        (
+            variant("change = { \"server.app\" = { answer = { unread = true }, close = { when = \"requests\", how = \"unread\", requests = 2 } } }"),
+            "who does not read it cannot tell it from the next",
+        ),
+        (
+            variant("change = { \"client.load.close\" = { when = \"peer\", how = \"unread\" } }"),
+            "unread\" leaves the last message: it goes with when = \"requests\"",
+        ),
+        (
             variant("change = { \"client.load\" = { pool = 2, close = { when = \"requests\", how = \"goodbye\" } } }"),
             "how = \"goodbye\" is for connections that are not kept: leave out pool",
         ),

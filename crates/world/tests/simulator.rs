@@ -559,6 +559,25 @@ fn who_lingers_waits_for_the_acknowledgement_of_its_fin() {
     check(&run.measures, &[("server.counters.TCPAbortOnData", 2.0), ("load.ok", 0.0)]);
 }
 
+/// As on the kernel stage: what is not read is no answer that was had, and need not come in full; what was not even asked
+/// for is not left.
+#[test]
+fn a_client_that_leaves_the_last_answer_resets_and_has_one_answer_less() {
+    let client = "connections = 10\nrequests = 3\nclose = { when = \"requests\", how = \"unread\" }";
+    let run = simulate(&world("", "", SECOND, client));
+    let of_client = [("load.ok", 10.0), ("load.requests", 20.0), ("client.counters.TCPAbortOnClose", 10.0)];
+    check(&run.measures, &of_client);
+    // It would end with the connection, in five seconds.
+    let server = "answer = { length = false }\nclose = { when = \"requests\", after_ms = 5000 }";
+    let one = client.replace("requests = 3", "requests = 1");
+    let run = simulate(&world("", "", server, &one));
+    check(&run.measures, &[("load.requests", 0.0), ("client.counters.TCPAbortOnClose", 10.0)]);
+    assert!(run.end_ms < 1_000, "{}", run.end_ms);
+    // Told after the first answer that there is no more.
+    let run = simulate(&world("", "", "close = { when = \"requests\" }", client));
+    check(&run.measures, &[("load.requests", 10.0), ("client.counters.OutRsts", 0.0)]);
+}
+
 /// As on the kernel stage: the next request is not sent, and nobody is reset.
 #[test]
 fn who_is_told_that_nothing_more_is_answered_closes_in_its_way() {

@@ -50,7 +50,7 @@ const TEN_PORTS: &str = "\"net.ipv4.ip_local_port_range\" = \"40000 40010\"";
 #[test]
 fn lives_end_in_the_order_of_their_syns() {
     let server = "answer = { length = false }\nclose = { when = \"requests\" }";
-    let client = "connections = 17\nconcurrency = 2\nclose = { when = \"peer\", how = \"unread\" }";
+    let client = "connections = 17\nconcurrency = 2\nclose = { when = \"peer\", how = \"reset\" }";
     agree("overtaken", &small(TEN_PORTS, server, client));
 }
 
@@ -166,8 +166,8 @@ fn close() -> impl Strategy<Value = String> {
     let after = prop_oneof![3 => Just(0_u64), 1 => 1_u64..50];
     (when, how, after).prop_map(|(when, how, after)| {
         let after = if when.contains("idle") { after + 1 } else { after };
-        // Only who has answered or asked says goodbye.
-        let how = if how == "goodbye" && !when.contains("requests") { "fin" } else { how };
+        // Only who has answered or asked says goodbye, or leaves something.
+        let how = if matches!(how, "goodbye" | "unread") && !when.contains("requests") { "fin" } else { how };
         let linger = if how == "linger" { ", linger_s = 1" } else { "" };
         format!("close = {{ {when}, how = \"{how}\", after_ms = {after}{linger} }}")
     })
@@ -249,6 +249,8 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
             let with_fin = with_fin
                 && server_closes.contains("\"fin\"")
                 && (server_closes.contains("idle") || server_closes.contains("after_ms = 0"));
+            let unread = server_closes.contains("unread");
+            let length = length || server_closes.contains("goodbye");
             // A server that says goodbye waits for that.
             let server_closes = if server_closes.contains("goodbye") {
                 server_closes.replace("after_ms = 0", "after_ms = 7")
@@ -256,7 +258,7 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
                 server_closes
             };
             // What is kept is closed otherwise.
-            let pool = pool.filter(|_| !["linger", "goodbye"].iter().any(|how| client_closes.contains(how)));
+            let pool = pool.filter(|_| !["linger", "goodbye", "unread"].iter().any(|how| client_closes.contains(how)));
             let pool = pool.map_or_else(String::new, |pool| format!("pool = {pool}\n"));
             let own = own.map_or_else(String::new, |(from, length)| {
                 format!("ports = [{}, {}]\n", 39_990 + from, 39_990 + from + length)
@@ -268,7 +270,7 @@ fn worlds(connections: Range<u32>, ports: Range<u32>, backlog: Range<u32>) -> im
                  settings = {{ {client_settings}\"net.ipv4.ip_local_port_range\" = \"40000 {last}\" }}\n\
                  [[host]]\nname = \"server\"\nsettings = {{ {server_settings}\"net.core.somaxconn\" = 4096 }}\n\
                  [[server]]\nname = \"app\"\nhost = \"server\"\nport = 80\nbacklog = {backlog}\n\
-                 answer = {{ length = {length}, with_fin = {with_fin}, after_ms = {after} }}\n{server_closes}\n\
+                 answer = {{ unread = {unread}, length = {length}, with_fin = {with_fin}, after_ms = {after} }}\n{server_closes}\n\
                  [[client]]\nname = \"load\"\nhost = \"client\"\nto = [\"app\"]\ntimeout_ms = 3000\n\
                  connections = {connections}\nconcurrency = {concurrency}\n{rate}{pool}{own}requests = {requests}\n\
                  bind = \"{bind}\"\nrequest_bytes = {bytes}\n{client_closes}\n{trouble}"

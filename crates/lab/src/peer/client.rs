@@ -41,6 +41,8 @@ struct Shared {
     closer: Arc<Closer>,
     stop: AtomicBool,
     next_turn: AtomicU32,
+    /// Turns that have begun: others are waited for.
+    begun: AtomicU32,
     pace: Pace,
     begin: Instant,
     /// By worker.
@@ -69,6 +71,7 @@ impl RunningLoad {
             closer,
             stop: AtomicBool::new(false),
             next_turn: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
             pace: Pace::default(),
             begin: Instant::now(),
             connecting: (0..workers).map(|_| Connecting::default()).collect(),
@@ -187,15 +190,16 @@ impl Shared {
                 return None;
             }
             if now >= due {
+                self.begun.fetch_add(1, Ordering::Relaxed);
                 return Some(turn);
             }
             std::thread::sleep(due.saturating_sub(now).min(Duration::from_millis(50)));
         }
     }
 
-    /// True while turns are left: whoever thinks about the next request has one.
+    /// True while turns are to begin: whoever thinks about the next request has one.
     fn goes_on(&self) -> bool {
-        self.next_turn.load(Ordering::Relaxed) < self.load.turns && !self.stop.load(Ordering::Relaxed)
+        self.begun.load(Ordering::Relaxed) < self.load.turns && !self.stop.load(Ordering::Relaxed)
     }
 }
 
@@ -259,17 +263,22 @@ impl Worker {
             None => self.connect(turn, shared)?,
         };
         self.ask(&mut connection, false, shared)?;
-        if connection.over {
-            return self.finish(connection, shared);
-        }
-        if shared.goes_on() {
-            let _ = pause(shared.load.think_ms, &shared.stop);
-        }
-        match shared.pool.put(connection, most) {
+        let close = shared.load.close;
+        let useless = if connection.over {
+            if close.when == ClosesWhen::Peer {
+                return self.finish(connection, shared);
+            }
+            Some(connection)
+        } else {
+            if shared.goes_on() {
+                let _ = pause(shared.load.think_ms, &shared.stop);
+            }
+            shared.pool.put(connection, most)
+        };
+        match useless {
             None => {}
-            Some(surplus) if shared.load.close.when == ClosesWhen::Never => self.kept.push(surplus.socket),
-            // There is nobody to wait for, and nothing: it is of no use any more.
-            Some(surplus) => shared.closer.close(surplus.socket, shared.load.close.how.bare(), &shared.stop),
+            Some(useless) if close.when == ClosesWhen::Never => self.kept.push(useless.socket),
+            Some(useless) => shared.closer.close(useless.socket, close.how.bare(), &shared.stop),
         }
         Ok(())
     }

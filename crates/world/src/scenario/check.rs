@@ -223,11 +223,23 @@ fn server(world: &World, server: &Server) -> Result<(), ScenarioError> {
             "close: how = \"goodbye\" needs after_ms: so long the client has to close first, then it is reset",
         ));
     }
-    let at_once = after_ms == 0 || when == ClosesWhen::Idle;
-    if server.answer.with_fin && !(how == How::Fin && at_once && !server.answer.unread) {
+    if how == How::Goodbye && !server.answer.length {
         return Err(wrong(
             place,
-            "answer: with_fin: its FIN goes out with the last bytes, so it goes with how = \"fin\", no after_ms and not with unread",
+            "close: how = \"goodbye\" needs the length of an answer: without it only the server's own close ends the last one",
+        ));
+    }
+    if server.answer.unread != (how == How::Unread) || server.answer.unread && server.close.requests > 1 {
+        return Err(wrong(
+            place,
+            "answer = { unread = true } and close = { when = \"requests\", how = \"unread\" } go together, after one request: who does not read it cannot tell it from the next",
+        ));
+    }
+    let at_once = after_ms == 0 || when == ClosesWhen::Idle;
+    if server.answer.with_fin && !(how == How::Fin && at_once) {
+        return Err(wrong(
+            place,
+            "answer: with_fin: its FIN goes out with the last bytes, so it goes with how = \"fin\" and no after_ms",
         ));
     }
     Ok(())
@@ -246,12 +258,20 @@ fn close(world: &World, host: &str, place: &str, close: &Close) -> Result<(), Sc
     if close.requests == 0 {
         return Err(wrong(place, "close: requests: at least 1"));
     }
-    if close.how == How::Goodbye && close.when != ClosesWhen::Requests {
-        return Err(wrong(
-            place,
-            "close: how = \"goodbye\" is the last message: it goes with when = \"requests\"",
-        ));
+    if close.when != ClosesWhen::Requests {
+        let why = match close.how {
+            How::Goodbye => "close: how = \"goodbye\" is the last message: it goes with when = \"requests\"",
+            How::Unread => {
+                "close: how = \"unread\" leaves the last message: it goes with when = \"requests\""
+            }
+            How::Fin | How::Shutdown | How::Reset | How::Linger => return idle(place, close),
+        };
+        return Err(wrong(place, why));
     }
+    Ok(())
+}
+
+fn idle(place: &str, close: &Close) -> Result<(), ScenarioError> {
     if close.when == ClosesWhen::Idle && close.after_ms == 0 {
         return Err(wrong(place, "close when idle needs after_ms"));
     }
@@ -461,15 +481,16 @@ fn client(world: &World, client: &Client) -> Result<(), ScenarioError> {
     if client.sources > 1 && client.bind == Bind::None {
         return Err(wrong(place, "several sources need bind = \"address\" or \"address-no-port\""));
     }
-    if let how @ (How::Linger | How::Goodbye) = client.close.how
-        && client.pool.is_some()
-    {
+    let unkept = match client.close.how {
+        How::Linger => Some("linger"),
+        How::Goodbye => Some("goodbye"),
+        How::Unread => Some("unread"),
+        How::Fin | How::Shutdown | How::Reset => None,
+    };
+    if let Some(how) = unkept.filter(|_| client.pool.is_some()) {
         return Err(wrong(
             place,
-            format_args!(
-                "close: how = {:?} is for connections that are not kept: leave out pool, or how",
-                if how == How::Linger { "linger" } else { "goodbye" }
-            ),
+            format_args!("close: how = {how:?} is for connections that are not kept: leave out pool, or how"),
         ));
     }
     close(world, &client.host, &place, &client.close)

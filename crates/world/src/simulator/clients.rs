@@ -351,8 +351,12 @@ impl Simulation<'_> {
             return;
         }
         self.drive(at, Drive::Send(HEAD_BYTES.saturating_add(config.request_bytes)));
-        if ended {
-            self.wake(at);
+        if let Some(socket) = self.hosts[at.host].socket_mut(at.slot)
+            && ended
+        {
+            // Its next call finds the end. On a short way a reset has come by then.
+            socket.talk.woken = true;
+            self.later(at, self.world.costs.call, Waking::Read);
         }
     }
 
@@ -362,6 +366,8 @@ impl Simulation<'_> {
         socket.talk.woken = false;
         let talk = &mut socket.talk;
         let waits = talk.waits();
+        // What nobody reads need not come in full.
+        talk.until_eof &= !leaves_answer(&self.world.clients[client], talk);
         if talk.takes_answer() {
             talk.deadline = 0;
             self.answered(at, client);
@@ -372,13 +378,18 @@ impl Simulation<'_> {
         let config = &self.world.clients[client];
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         if socket.talk.eof || socket.talk.goodbye {
-            // What is idle in a pool is looked at when it is taken out.
-            if config.pool.is_some() && !socket.talk.says_close {
+            // What is idle in a pool is looked at when it is taken out, and who thinks about the next request, or rests
+            // before it closes, does not look.
+            let talk = socket.talk;
+            let has_shut_down =
+                config.close.how == How::Shutdown && socket.endpoint.state() != State::CloseWait;
+            if config.pool.is_some() && !talk.says_close
+                || talk.eof && !has_shut_down && !self.reads_on(&talk, client)
+            {
                 return;
             }
-            let was_done = socket.talk.done;
             self.peer_closed(at, config.close);
-            self.finish_if_closed(at, client, was_done);
+            self.finish_if_closed(at, client, talk.done);
         }
     }
 
@@ -386,13 +397,15 @@ impl Simulation<'_> {
     fn answered(&mut self, at: SocketRef, client: usize) {
         let config = &self.world.clients[client];
         let running = &mut self.clients[client];
-        running.requests += 1;
         let now = self.now;
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         let talk = &mut socket.talk;
-        running.answered_in = now - talk.asked_at;
-        // Where there are too few processors, it is answers that come late.
-        running.answer.add(running.answered_in + std::mem::take(&mut talk.queued_for));
+        if !leaves_answer(config, talk) {
+            running.requests += 1;
+            running.answered_in = now - talk.asked_at;
+            // Where there are too few processors, it is answers that come late.
+            running.answer.add(running.answered_in + std::mem::take(&mut talk.queued_for));
+        }
         let answered = talk.answered;
         if !talk.ok && (answered >= config.requests || config.pool.is_some()) {
             talk.ok = true;
@@ -406,10 +419,14 @@ impl Simulation<'_> {
             return;
         }
         if config.pool.is_some() && talk.says_close {
-            if config.close.when != ClosesWhen::Peer {
-                let was_done = talk.done;
-                self.close(at, config.close, false);
-                self.finish_if_closed(at, client, was_done);
+            match config.close.when {
+                ClosesWhen::Peer => {}
+                ClosesWhen::Never => self.finish(at, client),
+                ClosesWhen::Requests | ClosesWhen::Idle => {
+                    let was_done = talk.done;
+                    self.shut(at, config.close.how.bare());
+                    self.finish_if_closed(at, client, was_done);
+                }
             }
             return;
         }
@@ -428,7 +445,7 @@ impl Simulation<'_> {
             if after == 0 || config.close.how == How::Goodbye {
                 let was_done = talk.done;
                 let after_ms = if after == 0 { config.timeout_ms } else { after };
-                self.close(at, Close { after_ms, ..config.close }, false);
+                self.close(at, Close { after_ms, ..config.close });
                 self.finish_if_closed(at, client, was_done);
             } else {
                 self.later(at, ms(after), Waking::Close);
@@ -536,12 +553,16 @@ impl Simulation<'_> {
     }
 
     /// All is answered, and it reads on until the other side has closed.
-    fn awaits_end(&self, talk: &Talk, client: usize) -> bool {
+    fn reads_on(&self, talk: &Talk, client: usize) -> bool {
         let Client { requests, pool, close, .. } = &self.world.clients[client];
-        !talk.eof
-            && (talk.says_close || talk.answered >= *requests && pool.is_none())
+        (talk.says_close || talk.answered >= *requests && pool.is_none())
             && (close.when == ClosesWhen::Peer
                 || close.when == ClosesWhen::Requests && close.how == How::Goodbye)
+    }
+
+    /// The same, and it has not.
+    fn awaits_end(&self, talk: &Talk, client: usize) -> bool {
+        !talk.eof && self.reads_on(talk, client)
     }
 
     /// Perhaps it waits too long.
@@ -579,6 +600,11 @@ impl Simulation<'_> {
     pub(super) fn send_syn(&mut self, at: SocketRef) {
         self.drive(at, Drive::Call(Call::Connect));
     }
+}
+
+/// True if what a client has asked for last is not read, so that its close() is a reset.
+pub(super) fn leaves_answer(config: &Client, talk: &Talk) -> bool {
+    config.close.how == How::Unread && talk.asked >= config.requests
 }
 
 /// True if a client asks on a connection that its server has closed: of so many the part that it is said to miss,

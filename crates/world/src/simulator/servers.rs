@@ -2,6 +2,7 @@
 
 use super::Simulation;
 use super::agenda::{Waking, What};
+use super::clients::leaves_answer;
 use super::socket::{Owner, SocketRef};
 use super::transport::Drive;
 use crate::scenario::{Close, ClosesWhen, How};
@@ -109,8 +110,9 @@ impl Simulation<'_> {
     /// What who closes second does when the other side has closed, or asks for it.
     pub(super) fn peer_closed(&mut self, at: SocketRef, close: Close) {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        let has_shut_down = close.how == How::Shutdown && socket.endpoint.state() != State::CloseWait;
         let talk = &mut socket.talk;
-        let half_closed = talk.closing && close.how == How::Shutdown || close.how == How::Goodbye;
+        let half_closed = talk.closing && has_shut_down || close.how == How::Goodbye;
         if close.when == ClosesWhen::Never || talk.closed || talk.closing && !half_closed {
             return;
         }
@@ -163,15 +165,19 @@ impl Simulation<'_> {
     }
 
     /// It closes now, as its close says.
-    pub(super) fn close(&mut self, at: SocketRef, close: Close, unread: bool) {
+    pub(super) fn close(&mut self, at: SocketRef, close: Close) {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         if socket.talk.closed {
             return;
         }
         socket.talk.closing = true;
-        let how = match close.how {
-            How::Fin | How::Linger if unread => How::Unread,
-            how => how,
+        let how = match (close.how, socket.owner) {
+            (How::Unread, Owner::Client(client))
+                if !leaves_answer(&self.world.clients[client], &socket.talk) =>
+            {
+                How::Fin
+            }
+            (how, _) => how,
         };
         if how == How::Goodbye && !socket.talk.eof {
             // The other side was asked with the last message.
@@ -218,7 +224,7 @@ impl Simulation<'_> {
         if until > now {
             self.later(at, until - now, Waking::Idle);
         } else {
-            self.close(at, Close { after_ms: 0, ..close }, false);
+            self.close(at, Close { after_ms: 0, ..close });
         }
     }
 

@@ -112,7 +112,9 @@ impl Connection {
                 let _ = pause(after, stop);
             }
         }
-        closer.close(self.socket, load.close.how, stop);
+        // What was not even asked for is not left unread.
+        let leaves = load.close.how != How::Unread || self.answered >= load.requests;
+        closer.close(self.socket, if leaves { load.close.how } else { load.close.how.bare() }, stop);
         Ok(None)
     }
 }

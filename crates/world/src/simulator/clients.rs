@@ -474,7 +474,9 @@ impl Simulation<'_> {
     /// A connection goes back to the pool, if there is room.
     pub(super) fn keep(&mut self, at: SocketRef, client: usize) {
         let config = &self.world.clients[client];
-        let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
+        let now = self.now;
+        let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
+        socket.talk.waits_since = now;
         let room = self.clients[client].pool.len() < config.pool.unwrap_or(0) as usize;
         let room = room && socket.talk.broken.is_none();
         if room {
@@ -528,7 +530,10 @@ impl Simulation<'_> {
     /// The connection is gone without a close.
     pub(super) fn client_broken(&mut self, at: SocketRef, client: usize, error: &'static str) {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
-        socket.talk.broken = Some(error);
+        // Behind the end of the stream recv() finds only that, and send() EPIPE (net/ipv4/tcp.c tcp_recvmsg_locked(),
+        // tcp_input.c tcp_reset()).
+        let (of_send, of_recv) = if socket.talk.eof { ("EPIPE", "EOF") } else { (error, error) };
+        socket.talk.broken = Some(of_send);
         if !socket.talk.done && socket.talk.takes_answer() {
             // What came before the reset is still read (net/ipv4/tcp.c tcp_recvmsg_locked()).
             socket.talk.deadline = 0;
@@ -546,7 +551,7 @@ impl Simulation<'_> {
         } else if talk.done {
             self.shut(at, How::Fin);
         } else if talk.waits() || self.awaits_end(&talk, client) {
-            self.lose(at, client, "recv", error);
+            self.lose(at, client, "recv", of_recv);
         }
         // Else it thinks about its next request, or waits to close: its next call says it (net/ipv4/tcp.c
         // tcp_sendmsg_locked()).
@@ -560,9 +565,10 @@ impl Simulation<'_> {
                 || close.when == ClosesWhen::Requests && close.how == How::Goodbye)
     }
 
-    /// The same, and it has not.
+    /// The same, and it has not; who was asked to close does not wait for that.
     fn awaits_end(&self, talk: &Talk, client: usize) -> bool {
-        !talk.eof && self.reads_on(talk, client)
+        let is_asked = talk.goodbye && self.world.clients[client].close.how != How::Goodbye;
+        !talk.eof && !is_asked && self.reads_on(talk, client)
     }
 
     /// Perhaps it waits too long.
@@ -587,7 +593,7 @@ impl Simulation<'_> {
             return;
         }
         let Some(socket) = self.hosts[at.host].socket(at.slot) else { return };
-        let until = socket.talk.heard.saturating_add(ms(idle_ms));
+        let until = socket.talk.idle_since().saturating_add(ms(idle_ms));
         if until > self.now {
             self.later(at, until - self.now, Waking::Idle);
         } else {

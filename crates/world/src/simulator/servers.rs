@@ -137,6 +137,7 @@ impl Simulation<'_> {
         }
         let (answer, close) = (config.answer, config.close);
         socket.talk.answered += 1;
+        socket.talk.waits_since = self.now;
         socket.notes.until_eof = !answer.length;
         socket.notes.close |= !answer.length
             || close.when == ClosesWhen::Requests && socket.talk.answered == close.requests.max(1);
@@ -220,7 +221,9 @@ impl Simulation<'_> {
         if socket.talk.closing || socket.talk.closed {
             return;
         }
-        let until = socket.talk.heard.saturating_add(ms(close.after_ms));
+        let answers = matches!(socket.owner, Owner::Server(_)) && socket.talk.asked > socket.talk.answered;
+        let since = if answers { now } else { socket.talk.idle_since() };
+        let until = since.saturating_add(ms(close.after_ms));
         if until > now {
             self.later(at, until - now, Waking::Idle);
         } else {

@@ -88,6 +88,8 @@ pub(super) struct Talk {
     pub(super) broken: Option<&'static str>,
     /// When something came last.
     pub(super) heard: Nanos,
+    /// When its owner has last begun to wait for more: it has answered, or put the connection into its pool.
+    pub(super) waits_since: Nanos,
     /// When a segment came last, if only an acknowledgement.
     pub(super) alive: Nanos,
     /// When connect() was called.
@@ -138,6 +140,11 @@ pub(super) struct Socket {
 }
 
 impl Talk {
+    /// Since when it is idle.
+    pub(super) fn idle_since(&self) -> Nanos {
+        self.heard.max(self.waits_since)
+    }
+
     /// An answer is awaited.
     pub(super) const fn waits(&self) -> bool {
         self.answered < self.asked

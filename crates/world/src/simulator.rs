@@ -9,6 +9,7 @@ mod accounting;
 mod acks;
 mod agenda;
 mod clients;
+mod conversation;
 mod counters;
 mod delivery;
 mod histogram;

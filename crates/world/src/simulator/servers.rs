@@ -2,7 +2,7 @@
 
 use super::Simulation;
 use super::agenda::{Waking, What};
-use super::clients::leaves_answer;
+use super::conversation::leaves_answer;
 use super::socket::{Owner, SocketRef};
 use super::transport::Drive;
 use crate::scenario::{Close, ClosesWhen, How};

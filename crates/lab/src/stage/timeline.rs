@@ -62,28 +62,30 @@ fn number(place: usize) -> u32 {
 /// The rules that drop what a fault means.
 fn rules(place: usize, fault: &Fault) -> String {
     let hook = if fault.incoming { "prerouting" } else { "postrouting" };
-    let what = match fault.segments {
-        // Without data: options make a header of at most 60 bytes, that of IPv6 has 40. A segment so small that
-        // carries data has PSH.
-        Segments::PureAcks => "tcp flags & (fin | syn | rst | psh | ack) == ack meta length <= 100",
-        Segments::Fins => "tcp flags & fin == fin",
-        Segments::Resets => "tcp flags & rst == rst",
-        Segments::Syns => "tcp flags & (syn | ack) == syn",
-        Segments::Data => "tcp flags & psh == psh",
-        Segments::Everything => "meta l4proto tcp",
+    // Without data: options make a header of at most 60 bytes, that of IPv6 has 40. A segment so small that carries
+    // data has PSH.
+    let what: &[&str] = match fault.segments {
+        Segments::PureAcks => &["tcp flags & (fin | syn | rst | psh | ack) == ack meta length <= 100"],
+        Segments::Fins => &["tcp flags & fin == fin"],
+        Segments::Resets => &["tcp flags & rst == rst"],
+        Segments::Syns => &["tcp flags & (syn | ack) == syn"],
+        Segments::Data => &["tcp flags & psh == psh", "meta l4proto tcp meta length > 100"],
+        Segments::Everything => &["meta l4proto tcp"],
     };
     let table = format!("inet lab_fault{place}");
     let mut rules =
         format!("add table {table}\nadd chain {table} drops {{ type filter hook {hook} priority raw; }}\n");
     // Writing to a string does not fail.
-    match fault.port {
-        Some(port) => {
-            for end in ["sport", "dport"] {
-                let _ = writeln!(rules, "add rule {table} drops tcp {end} {port} {what} drop");
+    for what in what {
+        match fault.port {
+            Some(port) => {
+                for end in ["sport", "dport"] {
+                    let _ = writeln!(rules, "add rule {table} drops tcp {end} {port} {what} drop");
+                }
             }
-        }
-        None => {
-            let _ = writeln!(rules, "add rule {table} drops {what} drop");
+            None => {
+                let _ = writeln!(rules, "add rule {table} drops {what} drop");
+            }
         }
     }
     rules

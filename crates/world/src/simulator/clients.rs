@@ -111,6 +111,10 @@ impl Simulation<'_> {
         running.last_begin = self.now;
         while let Some(at) = self.clients[client].pool.pop_back() {
             let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { continue };
+            if socket.talk.broken.is_some() {
+                self.shut(at, How::Fin);
+                continue;
+            }
             socket.talk.done = false;
             if socket.talk.eof && misses_close(config, &mut self.clients[client].closed) {
                 socket.talk.eof = false;

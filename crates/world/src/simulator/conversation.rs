@@ -122,7 +122,7 @@ impl Simulation<'_> {
         }
         if config.pool.is_some() && talk.says_close {
             match config.close.when {
-                ClosesWhen::Peer => {}
+                ClosesWhen::Peer => self.read_on(at, config),
                 ClosesWhen::Never => self.finish(at, client),
                 ClosesWhen::Requests | ClosesWhen::Idle => {
                     let was_done = talk.done;
@@ -162,15 +162,19 @@ impl Simulation<'_> {
             match config.close.when {
                 ClosesWhen::Idle => self.later(at, ms(config.close.after_ms), Waking::Idle),
                 ClosesWhen::Never => self.finish(at, client),
-                ClosesWhen::Peer => {
-                    if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
-                        socket.talk.deadline = now.saturating_add(ms(config.timeout_ms));
-                    }
-                    self.later(at, ms(config.timeout_ms), Waking::Deadline);
-                }
+                ClosesWhen::Peer => self.read_on(at, config),
                 ClosesWhen::Requests => {}
             }
         }
+    }
+
+    /// It waits for the other side to close, but not for ever.
+    fn read_on(&mut self, at: SocketRef, config: &Client) {
+        let patience = ms(config.timeout_ms);
+        if let Some(socket) = self.hosts[at.host].socket_mut(at.slot) {
+            socket.talk.deadline = self.now.saturating_add(patience);
+        }
+        self.later(at, patience, Waking::Deadline);
     }
 
     /// A connection goes back to the pool, if there is room.
@@ -180,7 +184,6 @@ impl Simulation<'_> {
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         socket.talk.waits_since = now;
         let room = self.clients[client].pool.len() < config.pool.unwrap_or(0) as usize;
-        let room = room && socket.talk.broken.is_none();
         if room {
             self.clients[client].pool.push_back(at);
             if let Some(idle) = config.pool_idle_ms {
@@ -243,9 +246,8 @@ impl Simulation<'_> {
             return;
         }
         let talk = socket.talk;
-        if socket.endpoint.life() == 1 && self.clients[client].pool.contains(&at) {
-            self.clients[client].pool.retain(|pooled| *pooled != at);
-            self.shut(at, How::Fin);
+        if self.clients[client].pool.contains(&at) {
+            // It is looked at when it is taken out.
             return;
         }
         if talk.asked == 0 && talk.heard == 0 {
@@ -278,7 +280,7 @@ impl Simulation<'_> {
         let now = self.now;
         let Some(socket) = self.hosts[at.host].socket_mut(at.slot) else { return };
         let talk = socket.talk;
-        if talk.deadline == 0 || talk.closed || talk.done {
+        if talk.deadline == 0 || talk.closing || talk.done {
             return;
         }
         if talk.deadline > now {

@@ -202,9 +202,8 @@ impl Simulation<'_> {
         };
         let gone = !socket.in_table;
         if gone {
-            if how != How::Shutdown {
-                self.hosts[at.host].sockets.remove(at.slot);
-            }
+            // shutdown() fails, and close() follows.
+            self.hosts[at.host].sockets.remove(at.slot);
             return;
         }
         if how == How::Linger {

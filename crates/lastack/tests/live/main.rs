@@ -9,4 +9,5 @@ mod owners;
 mod pasted;
 mod repair;
 mod rules;
+mod stages;
 mod states;

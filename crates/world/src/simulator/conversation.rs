@@ -141,30 +141,27 @@ impl Simulation<'_> {
             return;
         }
         // Who was told that nothing more will be answered asks no more.
-        let is_over = answered >= config.requests || talk.says_close;
-        if config.close.when == ClosesWhen::Requests && is_over {
-            let after = config.close.after_ms;
-            if after == 0 || config.close.how == How::Goodbye {
-                let was_done = talk.done;
-                let after_ms = if after == 0 { config.timeout_ms } else { after };
-                self.close(at, Close { after_ms, ..config.close });
-                self.finish_if_closed(at, client, was_done);
-            } else {
-                self.later(at, ms(after), Waking::Close);
-            }
-        } else if !is_over && !talk.eof {
+        if answered < config.requests && !talk.says_close {
             if config.think_ms == 0 {
                 self.ask(at, client);
             } else {
                 self.later(at, ms(config.think_ms), Waking::Ask);
             }
-        } else {
-            match config.close.when {
-                ClosesWhen::Idle => self.later(at, ms(config.close.after_ms), Waking::Idle),
-                ClosesWhen::Never => self.finish(at, client),
-                ClosesWhen::Peer => self.read_on(at, config),
-                ClosesWhen::Requests => {}
+            return;
+        }
+        let after = config.close.after_ms;
+        match config.close.when {
+            ClosesWhen::Requests if after > 0 && config.close.how != How::Goodbye => {
+                self.later(at, ms(after), Waking::Close);
             }
+            ClosesWhen::Requests => {
+                let after_ms = if after == 0 { config.timeout_ms } else { after };
+                self.close(at, Close { after_ms, ..config.close });
+                self.finish_if_closed(at, client, talk.done);
+            }
+            ClosesWhen::Idle => self.later(at, ms(after), Waking::Idle),
+            ClosesWhen::Never => self.finish(at, client),
+            ClosesWhen::Peer => self.read_on(at, config),
         }
     }
 
